@@ -1,0 +1,20 @@
+# `cmake --install` and cpack: the binaries, README and LICENSE.
+
+include(GNUInstallDirs)
+foreach(binary tenured tenure)
+  if(TARGET ${binary})
+    install(TARGETS ${binary} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  endif()
+endforeach()
+foreach(document README.md LICENSE)
+  if(EXISTS "${CMAKE_SOURCE_DIR}/${document}")
+    install(FILES "${CMAKE_SOURCE_DIR}/${document}" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+  endif()
+endforeach()
+
+set(CPACK_GENERATOR TGZ)
+set(CPACK_PACKAGE_NAME tenure)
+set(CPACK_PACKAGE_VERSION "${PROJECT_VERSION}")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_OUTPUT_FILE_PREFIX "${CMAKE_SOURCE_DIR}/build/packages")
+include(CPack)

@@ -1,0 +1,62 @@
+# tenure_library(NAME [RECURSIVE] [DEPS a b ...] [PUBLIC_LIBS x::x ...] [PRIVATE_LIBS y::y ...])
+#   The calling folder as target tenure_NAME. Sources are the folder's *.cc, found by themselves (main.cc is not part
+#   of it); RECURSIVE takes its subfolders in too. A folder that has headers only is an INTERFACE library until its
+#   first .cc file appears. DEPS name other folders' libraries and `proto`; they follow the table in
+#   scripts/check_includes.py. PUBLIC_LIBS are libraries that appear in the headers.
+#
+# tenure_binary(OUTPUT LIBS a b ...)
+#   The calling folder's main.cc as an executable; without main.cc nothing is made.
+
+set(TENURE_INCLUDE_ROOT "${CMAKE_SOURCE_DIR}/src")
+
+function(tenure_mark_mutant)
+  get_property(mutant_sources GLOBAL PROPERTY TENURE_MUTANT_SOURCES)
+  foreach(source IN LISTS ARGN)
+    if(source IN_LIST mutant_sources)
+      set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_DEFINITIONS "TENURE_MUTANT_${TENURE_MUTANT}")
+    endif()
+  endforeach()
+endfunction()
+
+function(tenure_library name)
+  cmake_parse_arguments(ARG "RECURSIVE" "" "DEPS;PUBLIC_LIBS;PRIVATE_LIBS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "tenure_library(${name}): unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(ARG_RECURSIVE)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  else()
+    file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  endif()
+  list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+
+  set(target tenure_${name})
+  if(sources)
+    add_library(${target} STATIC ${sources})
+    target_link_libraries(${target} PRIVATE ${ARG_PRIVATE_LIBS})
+    target_precompile_headers(${target} REUSE_FROM tenure_pch)
+    tenure_mark_mutant(${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(${target} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(${target} ${scope} "${TENURE_INCLUDE_ROOT}")
+  target_link_libraries(${target} ${scope} tenure_common ${ARG_PUBLIC_LIBS})
+  foreach(dep IN LISTS ARG_DEPS)
+    target_link_libraries(${target} ${scope} tenure_${dep})
+  endforeach()
+endfunction()
+
+function(tenure_binary output)
+  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  file(GLOB main CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/main.cc")
+  if(NOT main)
+    message(STATUS "${output}: not built, there is no main.cc yet")
+    return()
+  endif()
+  add_executable(${output} ${main})
+  target_link_libraries(${output} PRIVATE tenure_common ${ARG_LIBS})
+  target_precompile_headers(${output} REUSE_FROM tenure_pch)
+  tenure_mark_mutant(${main})
+endfunction()
