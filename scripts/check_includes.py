@@ -35,7 +35,7 @@ MAY_USE = {
     "planner": ["catalog", "base"],
     "controller": ["group", "catalog", "planner", "proto"],
     "store": ["kv", "base", "proto"],
-    "client": ["runtime", "proto"],
+    "client": ["catalog", "runtime", "proto"],
     "node": ["group", "store", "catalog", "client", "proto"],
     "changefeed": ["node", "proto"],
     "resp": ["node", "proto"],
@@ -57,7 +57,7 @@ EXTERNAL = [
     (r"grpc(pp)?/|grpc\+\+/", {"rpc"}),
     (r"rocksdb/", {"kv/rocksdb"}),
     (r"asio(\.hpp|/)", {"resp/asio", "daemon", "cli"}),
-    (r"CLI/", {"cli", "daemon"}),
+    (r"CLI/", {"cli", "daemon", "sim"}),
     (r"toml\+\+/", {"cli", "daemon"}),
     (r"spdlog/", {"runtime/real", "cli", "daemon"}),
     (r"prometheus/", {"cli", "daemon", "runtime/real"}),
@@ -76,6 +76,8 @@ PRIMITIVES = {
     "file": r"\bstd::[io]?fstream\b|\bstd::filesystem\b|\bfopen\(|(?<![\w])::(?:open|openat|read|write|pread|pwrite|fsync"
             r"|fdatasync|unlink|rename|mkdir)\(",
     "environment": r"\bgetenv\(|\bsetenv\(",
+    # Addresses differ from run to run: their order must not decide anything (base/order.h).
+    "pointer": r"\bstd::(?:set|map)<\s*(?:const\s+)?[\w:]+(?:\s+const)?\s*\*\s*(?:,(?!\s*ByNumber)|>)",
 }
 # rule -> pattern; in DECIDE only.
 ZONE_1 = {
