@@ -1,0 +1,89 @@
+// Changes of configuration and transfer of leadership (thesis 4.3, 3.10).
+#include <algorithm>
+
+#include "raft/config_change.h"
+#include "raft/core.h"
+
+namespace tenure::raft {
+
+ProposeResult RaftCore::Impl::ProposeConfiguration(const Configuration& target, LogIndex* index, Term* term) {
+  Leader* leader = AsLeader();
+  if (leader == nullptr) return ProposeResult::kNotLeader;
+  if (leader->handover) return ProposeResult::kTransferring;
+  if (!ValidateTarget(target).ok()) return ProposeResult::kInvalid;
+  // Without an entry of this term committed, an earlier leader's change may still be undecided (thesis 4.1, erratum).
+  if (log_.configuration_index() > commit_ || active().IsJoint() || commit_ < leader->term_start) {
+    return ProposeResult::kChangePending;
+  }
+  if (target != active()) {
+    if (quiescent_) Unquiesce();
+    const Configuration next = SameVoters(active(), target) ? target : JointOf(active(), target);
+    AppendOwn(EntryType::kConfiguration, Bytes(EncodeConfiguration(next)));
+    SendAppendsToAll();
+  }
+  *index = log_.configuration_index();
+  *term = log_.TermAt(*index);
+  return ProposeResult::kAccepted;
+}
+
+// A committed joint configuration is left; a leader that is no voter of a committed configuration goes.
+void RaftCore::Impl::LeaveJointOrOffice() {
+  Leader& leader = *AsLeader();
+  if (log_.configuration_index() > commit_ || commit_ < leader.term_start) return;
+  if (active().IsJoint()) {
+    AppendOwn(EntryType::kConfiguration, Bytes(EncodeConfiguration(active().Left())));
+    return SendAppendsToAll();
+  }
+  if (IsVoter() || leader.handover) return;
+  const Peer* successor = nullptr;
+  for (const Peer& peer : leader.peers) {
+    if (!active().IsVoter(peer.id)) continue;
+    if (successor == nullptr || peer.match > successor->match) successor = &peer;
+  }
+  if (successor == nullptr) return BecomeFollower(term_, ReplicaId());
+  StartHandover(successor->id);
+}
+
+ProposeResult RaftCore::Impl::TransferLeadership(ReplicaId to) {
+  Leader* leader = AsLeader();
+  if (leader == nullptr) return ProposeResult::kNotLeader;
+  if (to == config_.self) return ProposeResult::kAccepted;
+  if (leader->handover) return ProposeResult::kTransferring;
+  const Member* member = active().Find(to);
+  if (member == nullptr || (member->role != MemberRole::kVoter && member->role != MemberRole::kIncoming)) {
+    return ProposeResult::kChangePending;
+  }
+  if (quiescent_) Unquiesce();
+  StartHandover(to);
+  return ProposeResult::kAccepted;
+}
+
+void RaftCore::Impl::StartHandover(ReplicaId to) {
+  AsLeader()->handover = {to, now_ + config_.election_timeout_min, false};
+  AdvanceHandover();
+}
+
+// Once the successor holds everything: first the lease ends, for the rest of the term, then TimeoutNow leaves.
+void RaftCore::Impl::AdvanceHandover() {
+  Leader& leader = *AsLeader();
+  if (!leader.handover || leader.handover->timeout_now_sent) return;
+  const Peer* successor = leader.Find(leader.handover->to);
+  if (successor == nullptr || successor->match < log_.last_index()) return;
+#ifndef TENURE_MUTANT_lease_kept_in_transfer
+  leader.lease_is_void = true;
+  leader.lease_until = Instant::min();
+#endif
+  leader.handover->timeout_now_sent = true;
+  outbox_.Send(successor->id, TimeoutNow{.term = term_});
+}
+
+void RaftCore::Impl::OnHandoverTimeout() {
+  Leader& leader = *AsLeader();
+  const bool lease_is_gone = leader.handover->timeout_now_sent;
+  leader.handover.reset();
+  if (!IsVoter()) return BecomeFollower(term_, ReplicaId());
+  // Leases come back with a new term only, and this leader, which has none, may call its election at any time.
+  if (lease_is_gone) Stand(true);
+}
+
+}  // namespace tenure::raft
