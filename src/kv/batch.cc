@@ -1,0 +1,27 @@
+#include "kv/kv.h"
+
+namespace tenure::kv {
+
+void Batch::Put(std::string key, std::string value) {
+  bytes += key.size() + value.size();
+  operations.push_back({Operation::Kind::kPut, std::move(key), std::move(value)});
+}
+
+void Batch::Delete(std::string key) {
+  bytes += key.size();
+  operations.push_back({Operation::Kind::kDelete, std::move(key), {}});
+}
+
+void Batch::DeleteRange(std::string lower, std::string upper) {
+  bytes += lower.size() + upper.size();
+  operations.push_back({Operation::Kind::kDeleteRange, std::move(lower), std::move(upper)});
+}
+
+std::string PrefixEnd(std::string_view prefix) {
+  std::string end(prefix);
+  while (!end.empty() && static_cast<uint8_t>(end.back()) == 0xff) end.pop_back();
+  if (!end.empty()) end.back() = static_cast<char>(static_cast<uint8_t>(end.back()) + 1);
+  return end;
+}
+
+}  // namespace tenure::kv

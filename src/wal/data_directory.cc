@@ -1,0 +1,218 @@
+#include "wal/data_directory.h"
+
+#include <charconv>
+
+#include "base/format.h"
+#include "base/hash.h"
+
+namespace tenure::wal {
+namespace {
+
+constexpr std::string_view kTitle = "# Tenure data directory. Written by tenured; do not edit.\n";
+constexpr std::string_view kChecksumKey = "checksum = ";
+
+std::string IdentityPath(const std::string& path) {
+  return path + "/IDENTITY";
+}
+
+std::string Quote(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '\n') {
+      quoted += "\\n";
+    } else if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+std::optional<std::string> Unquote(std::string_view text) {
+  if (text.size() < 2 || text.front() != '"' || text.back() != '"') return std::nullopt;
+  text = text.substr(1, text.size() - 2);
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      plain += text[i];
+      continue;
+    }
+    if (++i == text.size()) return std::nullopt;
+    plain += text[i] == 'n' ? '\n' : text[i];
+  }
+  return plain;
+}
+
+template <class Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+template <class Number>
+Status Take(const std::map<std::string, std::string, std::less<>>& fields, std::string_view key,
+            Number* number) {
+  const auto it = fields.find(key);
+  const auto parsed = it == fields.end() ? std::nullopt : ParseNumber<Number>(it->second);
+  if (!parsed) return Error(StatusCode::kDataLoss, "identity: {} is missing or no number", key);
+  *number = *parsed;
+  return OkStatus();
+}
+
+Status Take(const std::map<std::string, std::string, std::less<>>& fields, std::string_view key,
+            std::string* text) {
+  const auto it = fields.find(key);
+  auto plain = it == fields.end() ? std::nullopt : Unquote(it->second);
+  if (!plain) return Error(StatusCode::kDataLoss, "identity: {} is missing or not quoted", key);
+  *text = *std::move(plain);
+  return OkStatus();
+}
+
+Status Mismatch(const std::string& path, std::string_view what, std::string_view have,
+                std::string_view want) {
+  return Error(
+      StatusCode::kFailedPrecondition,
+      "data directory {} has {} {}, expected was {}: it belongs to another process; start this one with its "
+      "own directory",
+      path, what, have, want);
+}
+
+}  // namespace
+
+std::string EncodeIdentity(const Identity& identity) {
+  std::string text(kTitle);
+  text += fmt::format("format = {}\n", identity.format);
+  text += fmt::format("cluster_id = {}\n", Quote(identity.cluster_id));
+  text += fmt::format("incarnation = {}\n", identity.incarnation);
+  text += fmt::format("controller_id = {}\n", identity.controller_id);
+  text += fmt::format("node_uuid = {}\n", Quote(identity.node_uuid));
+  text += fmt::format("name = {}\n", Quote(identity.name));
+  text += fmt::format("initial_members = {}\n", Quote(identity.initial_members));
+  text += fmt::format("history = {}\n", Quote(identity.history));
+  text += fmt::format("{}\"{:016x}\"\n", kChecksumKey, HashBytes(text));
+  return text;
+}
+
+StatusOr<Identity> DecodeIdentity(std::string_view text) {
+  const size_t at = text.rfind(kChecksumKey);
+  if (at == std::string_view::npos || (at > 0 && text[at - 1] != '\n')) {
+    return Error(StatusCode::kDataLoss, "identity: no checksum, the file is cut off or no identity file");
+  }
+  const std::string_view body = text.substr(0, at);
+  std::map<std::string, std::string, std::less<>> fields;
+  for (std::string_view rest = body; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const size_t equals = line.find(" = ");
+    if (!line.starts_with('#') && equals != std::string_view::npos) {
+      fields[std::string(line.substr(0, equals))] = std::string(line.substr(equals + 3));
+    }
+  }
+  if (text.substr(at) != fmt::format("{}\"{:016x}\"\n", kChecksumKey, HashBytes(body))) {
+    return Error(StatusCode::kDataLoss,
+                 "identity: the checksum at offset {} does not match: damaged or edited", at);
+  }
+  Identity identity;
+  TENURE_RETURN_IF_ERROR(Take(fields, "format", &identity.format));
+  // Said first: a newer format may have other fields.
+  if (identity.format > kDataFormat) {
+    return Error(StatusCode::kFailedPrecondition,
+                 "it has data format {}, this program knows up to {}: use a newer one", identity.format,
+                 kDataFormat);
+  }
+  uint64_t controller = 0;
+  TENURE_RETURN_IF_ERROR(Take(fields, "cluster_id", &identity.cluster_id));
+  TENURE_RETURN_IF_ERROR(Take(fields, "incarnation", &identity.incarnation));
+  TENURE_RETURN_IF_ERROR(Take(fields, "controller_id", &controller));
+  TENURE_RETURN_IF_ERROR(Take(fields, "node_uuid", &identity.node_uuid));
+  TENURE_RETURN_IF_ERROR(Take(fields, "name", &identity.name));
+  TENURE_RETURN_IF_ERROR(Take(fields, "initial_members", &identity.initial_members));
+  TENURE_RETURN_IF_ERROR(Take(fields, "history", &identity.history));
+  identity.controller_id = ControllerId(controller);
+  return identity;
+}
+
+StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::LockedAt(runtime::Disk& disk,
+                                                                 const std::string& path) {
+  auto directory = std::unique_ptr<DataDirectory>(new DataDirectory(disk, path));
+  auto lock = disk.Lock(path + "/LOCK");
+  if (!lock.ok()) {
+    return Annotate(lock.status(), fmt::format("data directory {} is in use or cannot be locked", path));
+  }
+  directory->lock_ = *std::move(lock);
+  return directory;
+}
+
+StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Create(runtime::Disk& disk, const std::string& path,
+                                                               const Identity& identity) {
+  TENURE_RETURN_IF_ERROR(disk.MakeDirectories(path));
+  const size_t slash = path.find_last_of('/');
+  TENURE_RETURN_IF_ERROR(disk.SyncDirectory(slash == std::string::npos ? "."
+                                            : slash == 0               ? "/"
+                                                                       : path.substr(0, slash)));
+  TENURE_ASSIGN_OR_RETURN(auto directory, LockedAt(disk, path));
+  if (IsInitialised(disk, path)) {
+    return Error(StatusCode::kFailedPrecondition, "data directory {} is initialised already", path);
+  }
+  TENURE_RETURN_IF_ERROR(directory->Update(identity));
+  return directory;
+}
+
+StatusOr<Identity> DataDirectory::Peek(runtime::Disk& disk, const std::string& path) {
+  if (!IsInitialised(disk, path)) {
+    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no IDENTITY file",
+                 path);
+  }
+  TENURE_ASSIGN_OR_RETURN(const std::string text, runtime::ReadWholeFile(disk, IdentityPath(path)));
+  auto identity = DecodeIdentity(text);
+  if (!identity.ok()) return Annotate(identity.status(), IdentityPath(path));
+  return identity;
+}
+
+bool DataDirectory::IsInitialised(runtime::Disk& disk, const std::string& path) {
+  return disk.Exists(IdentityPath(path));
+}
+
+StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Open(runtime::Disk& disk, const std::string& path) {
+  if (!IsInitialised(disk, path)) {
+    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no IDENTITY file",
+                 path);
+  }
+  TENURE_ASSIGN_OR_RETURN(auto directory, LockedAt(disk, path));
+  TENURE_ASSIGN_OR_RETURN(directory->identity_, Peek(disk, path));
+  return directory;
+}
+
+Status DataDirectory::Expect(const Identity& expected) const {
+  if (!expected.cluster_id.empty() && expected.cluster_id != identity_.cluster_id) {
+    return Mismatch(path_, "cluster id", identity_.cluster_id, expected.cluster_id);
+  }
+  if (!expected.controller_id.IsNone() && expected.controller_id != identity_.controller_id) {
+    return Mismatch(path_, "controller id", fmt::format("{}", identity_.controller_id),
+                    fmt::format("{}", expected.controller_id));
+  }
+  if (!expected.node_uuid.empty() && expected.node_uuid != identity_.node_uuid) {
+    return Mismatch(path_, "node uuid", identity_.node_uuid, expected.node_uuid);
+  }
+  if (expected.incarnation != 0 && expected.incarnation != identity_.incarnation) {
+    return Error(StatusCode::kFailedPrecondition,
+                 "data directory {} is of incarnation {} of its cluster, the cluster is at {}: it was left "
+                 "behind by a "
+                 "recovery and must join anew with an empty directory",
+                 path_, identity_.incarnation, expected.incarnation);
+  }
+  return OkStatus();
+}
+
+Status DataDirectory::Update(const Identity& identity) {
+  TENURE_RETURN_IF_ERROR(runtime::WriteWholeFile(disk_, IdentityPath(path_), EncodeIdentity(identity)));
+  identity_ = identity;
+  return OkStatus();
+}
+
+}  // namespace tenure::wal
