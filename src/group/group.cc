@@ -1,0 +1,548 @@
+#include "group/group.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/format.h"
+
+namespace tenure::group {
+namespace {
+
+constexpr char kAppliedKey = 'a';  // below the host prefix: index and term of the last applied entry
+
+std::string EncodeApplied(LogIndex index, Term term) {
+  std::string out;
+  PutFixed64(out, index.value());
+  PutFixed64(out, term.value());
+  return out;
+}
+
+raft::RaftConfig ConfigFor(const raft::RaftConfig& base, GroupId id, ReplicaId self) {
+  raft::RaftConfig config = base;
+  config.group = id;
+  config.self = self;
+  return config;
+}
+
+// What was applied was committed, whatever the lazily written commit index says.
+raft::PersistedState WithCommit(raft::PersistedState state, LogIndex applied) {
+  state.hard_state.commit = std::max(state.hard_state.commit, applied);
+  return state;
+}
+
+ProposeOutcome Refusal(ProposeOutcome::Kind kind, ReplicaId leader) {
+  return {kind, {}, {}, leader};
+}
+
+ProposeOutcome::Kind KindOf(raft::ProposeResult result) {
+  switch (result) {
+    case raft::ProposeResult::kAccepted:
+      break;
+    case raft::ProposeResult::kNotLeader:
+      return ProposeOutcome::Kind::kNotLeader;
+    case raft::ProposeResult::kTransferring:
+    case raft::ProposeResult::kChangePending:
+    case raft::ProposeResult::kInvalid:
+      return ProposeOutcome::Kind::kTransferring;
+    case raft::ProposeResult::kOverloaded:
+      return ProposeOutcome::Kind::kOverloaded;
+  }
+  return ProposeOutcome::Kind::kUnknown;
+}
+
+}  // namespace
+
+Group::Group(GroupShared& shared, GroupId id, ReplicaId self, raft::PersistedState state,
+             std::unique_ptr<StateMachine> machine)
+    : shared_(shared),
+      id_(id),
+      self_(self),
+      logger_(shared.dependencies.logger.Named(fmt::format("group {}", id))),
+      machine_(std::move(machine)),
+      host_prefix_(GroupHost::HostPrefix(id)),
+      state_prefix_(GroupHost::StatePrefix(id)),
+      state_(shared.dependencies.engine, state_prefix_),
+      core_(ConfigFor(shared.options.raft, id, self), WithCommit(state, StoredApplied()),
+            shared.dependencies.prng.Fork(fmt::format("group {} replica {}", id, self)),
+            shared.dependencies.executor.Now()),
+      compacted_(state.mark.index) {}
+
+Group::~Group() {
+  *alive_ = false;
+}
+
+void Group::Start() {
+  applied_ = StoredApplied();
+  commit_ = std::max(applied_, core_.commit_index());
+  if (applied_ < compacted_) {
+    // kv is not durable by itself: what is missing before the log's begin is in a snapshot kept for this.
+    return Install(MarkAt(compacted_), /*report=*/false);
+  }
+  core_.OnApplied(applied_);
+  machine_->Reset(state_, applied_);
+}
+
+LogIndex Group::StoredApplied() const {
+  const auto stored = shared_.dependencies.engine.Get(host_prefix_ + kAppliedKey);
+  if (!stored) return LogIndex();
+  ByteReader in(*stored);
+  const LogIndex applied(in.Fixed64());
+  in.Fixed64();
+  TENURE_CHECK(in.AtEnd(), "group {}: applied record of {} bytes", id_, stored->size());
+  return applied;
+}
+
+// ---- inputs ----
+
+void Group::Propose(std::string command, Callback<ProposeOutcome> done) {
+  if (core_.role() != raft::Role::kLeader) {
+    return done(Refusal(ProposeOutcome::Kind::kNotLeader, core_.leader()));
+  }
+  if (shared_.dependencies.wal.LowOnSpace()) {
+    return done(Refusal(ProposeOutcome::Kind::kOutOfSpace, self_));
+  }
+  if (shared_.pending_bytes + command.size() > shared_.options.max_pending_bytes) {
+    return done(Refusal(ProposeOutcome::Kind::kOverloaded, self_));
+  }
+  shared_.pending_bytes += command.size();
+  queued_.push_back({std::move(command), std::move(done)});
+  shared_.wake(id_);
+}
+
+void Group::ProposeConfiguration(const raft::Configuration& target, Callback<ProposeOutcome> done) {
+  LogIndex index;
+  Term term;
+  const auto result = core_.ProposeConfiguration(shared_.dependencies.executor.Now(), target, &index, &term);
+  if (result != raft::ProposeResult::kAccepted) return done(Refusal(KindOf(result), core_.leader()));
+  if (index > applied_) {
+    // Earlier proposals of this turn are still queued: they get higher indexes, so order by index holds.
+    pending_.push_back({index, term, 0, std::move(done)});
+  } else {
+    done({ProposeOutcome::Kind::kApplied, index, {}, self_});  // already the configuration in force
+  }
+  shared_.wake(id_);
+}
+
+void Group::Read(Callback<Status> done) {
+  if (ServingWithLease()) return done(OkStatus());
+  if (core_.role() != raft::Role::kLeader) {
+    return done(Error(StatusCode::kUnavailable, "group {}: this replica does not lead", id_));
+  }
+  queued_reads_.push_back(std::move(done));
+  shared_.wake(id_);
+}
+
+raft::ProposeResult Group::TransferLeadership(ReplicaId to) {
+  shared_.wake(id_);
+  return core_.TransferLeadership(shared_.dependencies.executor.Now(), to);
+}
+
+void Group::Campaign() {
+  core_.Campaign(shared_.dependencies.executor.Now());
+  shared_.wake(id_);
+}
+
+void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
+  seen_hosts_[from] = from_host;
+  const Instant now = shared_.dependencies.executor.Now();
+  const bool from_leader = std::holds_alternative<raft::AppendRequest>(message) ||
+                           std::holds_alternative<raft::HeartbeatRequest>(message);
+  core_.Step(now, from, std::move(message));
+  if (from_leader && core_.leader() == from) leader_contact_ = now;
+  shared_.wake(id_);
+}
+
+void Group::Tick() {
+  core_.Tick(shared_.dependencies.executor.Now());
+  shared_.wake(id_);
+}
+
+void Group::OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages) {
+  SendAll(std::move(messages));
+  core_.OnPersisted(shared_.dependencies.executor.Now(), token);
+  shared_.wake(id_);
+}
+
+void Group::OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok) {
+  core_.OnSnapshotSent(shared_.dependencies.executor.Now(), peer, mark_index, ok);
+  shared_.wake(id_);
+}
+
+void Group::Compact(LogIndex flushed) {
+  flushed = std::min(flushed, applied_);
+  const uint64_t keep = shared_.options.keep_entries;
+  if (installing_ || flushed.value() <= compacted_.value() + keep + keep / 4) return;
+  const LogIndex upto(flushed.value() - keep);
+  const raft::SnapshotMark mark = MarkAt(upto);
+  shared_.dependencies.wal.Compact(id_, mark);
+  core_.OnCompacted(mark);
+  compacted_ = upto;
+}
+
+void Group::Abandon(Turn& turn) {
+  FailPending(turn);
+  *alive_ = false;
+}
+
+// ---- the turn ----
+
+void Group::Process(Turn& turn) {
+  SubmitProposals(turn);
+  SubmitReads(turn);
+  while (core_.HasEffects()) CollectEffects(turn);
+  if (ApplyBatch(turn)) {
+    while (core_.HasEffects()) CollectEffects(turn);
+    if (applied_ < commit_) shared_.wake(id_);
+  }
+  CheckServing(turn);
+  CompleteReads(turn);
+}
+
+void Group::SubmitProposals(Turn& turn) {
+  if (queued_.empty()) return;
+  std::vector<Bytes> payloads;
+  payloads.reserve(queued_.size());
+  for (QueuedProposal& queued : queued_) payloads.emplace_back(std::move(queued.command));
+  std::vector<size_t> sizes;
+  sizes.reserve(payloads.size());
+  for (const Bytes& payload : payloads) sizes.push_back(payload.size());
+
+  LogIndex first;
+  Term term;
+  const auto result = core_.Propose(shared_.dependencies.executor.Now(), std::move(payloads), &first, &term);
+  for (size_t i = 0; i < queued_.size(); ++i) {
+    if (result == raft::ProposeResult::kAccepted) {
+      pending_.push_back({first.Plus(i), term, sizes[i], std::move(queued_[i].done)});
+      continue;
+    }
+    shared_.pending_bytes -= sizes[i];
+    turn.answers.push_back([done = std::move(queued_[i].done), result, leader = core_.leader()]() mutable {
+      done(Refusal(KindOf(result), leader));
+    });
+  }
+  queued_.clear();
+}
+
+void Group::SubmitReads(Turn& turn) {
+  if (queued_reads_.empty()) return;
+  const uint64_t context = next_read_context_++;
+  std::vector<Callback<Status>> done = std::exchange(queued_reads_, {});
+  // One confirmation serves every read of this turn.
+  if (core_.ReadIndex(shared_.dependencies.executor.Now(), context)) {
+    reads_[context].done = std::move(done);
+    return;
+  }
+  for (auto& callback : done) {
+    turn.answers.push_back([callback = std::move(callback), id = id_]() mutable {
+      callback(Error(StatusCode::kUnavailable, "group {}: this replica does not lead", id));
+    });
+  }
+}
+
+void Group::CollectEffects(Turn& turn) {
+  raft::Effects effects = core_.TakeEffects();
+  if (effects.configuration) {
+    turn.answers.push_back(
+        [&observer = shared_.dependencies.observer, id = id_,
+         configuration = std::move(*effects.configuration)] { observer.OnConfiguration(id, configuration); });
+  }
+  if (effects.NeedsPersist()) {
+    wal::Write write;
+    write.group = id_;
+    write.truncate_from = effects.truncate_from;
+    write.entries = std::move(effects.entries);
+    write.hard_state = effects.hard_state;
+    turn.writes.push_back(std::move(write));
+    turn.after_persist.push_back({id_, effects.persist_token, std::move(effects.messages_after_persist)});
+  } else {
+    TENURE_CHECK(effects.messages_after_persist.empty(), "group {}: messages wait for nothing", id_);
+  }
+  SendAll(std::move(effects.messages));
+  if (effects.commit) {
+    TENURE_CHECK(*effects.commit <= core_.persisted_index(), "G1: group {} commit {} beyond durable {}", id_,
+                 *effects.commit, core_.persisted_index());
+    commit_ = std::max(commit_, *effects.commit);
+  }
+  if (effects.role_change) OnRoleChange(*effects.role_change, turn);
+  OnReadEffects(effects, turn);
+  for (const raft::FetchRequest& fetch : effects.fetches) FetchForPeer(fetch);
+  for (const ReplicaId peer : effects.snapshots_needed) snapshot_requests_.push_back(peer);
+  if (effects.install_snapshot) AcceptSnapshot(*effects.install_snapshot, turn);
+}
+
+void Group::OnRoleChange(const raft::RoleChange& change, Turn& turn) {
+  const Term leading = change.role == raft::Role::kLeader ? change.term : Term();
+  if (leading != leading_term_) {
+    if (!leading_term_.IsNone()) FailPending(turn);
+    leading_term_ = leading;
+    serving_term_ = Term();
+    if (!leading.IsNone() && shared_.dependencies.trace != nullptr) {
+      shared_.dependencies.trace->OnLead(id_, self_, leading);
+    }
+    leader_first_index_ = core_.last_index();  // the no-op of the term, or what was proposed right behind it
+  }
+  turn.answers.push_back(
+      [&observer = shared_.dependencies.observer, id = id_, change] { observer.OnRoleChange(id, change); });
+}
+
+void Group::OnReadEffects(const raft::Effects& effects, Turn& turn) {
+  for (const raft::ReadReady& ready : effects.reads) {
+    const auto it = reads_.find(ready.context);
+    if (it == reads_.end()) continue;
+    it->second.index = ready.index;
+    it->second.confirmed = true;
+  }
+  for (const uint64_t context : effects.failed_reads) {
+    auto node = reads_.extract(context);
+    if (node.empty()) continue;
+    for (auto& callback : node.mapped().done) {
+      turn.answers.push_back([callback = std::move(callback), id = id_]() mutable {
+        callback(Error(StatusCode::kUnavailable,
+                       "group {}: leadership was lost before the read was confirmed", id));
+      });
+    }
+  }
+}
+
+uint64_t Group::HostOf(ReplicaId replica) const {
+  if (const raft::Member* member = core_.configuration().Find(replica)) return member->host;
+  const auto it = seen_hosts_.find(replica);
+  return it == seen_hosts_.end() ? 0 : it->second;
+}
+
+void Group::SendAll(std::vector<raft::Outgoing> messages) {
+  for (const raft::Outgoing& outgoing : messages) {
+    const uint64_t host = HostOf(outgoing.to);
+    if (host != 0) shared_.dependencies.transport.Send(host, id_, self_, outgoing.to, outgoing.message);
+  }
+}
+
+// ---- applying ----
+
+// Applies one batch; true if anything was applied.
+bool Group::ApplyBatch(Turn& turn) {
+  if (installing_ || fetching_ || applied_ >= commit_) return false;
+  const std::vector<raft::Entry> entries =
+      core_.CachedEntries(applied_.Next(), commit_, shared_.options.max_batch_bytes);
+  if (entries.empty()) {
+    FetchForApply();
+    return false;
+  }
+  ApplyEntries(entries, turn);
+  return true;
+}
+
+void Group::ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn) {
+  kv::Overlay overlay(shared_.dependencies.engine, state_prefix_);
+  std::vector<std::pair<const raft::Entry*, std::string>> results;
+  results.reserve(entries.size());
+  for (const raft::Entry& entry : entries) {
+    TENURE_CHECK(entry.index == applied_.Next(), "G1: group {} applies {} after {}", id_, entry.index,
+                 applied_);
+    std::string result;
+    if (entry.type == raft::EntryType::kCommand) {
+      result = machine_->Apply({entry.index, entry.term}, entry.payload.view(), overlay);
+    }
+    if (shared_.dependencies.trace != nullptr) shared_.dependencies.trace->OnApply(id_, self_, entry);
+    results.emplace_back(&entry, std::move(result));
+    applied_ = entry.index;
+  }
+  machine_->FinishBatch(overlay);
+  kv::Batch batch = overlay.TakeBatch();
+  batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(applied_, entries.back().term));
+  shared_.dependencies.engine.Write(std::move(batch));
+  machine_->OnBatchWritten(applied_);
+  core_.OnApplied(applied_);
+  for (auto& [entry, result] : results) AnswerApplied(entry->index, entry->term, std::move(result), turn);
+
+  const size_t cache_share =
+      std::max<size_t>(shared_.options.max_cache_bytes / std::max<size_t>(shared_.groups, 1), 64 << 10);
+  if (core_.cached_bytes() > cache_share) core_.EvictCache(applied_);
+}
+
+void Group::AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn) {
+  if (pending_.empty() || pending_.front().index != index) return;
+  PendingProposal proposal = std::move(pending_.front());
+  pending_.pop_front();
+  TENURE_CHECK(proposal.term == term, "G2: group {} index {}: proposed in term {}, applied from term {}", id_,
+               index, proposal.term, term);
+  shared_.pending_bytes -= proposal.bytes;
+  turn.answers.push_back(
+      [done = std::move(proposal.done), index, result = std::move(result), self = self_]() mutable {
+        done({ProposeOutcome::Kind::kApplied, index, std::move(result), self});
+      });
+}
+
+void Group::FetchForApply() {
+  fetching_ = true;
+  auto& executor = shared_.dependencies.executor;
+  shared_.dependencies.wal.Read(
+      id_, applied_.Next(), commit_, shared_.options.max_batch_bytes,
+      [this, alive = alive_, &executor](StatusOr<std::vector<raft::Entry>> entries) {
+        executor.Post([this, alive, entries = std::move(entries)]() mutable {
+          if (!*alive) return;
+          fetching_ = false;
+          if (installing_) return;
+          TENURE_CHECK(entries.ok(), "group {}: cannot read committed entries from {}: {}", id_,
+                       applied_.Next(), MessageOf(entries.status()));
+          Turn turn;
+          ApplyEntries(*entries, turn);
+          for (Closure& answer : turn.answers) shared_.dependencies.executor.Post(std::move(answer));
+          shared_.wake(id_);
+        });
+      });
+}
+
+void Group::FetchForPeer(const raft::FetchRequest& request) {
+  auto& executor = shared_.dependencies.executor;
+  shared_.dependencies.wal.Read(
+      id_, request.from, core_.persisted_index(), request.max_bytes,
+      [this, alive = alive_, &executor, request](StatusOr<std::vector<raft::Entry>> entries) {
+        executor.Post([this, alive, request, entries = std::move(entries)]() mutable {
+          if (!*alive) return;
+          // Compacted meanwhile: nothing to send, the core finds out and asks for a snapshot.
+          core_.OnFetched(shared_.dependencies.executor.Now(), request.peer, request.from,
+                          entries.ok() ? std::move(*entries) : std::vector<raft::Entry>());
+          shared_.wake(id_);
+        });
+      });
+}
+
+// ---- snapshots ----
+
+void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
+  const wal::SnapshotMeta* stored = shared_.snapshots.Find(id_);
+  if (stored == nullptr || stored->mark.index != mark.index || stored->mark.term != mark.term) {
+    // The core waits for nothing: the leader offers the snapshot again.
+    logger_.Warn("snapshot at index {} is not stored here", mark.index);
+    core_.OnSnapshotRejected();
+    return;
+  }
+  installing_ = true;
+  wal::Write write;
+  write.group = id_;
+  write.reset_to = mark;
+  turn.writes.push_back(std::move(write));
+  turn.when_durable.push_back([this, alive = alive_, mark] {
+    if (*alive) Install(mark, /*report=*/true);
+  });
+}
+
+void Group::Install(const raft::SnapshotMark& mark, bool report) {
+  installing_ = true;
+  logger_.Info("installing a snapshot at index {}", mark.index);
+  shared_.install(id_, mark, host_prefix_ + kAppliedKey, [this, alive = alive_, mark, report](Status status) {
+    if (!*alive) return;
+    TENURE_CHECK(status.ok(), "group {}: the log begins after {} and the snapshot of it cannot be read: {}",
+                 id_, mark.index, MessageOf(status));
+    OnInstalled(mark, report);
+  });
+}
+
+void Group::OnInstalled(const raft::SnapshotMark& mark, bool report) {
+  kv::Batch batch;
+  batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(mark.index, mark.term));
+  shared_.dependencies.engine.Write(std::move(batch));
+  applied_ = mark.index;
+  compacted_ = mark.index;
+  commit_ = std::max(commit_, mark.index);
+  installing_ = false;
+  machine_->Reset(state_, applied_);
+  if (report) core_.OnSnapshotInstalled(shared_.dependencies.executor.Now(), mark);
+  core_.OnApplied(applied_);
+  shared_.wake(id_);
+}
+
+// ---- reads, leadership ----
+
+bool Group::Serving() const {
+  return core_.role() == raft::Role::kLeader && !serving_term_.IsNone() && serving_term_ == core_.term();
+}
+
+// With the lease, the state here is the newest there is: everything acknowledged in this term is applied here
+// before it is acknowledged, everything from earlier terms lies before this term's no-op.
+bool Group::ServingWithLease() const {
+  return Serving() && core_.HasLease(shared_.dependencies.executor.Now());
+}
+
+void Group::CheckServing(Turn& turn) {
+  if (core_.role() != raft::Role::kLeader || leading_term_ != core_.term() || serving_term_ == leading_term_)
+    return;
+  if (applied_ < leader_first_index_) return;
+  serving_term_ = core_.term();
+  turn.answers.push_back([&observer = shared_.dependencies.observer, id = id_, term = serving_term_] {
+    observer.OnServing(id, term);
+  });
+}
+
+void Group::CompleteReads(Turn& turn) {
+  for (auto it = reads_.begin(); it != reads_.end();) {
+    if (!it->second.confirmed || it->second.index > applied_) {
+      ++it;
+      continue;
+    }
+    for (auto& callback : it->second.done) {
+      turn.answers.push_back([callback = std::move(callback)]() mutable { callback(OkStatus()); });
+    }
+    it = reads_.erase(it);
+  }
+}
+
+void Group::FailPending(Turn& turn) {
+  for (PendingProposal& proposal : pending_) {
+    shared_.pending_bytes -= proposal.bytes;
+    turn.answers.push_back([done = std::move(proposal.done), leader = core_.leader()]() mutable {
+      done(Refusal(ProposeOutcome::Kind::kUnknown, leader));
+    });
+  }
+  pending_.clear();
+  for (QueuedProposal& queued : queued_) {
+    shared_.pending_bytes -= queued.command.size();
+    turn.answers.push_back([done = std::move(queued.done), leader = core_.leader()]() mutable {
+      done(Refusal(ProposeOutcome::Kind::kNotLeader, leader));
+    });
+  }
+  queued_.clear();
+  std::vector<Callback<Status>> failed = std::exchange(queued_reads_, {});
+  for (auto& [context, read] : reads_) {
+    for (auto& callback : read.done) failed.push_back(std::move(callback));
+  }
+  reads_.clear();
+  for (auto& callback : failed) {
+    turn.answers.push_back([callback = std::move(callback), id = id_]() mutable {
+      callback(
+          Error(StatusCode::kUnavailable, "group {}: leadership was lost before the read was confirmed", id));
+    });
+  }
+}
+
+std::optional<Duration> Group::SinceLeaderContact() const {
+  if (core_.role() == raft::Role::kLeader) return Duration::zero();
+  if (!leader_contact_) return std::nullopt;
+  return shared_.dependencies.executor.Now() - *leader_contact_;
+}
+
+raft::SnapshotMark Group::MarkAt(LogIndex index) const {
+  return {index, core_.TermAt(index), core_.ConfigurationAt(index)};
+}
+
+GroupStatus Group::Describe() const {
+  GroupStatus status;
+  status.group = id_;
+  status.self = self_;
+  status.role = core_.role();
+  status.term = core_.term();
+  status.leader = core_.leader();
+  status.vote = core_.voted_for();
+  status.commit = commit_;
+  status.applied = applied_;
+  status.last = core_.last_index();
+  status.configuration = core_.configuration();
+  status.peers = core_.Peers(shared_.dependencies.executor.Now());
+  status.serving = Serving();
+  return status;
+}
+
+}  // namespace tenure::group

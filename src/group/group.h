@@ -1,0 +1,168 @@
+// One replica at work: feeds its RaftCore, persists what the core wants, applies what is committed, answers
+// proposers and readers. Everything it wants from outside in a turn it leaves in its host's `Turn`.
+//
+// Driven by GroupHost, on its executor: inputs first, then one Process() per turn.
+// Invariants: G1 applied <= commit <= what is durable here (raft R5)
+//             G2 every accepted proposal is answered exactly once
+//             G3 a read callback runs only when applied >= the index that confirmed it
+//
+//   Recovering -> Running <-> Installing (a snapshot replaces the state; nothing is applied meanwhile)
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "group/group_host.h"
+#include "group/snapshot_files.h"
+
+namespace tenure::group {
+
+// What a group's turn leaves for the host.
+struct Turn {
+  std::vector<wal::Write> writes;
+  // What follows when all writes of this turn are durable.
+  struct AfterPersist {
+    GroupId group;
+    uint64_t token;
+    std::vector<raft::Outgoing> messages;
+  };
+  std::vector<AfterPersist> after_persist;
+  std::vector<Closure> when_durable;  // of all writes of this turn
+  std::vector<Closure> answers;       // callbacks to proposers, readers and the observer, run last
+};
+
+// What the groups of a host share.
+struct GroupShared {
+  GroupHost::Dependencies& dependencies;
+  const SnapshotFiles& snapshots;
+  const GroupHostOptions& options;
+  size_t pending_bytes = 0;  // proposed and not answered, all groups
+  size_t groups = 0;         // that share max_cache_bytes
+  // Asks for a Process() of the group in a turn to come.
+  std::function<void(GroupId)> wake;
+  // Replaces the state in kv by a stored snapshot (SnapshotTransfer::Install).
+  std::function<void(GroupId, const raft::SnapshotMark&, std::string applied_key, Callback<Status>)> install;
+};
+
+class Group {
+ public:
+  Group(GroupShared& shared, GroupId id, ReplicaId self, raft::PersistedState state,
+        std::unique_ptr<StateMachine> machine);
+  ~Group();
+
+  // Loads the state; a snapshot that was being installed when the process ended is installed first.
+  void Start();
+
+  // --- inputs ---
+  void Propose(std::string command, Callback<ProposeOutcome> done);
+  void ProposeConfiguration(const raft::Configuration& target, Callback<ProposeOutcome> done);
+  void Read(Callback<Status> done);
+  raft::ProposeResult TransferLeadership(ReplicaId to);
+  void Campaign();
+  void Step(ReplicaId from, uint64_t from_host, raft::Message message);
+  void Tick();
+  void OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages);
+  void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);
+  // kv holds everything applied up to `applied` durably: the log before it (less `keep_entries`) may go.
+  void Compact(LogIndex flushed);
+  // Ends every pending proposal and read (kUnknown, UNAVAILABLE) through `turn`.
+  void Abandon(Turn& turn);
+
+  // --- the turn ---
+  void Process(Turn& turn);
+
+  Instant NextTick() const { return core_.NextTick(); }
+  LogIndex applied() const { return applied_; }
+  LogIndex compacted() const { return compacted_; }
+  // The state is whole: not while a snapshot is being installed.
+  bool CanSnapshot() const { return !installing_; }
+  bool Serving() const;
+  bool ServingWithLease() const;
+  GroupStatus Describe() const;
+  ReplicaId leader() const { return core_.leader(); }
+  ReplicaId self() const { return self_; }
+  std::optional<Duration> SinceLeaderContact() const;
+  const raft::RaftCore& core() const { return core_; }
+  const kv::Reader& state() const { return state_; }
+  // The replica the peers' answers came from last: where a member lives.
+  uint64_t HostOf(ReplicaId replica) const;
+  // Peers that asked for a snapshot since the last call.
+  std::vector<ReplicaId> TakeSnapshotRequests() { return std::exchange(snapshot_requests_, {}); }
+  raft::SnapshotMark MarkAt(LogIndex index) const;
+
+ private:
+  struct PendingProposal {
+    LogIndex index;
+    Term term;
+    size_t bytes;
+    Callback<ProposeOutcome> done;
+  };
+  struct QueuedProposal {
+    std::string command;
+    Callback<ProposeOutcome> done;
+  };
+  struct PendingRead {
+    std::vector<Callback<Status>> done;
+    LogIndex index;  // confirmed index; none while unconfirmed
+    bool confirmed = false;
+  };
+
+  void SubmitProposals(Turn& turn);
+  void SubmitReads(Turn& turn);
+  void CollectEffects(Turn& turn);
+  void OnRoleChange(const raft::RoleChange& change, Turn& turn);
+  void OnReadEffects(const raft::Effects& effects, Turn& turn);
+  void SendAll(std::vector<raft::Outgoing> messages);
+  bool ApplyBatch(Turn& turn);
+  void ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn);
+  void AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn);
+  void FetchForApply();
+  void FetchForPeer(const raft::FetchRequest& request);
+  void CompleteReads(Turn& turn);
+  void CheckServing(Turn& turn);
+  void FailPending(Turn& turn);
+  void AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn);
+  void Install(const raft::SnapshotMark& mark, bool report);
+  void OnInstalled(const raft::SnapshotMark& mark, bool report);
+  LogIndex StoredApplied() const;
+
+  GroupShared& shared_;
+  const GroupId id_;
+  const ReplicaId self_;
+  Logger logger_;
+  std::unique_ptr<StateMachine> machine_;
+  const std::string host_prefix_;
+  const std::string state_prefix_;
+  kv::PrefixReader state_;
+  raft::RaftCore core_;
+
+  LogIndex applied_;
+  LogIndex commit_;              // as the core gave it
+  LogIndex compacted_;           // the log begins after this
+  Term leading_term_;            // led, as of the last role change; none if not leading
+  Term serving_term_;            // leading_term_ once its no-op is applied here
+  LogIndex leader_first_index_;  // the no-op's index in the term led
+  bool fetching_ = false;        // a WAL read for applying is under way
+  bool installing_ = false;
+  std::optional<Instant> leader_contact_;
+  uint64_t next_read_context_ = 1;
+
+  std::vector<QueuedProposal> queued_;
+  std::deque<PendingProposal> pending_;
+  std::vector<Callback<Status>> queued_reads_;
+  std::map<uint64_t, PendingRead> reads_;
+  std::map<ReplicaId, uint64_t> seen_hosts_;
+  std::vector<ReplicaId> snapshot_requests_;
+  // Callbacks that come back later look whether the group is still there.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::group

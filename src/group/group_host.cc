@@ -1,0 +1,432 @@
+#include "group/group_host.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/format.h"
+#include "group/group.h"
+#include "group/snapshot_transfer.h"
+
+namespace tenure::group {
+namespace {
+
+std::string GroupPrefix(GroupId group, char part) {
+  std::string prefix;
+  PutBigEndian64(prefix, group.value());
+  prefix.push_back(part);
+  return prefix;
+}
+
+constexpr Duration kStopPoll = std::chrono::milliseconds(10);
+constexpr Duration kFlushCheckInterval = std::chrono::seconds(1);
+
+}  // namespace
+
+std::string GroupHost::HostPrefix(GroupId group) {
+  return GroupPrefix(group, 'm');
+}
+std::string GroupHost::StatePrefix(GroupId group) {
+  return GroupPrefix(group, 's');
+}
+
+class GroupHost::Impl {
+ public:
+  Impl(GroupHost& host, Dependencies dependencies, GroupHostOptions options)
+      : dependencies_(std::move(dependencies)),
+        options_(options),
+        files_(dependencies_.executor, dependencies_.background, dependencies_.snapshots,
+               dependencies_.logger.Named("snapshots")),
+        shared_{dependencies_,
+                files_,
+                options_,
+                0,
+                0,
+                [this](GroupId id) { Wake(id); },
+                [this](GroupId id, const raft::SnapshotMark& mark, std::string applied_key,
+                       Callback<Status> done) {
+                  transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
+                }},
+        transfer_(
+            {dependencies_.executor, dependencies_.engine, files_, dependencies_.transport,
+             dependencies_.logger, options_.snapshot_chunk_bytes},
+            [this](GroupId id) { return MarkOf(id); },
+            [this](GroupId id, ReplicaId peer, LogIndex index, bool ok) {
+              if (Group* group = Find(id)) group->OnSnapshotSent(peer, index, ok);
+            }),
+        last_flush_(dependencies_.executor.Now()) {
+    for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
+      if (recovered.tombstone) {
+        tombstones_.insert(id);
+        // The removal of the state may not have survived the crash that the tombstone survived.
+        RemoveState(id);
+      }
+    }
+    dependencies_.transport.SetReceiver(&host);
+    ScheduleFlushCheck();
+  }
+
+  ~Impl() { *alive_ = false; }
+
+  Status Start(GroupId id, ReplicaId self, const raft::Configuration& initial,
+               std::unique_ptr<StateMachine> machine, bool campaign) {
+    if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
+    if (tombstones_.contains(id)) {
+      return Error(StatusCode::kFailedPrecondition,
+                   "group {} was removed from this process and cannot return", id);
+    }
+    raft::PersistedState state;
+    const auto recovered = dependencies_.wal.recovered().find(id);
+    const bool known = started_.contains(id) || recovered != dependencies_.wal.recovered().end();
+    TENURE_CHECK(!started_.contains(id), "group {} is started twice in one run", id);
+    if (known) {
+      state = recovered->second.state;
+    } else {
+      // Nothing is written yet: until the first entry or vote is durable the replica may start afresh, with
+      // the same initial configuration.
+      state.mark.configuration = initial;
+      wal::Write write;
+      write.group = id;
+      write.reset_to = state.mark;
+      std::vector<wal::Write> writes;
+      writes.push_back(std::move(write));
+      dependencies_.wal.Append(std::move(writes), [](Status) {});
+      RemoveState(id);
+    }
+    started_.insert(id);
+    auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
+    Group& started = *group;
+    groups_[id] = std::move(group);
+    shared_.groups = groups_.size();
+    started.Start();
+    if (!known && campaign) started.Campaign();
+    Wake(id);
+    return OkStatus();
+  }
+
+  void Destroy(GroupId id, Callback<Status> done) {
+    if (tombstones_.contains(id)) return done(OkStatus());
+    if (auto node = groups_.extract(id); !node.empty()) {
+      Turn turn;
+      shared_.groups = groups_.size();
+      node.mapped()->Abandon(turn);
+      deadlines_.erase({deadline_of_[id], id});
+      deadline_of_.erase(id);
+      for (Closure& answer : turn.answers) dependencies_.executor.Post(std::move(answer));
+      // Callbacks on the stack may still be inside the group.
+      dependencies_.executor.Post([dead = std::shared_ptr<Group>(std::move(node.mapped()))] {});
+    }
+    tombstones_.insert(id);
+    transfer_.Forget(id);
+    RemoveState(id);
+    wal::Write write;
+    write.group = id;
+    write.tombstone = true;
+    std::vector<wal::Write> writes;
+    writes.push_back(std::move(write));
+    dependencies_.wal.Append(std::move(writes), PostHere([done = std::move(done)](Status status) mutable {
+                               done(std::move(status));
+                             }));
+  }
+
+  Group* Find(GroupId id) const {
+    const auto it = groups_.find(id);
+    return it == groups_.end() ? nullptr : it->second.get();
+  }
+  const std::map<GroupId, std::unique_ptr<Group>>& groups() const { return groups_; }
+  SnapshotTransfer& transfer() { return transfer_; }
+  runtime::Executor& executor() { return dependencies_.executor; }
+
+  void PrepareStop(Duration limit, Closure done) {
+    stop_deadline_ = dependencies_.executor.Now() + limit;
+    on_stopped_ = std::move(done);
+    HandOver();
+  }
+
+ private:
+  // ---- turns ----
+
+  void Wake(GroupId id) {
+    dirty_.insert(id);
+    if (turn_posted_) return;
+    turn_posted_ = true;
+    dependencies_.executor.Post([this, alive = alive_] {
+      if (*alive) RunTurn();
+    });
+  }
+
+  void RunTurn() {
+    turn_posted_ = false;
+    Turn turn;
+    const std::set<GroupId> dirty = std::exchange(dirty_, {});
+    for (const GroupId id : dirty) {
+      Group* group = Find(id);
+      if (group == nullptr) continue;
+      group->Process(turn);
+      SendSnapshots(id, *group);
+      Reschedule(id, *group);
+    }
+    if (!turn.writes.empty()) Persist(turn);
+    dependencies_.transport.Flush();
+    for (Closure& answer : turn.answers) answer();
+    ArmTimer();
+  }
+
+  void Persist(Turn& turn) {
+    auto done = [this, after = std::move(turn.after_persist),
+                 durable = std::move(turn.when_durable)](Status status) mutable {
+      if (!status.ok()) return;  // final: the process is ending (wal::Wal::on_failure)
+      for (Turn::AfterPersist& item : after) {
+        if (Group* group = Find(item.group)) group->OnPersisted(item.token, std::move(item.messages));
+      }
+      for (Closure& closure : durable) closure();
+      dependencies_.transport.Flush();
+    };
+    dependencies_.wal.Append(std::move(turn.writes), PostHere(std::move(done)));
+  }
+
+  // Wraps a completion of the WAL so that it runs here, and only while the host lives.
+  template <class F>
+  Callback<Status> PostHere(F f) {
+    return [alive = alive_, executor = &dependencies_.executor, f = std::move(f)](Status status) mutable {
+      executor->Post([alive = std::move(alive), f = std::move(f), status = std::move(status)]() mutable {
+        if (*alive) f(std::move(status));
+      });
+    };
+  }
+
+  // ---- time ----
+
+  void Reschedule(GroupId id, const Group& group) {
+    const Instant next = group.NextTick();
+    auto [it, inserted] = deadline_of_.try_emplace(id, next);
+    if (!inserted) {
+      if (it->second == next) return;
+      deadlines_.erase({it->second, id});
+      it->second = next;
+    }
+    deadlines_.insert({next, id});
+  }
+
+  void ArmTimer() {
+    if (deadlines_.empty()) return;
+    const Instant next = deadlines_.begin()->first;
+    if (armed_for_ && *armed_for_ <= next) return;
+    armed_for_ = next;
+    const Duration delay = std::max(next - dependencies_.executor.Now(), Duration::zero());
+    timer_ = dependencies_.executor.After(delay, [this] { OnTimer(); });
+  }
+
+  void OnTimer() {
+    armed_for_.reset();
+    const Instant now = dependencies_.executor.Now();
+    std::vector<GroupId> due;
+    for (auto it = deadlines_.begin(); it != deadlines_.end() && it->first <= now; ++it)
+      due.push_back(it->second);
+    for (const GroupId id : due) {
+      if (Group* group = Find(id)) group->Tick();
+    }
+    if (due.empty()) ArmTimer();  // else the turn that the ticks asked for does
+  }
+
+  // ---- snapshots and trimming ----
+
+  std::optional<raft::SnapshotMark> MarkOf(GroupId id) const {
+    const Group* group = Find(id);
+    if (group == nullptr || !group->CanSnapshot()) return std::nullopt;
+    return group->MarkAt(group->applied());
+  }
+
+  void SendSnapshots(GroupId id, Group& group) {
+    for (const ReplicaId peer : group.TakeSnapshotRequests()) {
+      const uint64_t host = group.HostOf(peer);
+      transfer_.Send(id, group.self(), peer, host, group.compacted());
+    }
+  }
+
+  void RemoveState(GroupId id) {
+    kv::Batch batch;
+    for (const std::string& prefix : {HostPrefix(id), StatePrefix(id)}) {
+      batch.DeleteRange(prefix, kv::PrefixEnd(prefix));
+    }
+    dependencies_.engine.Write(std::move(batch));
+  }
+
+  void ScheduleFlushCheck() {
+    flush_timer_ = dependencies_.executor.After(kFlushCheckInterval, [this] {
+      const bool due = dependencies_.executor.Now() - last_flush_ >= options_.flush_interval;
+      const uint64_t unflushed = dependencies_.engine.UnflushedBytes();
+      if (!flushing_ && (unflushed >= options_.flush_bytes || (due && unflushed > 0))) Flush([] {});
+      ScheduleFlushCheck();
+    });
+  }
+
+  // Makes the applied state durable and trims the logs up to it.
+  void Flush(Closure done) {
+    flushing_ = true;
+    last_flush_ = dependencies_.executor.Now();
+    std::map<GroupId, LogIndex> applied;
+    for (const auto& [id, group] : groups_) applied[id] = group->applied();
+    dependencies_.engine.Flush(
+        [this, alive = alive_, applied = std::move(applied), done = std::move(done)](Status status) mutable {
+          dependencies_.executor.Post([this, alive = std::move(alive), applied = std::move(applied),
+                                       done = std::move(done), status = std::move(status)]() mutable {
+            if (!*alive) return;
+            flushing_ = false;
+            if (status.ok()) Trim(applied);
+            done();
+          });
+        });
+  }
+
+  void Trim(const std::map<GroupId, LogIndex>& flushed) {
+    for (const auto& [id, index] : flushed) {
+      Group* group = Find(id);
+      if (group == nullptr) continue;
+      group->Compact(index);
+      // A stored snapshot that the durable state has passed is not needed to install; senders make a new one.
+      if (!transfer_.Sending(id)) files_.Remove(id, index.Next());
+    }
+  }
+
+  // ---- clean stop ----
+
+  void HandOver() {
+    bool leads = false;
+    for (const auto& [id, group] : groups_) {
+      const GroupStatus status = group->Describe();
+      if (status.role != raft::Role::kLeader) continue;
+      const raft::RaftCore::PeerStatus* best = nullptr;
+      for (const auto& peer : status.peers) {
+        const raft::Member* member = status.configuration.Find(peer.id);
+        if (member == nullptr || member->role != raft::MemberRole::kVoter || !peer.active) continue;
+        if (best == nullptr || peer.match > best->match) best = &peer;
+      }
+      if (best == nullptr) continue;  // nobody to hand over to
+      leads = true;
+      group->TransferLeadership(best->id);
+    }
+    if (!leads || dependencies_.executor.Now() >= stop_deadline_) {
+      return Flush([this] {
+        if (on_stopped_) std::exchange(on_stopped_, nullptr)();
+      });
+    }
+    stop_timer_ = dependencies_.executor.After(kStopPoll, [this] { HandOver(); });
+  }
+
+  Dependencies dependencies_;
+  const GroupHostOptions options_;
+  SnapshotFiles files_;
+  GroupShared shared_;
+  std::map<GroupId, std::unique_ptr<Group>> groups_;
+  std::set<GroupId> tombstones_;
+  std::set<GroupId> started_;
+  SnapshotTransfer transfer_;
+
+  std::set<GroupId> dirty_;
+  bool turn_posted_ = false;
+  std::set<std::pair<Instant, GroupId>> deadlines_;
+  std::map<GroupId, Instant> deadline_of_;
+  std::optional<Instant> armed_for_;
+  runtime::Timer timer_;
+
+  bool flushing_ = false;
+  Instant last_flush_;
+  runtime::Timer flush_timer_;
+  Instant stop_deadline_;
+  Closure on_stopped_;
+  runtime::Timer stop_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+GroupHost::GroupHost(Dependencies dependencies, GroupHostOptions options)
+    : impl_(std::make_unique<Impl>(*this, std::move(dependencies), options)) {}
+GroupHost::~GroupHost() = default;
+
+Status GroupHost::Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
+                        std::unique_ptr<StateMachine> machine, bool campaign) {
+  return impl_->Start(group, self, initial, std::move(machine), campaign);
+}
+void GroupHost::Destroy(GroupId group, Callback<Status> done) {
+  impl_->Destroy(group, std::move(done));
+}
+
+void GroupHost::Propose(GroupId group, std::string command, Callback<ProposeOutcome> done) {
+  Group* found = impl_->Find(group);
+  if (found == nullptr) return done({ProposeOutcome::Kind::kNotLeader, {}, {}, {}});
+  found->Propose(std::move(command), std::move(done));
+}
+void GroupHost::Read(GroupId group, Callback<Status> done) {
+  Group* found = impl_->Find(group);
+  if (found == nullptr) return done(Error(StatusCode::kUnavailable, "group {} does not run here", group));
+  found->Read(std::move(done));
+}
+std::optional<ReplicaId> GroupHost::LeaderOf(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  if (found == nullptr || found->leader().IsNone()) return std::nullopt;
+  return found->leader();
+}
+raft::ProposeResult GroupHost::TransferLeadership(GroupId group, ReplicaId to) {
+  Group* found = impl_->Find(group);
+  return found == nullptr ? raft::ProposeResult::kNotLeader : found->TransferLeadership(to);
+}
+void GroupHost::ProposeConfiguration(GroupId group, const raft::Configuration& target,
+                                     Callback<ProposeOutcome> done) {
+  Group* found = impl_->Find(group);
+  if (found == nullptr) return done({ProposeOutcome::Kind::kNotLeader, {}, {}, {}});
+  found->ProposeConfiguration(target, std::move(done));
+}
+
+bool GroupHost::Runs(GroupId group) const {
+  return impl_->Find(group) != nullptr;
+}
+std::vector<GroupId> GroupHost::groups() const {
+  std::vector<GroupId> ids;
+  for (const auto& [id, group] : impl_->groups()) ids.push_back(id);
+  return ids;
+}
+std::optional<GroupStatus> GroupHost::StatusOf(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  if (found == nullptr) return std::nullopt;
+  return found->Describe();
+}
+bool GroupHost::Serving(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  return found != nullptr && found->ServingWithLease();
+}
+std::optional<Duration> GroupHost::SinceLeaderContact(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  return found == nullptr ? std::nullopt : found->SinceLeaderContact();
+}
+const kv::Reader* GroupHost::State(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  return found == nullptr ? nullptr : &found->state();
+}
+void GroupHost::PrepareStop(Duration limit, Closure done) {
+  impl_->PrepareStop(limit, std::move(done));
+}
+
+void GroupHost::OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
+                              raft::Message message) {
+  Group* found = impl_->Find(group);
+  if (found == nullptr || found->self() != to) return;
+  found->Step(from, from_host, std::move(message));
+}
+void GroupHost::OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) {
+  const Group* found = impl_->Find(offer.group);
+  if (found == nullptr || found->self() != offer.to) {
+    return done(
+        Error(StatusCode::kNotFound, "replica {} of group {} does not run here", offer.to, offer.group));
+  }
+  impl_->transfer().Receive(std::move(offer), std::move(done));
+}
+void GroupHost::OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) {
+  if (impl_->Find(chunk.group) == nullptr) {
+    return done(Error(StatusCode::kNotFound, "group {} does not run here", chunk.group));
+  }
+  impl_->transfer().Receive(std::move(chunk), std::move(done));
+}
+
+}  // namespace tenure::group

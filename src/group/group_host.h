@@ -1,0 +1,170 @@
+// Owner of the Raft groups of one executor: gives each its time, messages and persistence, applies what is
+// committed and answers who proposed. Within one turn of the executor it gathers what all groups want
+// persisted into one WAL append and what they want sent into one message per destination.
+//
+// Driven by controller/ (group 0) and node/ (regions). It does not decide membership or placement.
+// Threading:  one executor, the one in Dependencies; every callback runs there.
+// Lifetime:   Dependencies outlive the host. Destruction drops pending callbacks without running them.
+// Ordering:   proposals of one group are answered in log order; a read confirmed after a proposal was
+// answered
+//             sees it.
+// Durability: kApplied means durable on a majority, applied here.
+// Bounds:     bytes proposed but not applied are limited per group and per host; beyond it proposals are
+// refused
+//             (kOverloaded), never queued.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/function.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "base/status.h"
+#include "group/state_machine.h"
+#include "group/transport.h"
+#include "kv/kv.h"
+#include "raft/raft_core.h"
+#include "runtime/executor.h"
+#include "wal/snapshot_store.h"
+#include "wal/wal.h"
+
+namespace tenure::group {
+
+// Outcome of a proposal.
+struct ProposeOutcome {
+  enum class Kind : uint8_t {
+    kApplied,       // `index` and `result` are set
+    kNotLeader,     // nothing happened; `leader` is a hint, none if unknown
+    kTransferring,  // nothing happened; leadership is being handed over: try again shortly
+    kOverloaded,    // nothing happened; try again shortly
+    kOutOfSpace,    // nothing happened; the disk's reserve is reached
+    kUnknown,       // leadership was lost meanwhile: it may or may not have been applied
+  };
+  Kind kind;
+  LogIndex index;
+  std::string result;
+  ReplicaId leader;
+};
+
+struct GroupStatus {
+  GroupId group;
+  ReplicaId self;
+  raft::Role role = raft::Role::kFollower;
+  Term term;
+  ReplicaId leader;
+  ReplicaId vote;
+  LogIndex commit;
+  LogIndex applied;
+  LogIndex last;
+  raft::Configuration configuration;
+  std::vector<raft::RaftCore::PeerStatus> peers;  // on the leader
+  bool serving = false;  // leads and has applied an entry of its term: reads and proposals are answered
+};
+
+// Called at the end of a turn, in order.
+class GroupObserver {
+ public:
+  virtual ~GroupObserver() = default;
+  // Role, term or known leader changed; `serving` as in GroupStatus.
+  virtual void OnRoleChange(GroupId group, const raft::RoleChange& change) = 0;
+  // This replica leads `term` and has applied the no-op of it.
+  virtual void OnServing(GroupId group, Term term) = 0;
+  virtual void OnConfiguration(GroupId group, const raft::Configuration& configuration) = 0;
+};
+
+// Sees what happens in the groups, for checkers outside the product (the simulator's invariants). Must not
+// call back.
+class GroupTrace {
+ public:
+  virtual ~GroupTrace() = default;
+  // Before the entry's proposer is answered.
+  virtual void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) = 0;
+  virtual void OnLead(GroupId group, ReplicaId self, Term term) = 0;
+};
+
+struct GroupHostOptions {
+  raft::RaftConfig raft;                // group and self are filled in per group
+  size_t max_batch_bytes = 4 << 20;     // applied in one kv batch
+  size_t max_cache_bytes = 64 << 20;    // log entries in memory, all groups
+  size_t max_pending_bytes = 64 << 20;  // proposed, not applied, all groups
+  uint64_t flush_bytes = 64 << 20;      // kv bytes written before a flush that allows the log to be trimmed
+  Duration flush_interval = std::chrono::minutes(5);
+  uint64_t keep_entries = 20000;  // entries behind the flushed index kept for slow followers
+  size_t snapshot_chunk_bytes = 256 << 10;
+};
+
+class GroupHost : public MessageReceiver {
+ public:
+  struct Dependencies {
+    runtime::Executor& executor;
+    runtime::Executor& background;  // the one of `snapshots`
+    wal::Wal& wal;
+    kv::Engine& engine;
+    wal::SnapshotStore& snapshots;
+    Transport& transport;
+    GroupObserver& observer;
+    Prng prng;
+    Logger logger;
+    GroupTrace* trace = nullptr;
+  };
+  GroupHost(Dependencies dependencies, GroupHostOptions options);
+  ~GroupHost() override;
+  GroupHost(const GroupHost&) = delete;
+  GroupHost& operator=(const GroupHost&) = delete;
+
+  // Starts a replica that the log knows (wal.recovered()) or makes a new one whose log begins with `initial`.
+  // `initial` is ignored for a known one. FAILED_PRECONDITION if the group was destroyed here, ALREADY_EXISTS
+  // if it runs. `campaign`: a new group need not wait for its first election timeout.
+  Status Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
+               std::unique_ptr<StateMachine> machine, bool campaign);
+  // Stops the replica, removes its state and writes a tombstone; `done` when that is durable. Pending
+  // proposals end kUnknown. Destroying what is absent is success.
+  void Destroy(GroupId group, Callback<Status> done);
+
+  void Propose(GroupId group, std::string command, Callback<ProposeOutcome> done);
+  // A linearizable read: `done` runs (OK) at a moment at which the state in kv contains everything
+  // acknowledged before this call; read it within the callback. UNAVAILABLE if this replica does not lead or
+  // loses leadership.
+  void Read(GroupId group, Callback<Status> done);
+  // For kNotLeader-style errors of Read.
+  std::optional<ReplicaId> LeaderOf(GroupId group) const;
+  raft::ProposeResult TransferLeadership(GroupId group, ReplicaId to);
+  void ProposeConfiguration(GroupId group, const raft::Configuration& target, Callback<ProposeOutcome> done);
+
+  bool Runs(GroupId group) const;
+  std::vector<GroupId> groups() const;
+  std::optional<GroupStatus> StatusOf(GroupId group) const;
+  // Leads, lease held now: cached answers may leave.
+  bool Serving(GroupId group) const;
+  // How long ago this replica last heard from its leader (zero on the leader); nullopt: never.
+  std::optional<Duration> SinceLeaderContact(GroupId group) const;
+  // The group's state, prefix removed; valid while the group runs.
+  const kv::Reader* State(GroupId group) const;
+
+  // Hands over every leadership, flushes and reports; for a clean stop.
+  void PrepareStop(Duration limit, Closure done);
+
+  // From the transport.
+  void OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
+                     raft::Message message) override;
+  void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) override;
+  void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) override;
+
+  // kv prefix of a group: 8 bytes big-endian group id, then 'm' for the host's own keys, 's' for the state
+  // machine's.
+  static std::string HostPrefix(GroupId group);
+  static std::string StatePrefix(GroupId group);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tenure::group

@@ -1,0 +1,65 @@
+// The snapshots of one host's groups, without blocking it: wal::SnapshotStore works on the background
+// executor, answers come back here, and which snapshots are complete is known at once.
+//
+// Threading: made, called and answered on `home`; files are touched on `background`, in the order of the
+// calls. Lifetime:  destruction drops pending answers. Durability and errors: as in wal/snapshot_store.h; a
+// write that fails
+//            costs that part only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/function.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "raft/types.h"
+#include "runtime/executor.h"
+#include "wal/snapshot_store.h"
+
+namespace tenure::group {
+
+class SnapshotFiles {
+ public:
+  // Looks at what is stored; blocks.
+  SnapshotFiles(runtime::Executor& home, runtime::Executor& background, wal::SnapshotStore& store,
+                Logger logger);
+  ~SnapshotFiles();
+
+  // Appends to the part of (group, mark), begun anew if `offset` is zero. `offset` must be the part's size;
+  // else nothing is written. `done` gets the part's size after the call.
+  void Append(GroupId group, const raft::SnapshotMark& mark, uint64_t offset, std::string chunk,
+              Callback<StatusOr<uint64_t>> done);
+  // Where a transfer goes on.
+  void PartSize(GroupId group, const raft::SnapshotMark& mark, Callback<StatusOr<uint64_t>> done);
+  // Checks against `expected` if given, makes the snapshot durable and complete, removes the group's older
+  // ones.
+  void Finish(GroupId group, const raft::SnapshotMark& mark, std::optional<wal::SnapshotMeta> expected,
+              Callback<StatusOr<wal::SnapshotMeta>> done);
+  // Up to `max_bytes` of the complete snapshot with this mark; empty at its end.
+  void Read(GroupId group, const raft::SnapshotMark& mark, uint64_t offset, size_t max_bytes,
+            Callback<StatusOr<std::string>> done);
+  // Removes the group's complete snapshots with a mark below `below`.
+  void Remove(GroupId group, LogIndex below);
+  // And everything else of a group that is gone.
+  void RemoveGroup(GroupId group);
+  // The newest complete one.
+  const wal::SnapshotMeta* Find(GroupId group) const;
+
+ private:
+  struct Files;  // used on `background` only
+  template <class T, class Work>
+  void Run(Work work, Callback<T> done);
+
+  runtime::Executor& home_;
+  runtime::Executor& background_;
+  std::shared_ptr<Files> files_;
+  std::map<GroupId, wal::SnapshotMeta> complete_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::group
