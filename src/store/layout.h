@@ -1,0 +1,60 @@
+// Where things lie in a region's part of the store, and the record of a key: docs/store-format.md.
+//
+// Threading: pure functions.
+// Errors: what was read from the store is trusted to be well formed; if it is not, the process ends (as with
+//         every other unreadable state, see kv/kv.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace tenure::store {
+
+// First byte of every key.
+inline constexpr char kCountersPrefix = 'm';
+inline constexpr char kExpiryPrefix = 'e';
+inline constexpr char kFieldPrefix = 'h';
+inline constexpr char kRecordPrefix = 'k';
+
+std::string RecordKey(uint16_t slot, std::string_view key);
+// "k" <position>; a position is <slot> <key>, what SCAN hands out.
+std::string RecordKeyOfPosition(std::string_view position);
+std::string SlotPrefix(uint16_t slot);
+std::string_view KeyOfRecordKey(std::string_view record_key);
+uint16_t SlotOfRecordKey(std::string_view record_key);
+
+// All fields of a key lie behind this, by hash of the field: HSCAN's cursor is such a hash.
+std::string FieldsPrefix(uint16_t slot, std::string_view key);
+uint32_t HashOfField(std::string_view field);
+void AppendField(std::string& fields_prefix, std::string_view field);
+void AppendHash(std::string& fields_prefix, uint32_t hash);
+uint32_t HashInFieldKey(std::string_view field_key, size_t prefix_size);
+std::string_view FieldOfFieldKey(std::string_view field_key, size_t prefix_size);
+
+std::string ExpiryKey(int64_t expiry_ms, uint16_t slot, std::string_view key);
+int64_t ExpiryOfExpiryKey(std::string_view expiry_key);
+std::string_view KeyOfExpiryKey(std::string_view expiry_key);
+
+enum class ValueType : uint8_t { kString = 1, kHash = 2 };
+std::string_view NameOf(ValueType type);  // what TYPE answers
+
+struct RecordHeader {
+  ValueType type = ValueType::kString;
+  uint64_t version = 0;   // log index of the last change
+  int64_t expiry_ms = 0;  // 0: never
+  uint64_t fields = 0;    // of a hash
+  size_t size = 0;        // encoded; the content of a string follows
+};
+void EncodeRecord(const RecordHeader& header, std::string_view content, std::string& out);
+RecordHeader DecodeRecordHeader(std::string_view record);
+
+struct Counters {
+  uint64_t keys = 0;
+  int64_t newest_ms = 0;
+  friend bool operator==(const Counters&, const Counters&) = default;
+};
+std::string EncodeCounters(const Counters& counters);
+Counters DecodeCounters(std::string_view encoded);
+
+}  // namespace tenure::store

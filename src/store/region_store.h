@@ -1,0 +1,129 @@
+// The state machine of one region: Redis' plain keys (strings and hashes with expiry) in a range of hash
+// slots. A write command is replicated as it was sent, together with the leader's time, and executed by every
+// replica; reads execute the same code on the leader's (or a READONLY follower's) state.
+//
+// Expired means: the time is later than the expiry. Reads take an expired key for absent; a write that
+// touches one removes it first; a sweep removes those that nobody touches.
+//
+// Driven by node/ (the adapter to group::StateMachine). Knows nothing of consensus, leases or sockets.
+// Threading: one owner; reads and applies do not overlap.
+// Determinism: Apply depends on the state and the command alone, not on this replica's settings (the limit
+//              that matters travels in the command) nor on its clock. Time never goes back in a region: where
+//              a command's time matters to it, one below the newest that mattered before counts as that one.
+// Errors: a command that Redis would refuse is a kError reply and changes nothing.
+// Source: Redis 7.0 behaviour and texts; reference for tests: redis-server.
+//
+// Keys (docs/store-format.md), below the region's prefix:
+//   k <slot:2> <key>          -> value record: type, version (log index of the last change), expiry, content
+//   h <slot:2> <key length:4> <key> <hash of the field:4> <field>  -> value of a hash field
+//   e <expiry ms:8> <slot:2> <key>  -> expiry index
+//   m                         -> region counters: keys, newest time that decided something
+//
+// Invariants: S1 `m` counts the `k` entries.
+//             S2 every `k` entry with an expiry has exactly one `e` entry, and there are no others.
+//             S3 a hash has as many `h` entries as its record says, at least one; there are no others.
+//             S4 the newest time in `m` never goes down.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "kv/kv.h"
+#include "store/command_table.h"
+#include "store/reply.h"
+
+namespace tenure::store {
+
+struct SlotRange {
+  uint16_t first = 0;
+  uint16_t last = 0;  // inclusive
+  bool Contains(uint16_t slot) const { return slot >= first && slot <= last; }
+  friend bool operator==(const SlotRange&, const SlotRange&) = default;
+};
+
+// What one node accepts; settings may differ between nodes.
+struct Limits {
+  size_t max_key_bytes = 64 << 10;    // of a key, of the name of a hash field
+  size_t max_value_bytes = 32 << 20;  // of a value, of a hash field, of a string after APPEND or SETRANGE
+};
+
+// WATCHed key: EXEC is refused (null reply) if the key's version is no longer this. 0: the key was absent. A
+// key that was absent, was written and is absent again counts as unchanged.
+struct WatchedKey {
+  std::string key;
+  uint64_t version = 0;
+};
+
+// What goes through a region's log.
+struct WriteCommand {
+  WallTime now;
+  enum class Kind : uint8_t {
+    kSingle = 1,  // commands[0]; the result is its reply
+    // MULTI/EXEC: all commands (reads too) or, if a watch failed, none; the result is an array or null.
+    kTransaction = 2,
+    kSweep = 3,  // removes up to `sweep_limit` keys expired at `now`; the result is how many
+  };
+  Kind kind = Kind::kSingle;
+  std::vector<Arguments> commands;
+  std::vector<WatchedKey> watches;
+  uint32_t sweep_limit = 0;
+  // The leader's Limits::max_value_bytes: APPEND and SETRANGE know the size of their result only here.
+  uint64_t max_value_bytes = Limits{}.max_value_bytes;
+};
+
+void EncodeWriteCommand(const WriteCommand& command, std::string& out);
+StatusOr<WriteCommand> DecodeWriteCommand(std::string_view bytes);
+
+// Refusals that need no state, made before a command reaches the log: unknown command, arity, key and value
+// sizes, options and numbers that are wrong whatever the key holds. Keys must share one slot (CROSSSLOT is
+// the front end's check). The message is the error text with its code ("ERR ...").
+Status Validate(const Arguments& arguments, const Limits& limits);
+// The part of Validate that makes MULTI refuse to queue a command (and EXEC answer EXECABORT), as in Redis:
+// unknown command, arity, sizes. What else is wrong is the command's reply in EXEC's array.
+Status ValidateQueued(const Arguments& arguments, const Limits& limits);
+
+class RegionStore {
+ public:
+  explicit RegionStore(SlotRange slots) : slots_(slots) {}
+  // For callers that still pass them: limits are Validate's, see Determinism above.
+  RegionStore(SlotRange slots, const Limits& /*limits*/) : slots_(slots) {}
+
+  // Applies a decoded command; `index` becomes the version of what it changes. Checks again what Validate
+  // checks, except for sizes. A key outside the region's slots: -TRYAGAIN.
+  Reply Apply(const WriteCommand& command, LogIndex index, kv::View& state) const;
+
+  // Executes a read command. `now` is the reader's wall clock. A write command: an error.
+  Reply Read(const Arguments& arguments, WallTime now, const kv::Reader& state) const;
+  // Current version of a key for WATCH; 0 if absent or expired.
+  uint64_t VersionOf(std::string_view key, WallTime now, const kv::Reader& state) const;
+
+  // Keys alive in a slot, up to `limit`, in key order (CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT).
+  std::vector<std::string> KeysInSlot(uint16_t slot, size_t limit, WallTime now,
+                                      const kv::Reader& state) const;
+  uint64_t CountKeysInSlot(uint16_t slot, WallTime now, const kv::Reader& state) const;
+  // Keys of the region, expired ones that no sweep has removed yet included (as Redis' DBSIZE).
+  uint64_t KeyCount(const kv::Reader& state) const;
+  // One step of SCAN: keys from position `from` (slot, key; empty: begin of the region) in order; `next` is
+  // empty when the region is exhausted. Looks at no more than `count` keys.
+  struct ScanResult {
+    std::vector<std::string> keys;
+    std::string next;
+  };
+  ScanResult Scan(std::string_view from, size_t count, std::optional<std::string_view> match,
+                  std::optional<std::string_view> type, WallTime now, const kv::Reader& state) const;
+  // True if some key is expired at `now`: a sweep is worth proposing.
+  bool HasExpired(WallTime now, const kv::Reader& state) const;
+
+  SlotRange slots() const { return slots_; }
+
+ private:
+  SlotRange slots_;
+};
+
+}  // namespace tenure::store
