@@ -1,0 +1,53 @@
+// One function per command: looks at the state, refuses or changes it. Internal to catalog/.
+//
+// Every function checks all of its conditions before its first write: a refusal changes nothing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "catalog/record_table.h"
+#include "tenure/internal/v1/command.pb.h"
+#include "tenure/v1/catalog.pb.h"
+
+namespace tenure::catalog {
+
+// The memory-resident records and what is derived from them.
+struct Records {
+  std::optional<::tenure::v1::Record> cluster;
+  ::tenure::internal::v1::CatalogIds ids;
+  RecordTable controllers{'C'};
+  RecordTable nodes{'N'};
+  RecordTable databases{'D'};
+  RecordTable regions{'R'};
+  std::map<std::string, uint64_t, std::less<>> node_by_uuid;
+  std::map<std::string, uint64_t, std::less<>> database_by_name;  // not those being dropped
+
+  void Load(const kv::Reader& state);
+};
+
+namespace apply {
+
+using ::tenure::internal::v1::CatalogResult;
+namespace commands = ::tenure::internal::v1;
+
+CatalogResult Done(const Change& change, bool changed = true, uint64_t object_id = 0);
+CatalogResult Refused(::tenure::v1::Reason reason, std::string message, uint64_t revision = 0);
+
+CatalogResult InitializeCluster(Records& records, commands::InitializeCluster& command, Change& change);
+CatalogResult UpdateController(Records& records, commands::UpdateController& command, Change& change);
+CatalogResult PutEntry(commands::PutEntry& command, Change& change);
+CatalogResult DeleteEntry(commands::DeleteEntry& command, Change& change);
+CatalogResult RegisterNode(Records& records, commands::RegisterNode& command, Change& change);
+CatalogResult SetNodeState(Records& records, commands::SetNodeState& command, Change& change);
+CatalogResult CreateDatabase(Records& records, commands::CreateDatabase& command, Change& change);
+CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& command, Change& change);
+CatalogResult SetRegionState(Records& records, commands::SetRegionState& command, Change& change);
+CatalogResult RemoveRegion(Records& records, commands::RemoveRegion& command, Change& change);
+CatalogResult RemoveDatabase(Records& records, commands::RemoveDatabase& command, Change& change);
+
+}  // namespace apply
+}  // namespace tenure::catalog

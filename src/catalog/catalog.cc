@@ -1,0 +1,197 @@
+#include "catalog/catalog.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "catalog/apply.h"
+#include "catalog/deduplication.h"
+#include "catalog/keys.h"
+
+namespace tenure::catalog {
+
+namespace apply {
+
+CatalogResult Done(const Change& change, bool changed, uint64_t object_id) {
+  CatalogResult result;
+  result.set_revision(change.revision.value());
+  result.set_changed(changed);
+  result.set_object_id(object_id);
+  return result;
+}
+
+CatalogResult Refused(pb::Reason reason, std::string message, uint64_t revision) {
+  CatalogResult result;
+  result.set_reason(reason);
+  result.set_message(std::move(message));
+  result.set_revision(revision);
+  return result;
+}
+
+}  // namespace apply
+
+void Records::Load(const kv::Reader& state) {
+  cluster.reset();
+  ids.Clear();
+  if (const auto stored = state.Get(kClusterKey)) {
+    TENURE_CHECK(cluster.emplace().ParseFromString(*stored), "the cluster record cannot be read");
+  }
+  if (const auto stored = state.Get(kIdsKey)) {
+    TENURE_CHECK(ids.ParseFromString(*stored), "the record of the next ids cannot be read");
+  }
+  controllers.Load(state);
+  nodes.Load(state);
+  databases.Load(state);
+  regions.Load(state);
+  node_by_uuid.clear();
+  for (const auto& [id, record] : nodes.all()) node_by_uuid.emplace(record.node().uuid(), id);
+  database_by_name.clear();
+  for (const auto& [id, record] : databases.all()) {
+    if (record.database().state() == pb::DATABASE_PRE_DELETE) continue;
+    const bool fresh = database_by_name.emplace(record.database().name(), id).second;
+    TENURE_CHECK(fresh, "two databases are named '{}'", record.database().name());
+  }
+}
+
+class Catalog::Impl {
+ public:
+  explicit Impl(const CatalogLimits& limits)
+      : deduplication_(limits.max_clients, limits.max_results_per_client, limits.client_session) {}
+
+  void Reset(const kv::Reader& state, Revision applied) {
+    records_.Load(state);
+    deduplication_.Load(state);
+    events_.clear();
+    applied_ = applied;
+  }
+
+  ipb::CatalogResult Apply(ipb::CatalogCommand&& command, Revision revision, Term term, kv::View& state) {
+    TENURE_CHECK(revision > applied_, "revision {} is applied after {}", revision.value(), applied_.value());
+    applied_ = revision;
+    const bool identified = command.has_id() && command.id().client_id() != 0;
+    if (identified) {
+      if (auto known = deduplication_.Find(command.id())) return std::move(*known);
+    }
+    // The next three are not remembered: asked again, their cause may have gone.
+    if (command.version() == 0 || command.version() > FormatVersion() ||
+        command.body_case() == ipb::CatalogCommand::BODY_NOT_SET) {
+      return apply::Refused(pb::REASON_UNSUPPORTED_FORMAT,
+                            fmt::format("the command at revision {} (version {}) is unknown to format {}: nothing done",
+                                        revision.value(), command.version(), FormatVersion()));
+    }
+#ifndef TENURE_MUTANT_stale_epoch_accepted
+    if (command.epoch() != 0 && command.epoch() != term.value()) {
+      return apply::Refused(pb::REASON_STALE_EPOCH,
+                            fmt::format("the command belongs to leadership epoch {}; the epoch is {}", command.epoch(),
+                                        term.value()));
+    }
+#endif
+    if (!records_.cluster && !command.has_initialize_cluster()) {
+      return apply::Refused(pb::REASON_CONDITION_FAILED, "the cluster has no record yet");
+    }
+    Change change{revision, term, command.now_ms(), state, events_};
+    ipb::CatalogResult result = Dispatch(command, change);
+    if (identified) deduplication_.Remember(command.id(), command.now_ms(), revision, result);
+    return result;
+  }
+
+  void FinishBatch(kv::View& state) { deduplication_.Write(state); }
+  std::vector<pb::Event> TakeEvents() { return std::exchange(events_, {}); }
+  std::optional<ipb::CatalogResult> FindAnswer(const pb::RequestId& id) const {
+    if (id.client_id() == 0) return std::nullopt;
+    return deduplication_.Find(id);
+  }
+
+  const Records& records() const { return records_; }
+  Revision applied() const { return applied_; }
+  size_t client_count() const { return deduplication_.size(); }
+
+ private:
+  uint32_t FormatVersion() const {
+    return records_.cluster ? records_.cluster->cluster().format_version() : kFormatVersion;
+  }
+
+  ipb::CatalogResult Dispatch(ipb::CatalogCommand& command, Change& change) {
+    using Command = ipb::CatalogCommand;
+    switch (command.body_case()) {
+      case Command::kInitializeCluster:
+        return apply::InitializeCluster(records_, *command.mutable_initialize_cluster(), change);
+      case Command::kPutEntry:
+        return apply::PutEntry(*command.mutable_put_entry(), change);
+      case Command::kDeleteEntry:
+        return apply::DeleteEntry(*command.mutable_delete_entry(), change);
+      case Command::kRegisterNode:
+        return apply::RegisterNode(records_, *command.mutable_register_node(), change);
+      case Command::kSetNodeState:
+        return apply::SetNodeState(records_, *command.mutable_set_node_state(), change);
+      case Command::kCreateDatabase:
+        return apply::CreateDatabase(records_, *command.mutable_create_database(), change);
+      case Command::kSetDatabaseState:
+        return apply::SetDatabaseState(records_, *command.mutable_set_database_state(), change);
+      case Command::kSetRegionState:
+        return apply::SetRegionState(records_, *command.mutable_set_region_state(), change);
+      case Command::kRemoveRegion:
+        return apply::RemoveRegion(records_, *command.mutable_remove_region(), change);
+      case Command::kRemoveDatabase:
+        return apply::RemoveDatabase(records_, *command.mutable_remove_database(), change);
+      case Command::kUpdateController:
+        return apply::UpdateController(records_, *command.mutable_update_controller(), change);
+      case Command::BODY_NOT_SET:
+        break;
+    }
+    TENURE_CHECK(false, "a command without a body reached Dispatch");
+  }
+
+  Records records_;
+  Deduplication deduplication_;
+  std::vector<pb::Event> events_;
+  Revision applied_;
+};
+
+Catalog::Catalog(CatalogLimits limits) : impl_(std::make_unique<Impl>(limits)) {}
+Catalog::~Catalog() = default;
+
+void Catalog::Reset(const kv::Reader& state, Revision applied) { impl_->Reset(state, applied); }
+
+ipb::CatalogResult Catalog::Apply(const ipb::CatalogCommand& command, Revision revision, Term term,
+                                  kv::View& state) {
+  return impl_->Apply(ipb::CatalogCommand(command), revision, term, state);
+}
+
+ipb::CatalogResult Catalog::Apply(ipb::CatalogCommand&& command, Revision revision, Term term, kv::View& state) {
+  return impl_->Apply(std::move(command), revision, term, state);
+}
+
+void Catalog::FinishBatch(kv::View& state) { impl_->FinishBatch(state); }
+std::vector<pb::Event> Catalog::TakeEvents() { return impl_->TakeEvents(); }
+std::optional<ipb::CatalogResult> Catalog::FindAnswer(const pb::RequestId& id) const { return impl_->FindAnswer(id); }
+Revision Catalog::applied() const { return impl_->applied(); }
+
+const pb::Record* Catalog::cluster_record() const {
+  const auto& cluster = impl_->records().cluster;
+  return cluster ? &*cluster : nullptr;
+}
+const pb::ClusterRecord* Catalog::cluster() const {
+  const pb::Record* record = cluster_record();
+  return record == nullptr ? nullptr : &record->cluster();
+}
+const std::map<uint64_t, pb::Record>& Catalog::controllers() const { return impl_->records().controllers.all(); }
+const std::map<uint64_t, pb::Record>& Catalog::nodes() const { return impl_->records().nodes.all(); }
+const std::map<uint64_t, pb::Record>& Catalog::databases() const { return impl_->records().databases.all(); }
+const std::map<uint64_t, pb::Record>& Catalog::regions() const { return impl_->records().regions.all(); }
+size_t Catalog::client_count() const { return impl_->client_count(); }
+
+const pb::Record* Catalog::FindDatabase(std::string_view name) const {
+  const auto& by_name = impl_->records().database_by_name;
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? nullptr : impl_->records().databases.Find(found->second);
+}
+
+const pb::Record* Catalog::FindNode(std::string_view uuid) const {
+  const auto& by_uuid = impl_->records().node_by_uuid;
+  const auto found = by_uuid.find(uuid);
+  return found == by_uuid.end() ? nullptr : impl_->records().nodes.Find(found->second);
+}
+
+}  // namespace tenure::catalog

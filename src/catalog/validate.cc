@@ -1,0 +1,169 @@
+#include <algorithm>
+#include <set>
+
+#include "base/hash.h"
+#include "catalog/catalog.h"
+#include "catalog/names.h"
+#include "catalog/refusal.h"
+#include "catalog/state_moves.h"
+
+namespace tenure::catalog {
+namespace {
+
+using pb::REASON_INVALID_ARGUMENT;
+
+Status CheckEntryKey(std::string_view key, const CatalogLimits& limits) {
+  if (key.empty()) return Refuse(REASON_INVALID_ARGUMENT, "key: must not be empty");
+  if (key.size() > limits.max_entry_key_bytes) {
+    return Refuse(REASON_INVALID_ARGUMENT, "key: has {} bytes, the limit is {}", key.size(),
+                  limits.max_entry_key_bytes);
+  }
+  return OkStatus();
+}
+
+Status Check(const ipb::PutEntry& put, const CatalogLimits& limits) {
+  TENURE_RETURN_IF_ERROR(CheckEntryKey(put.key(), limits));
+  if (put.value().size() > limits.max_entry_value_bytes) {
+    return Refuse(REASON_INVALID_ARGUMENT, "value: has {} bytes, the limit is {}", put.value().size(),
+                  limits.max_entry_value_bytes);
+  }
+  if (put.if_absent() && put.if_revision() != 0) {
+    return Refuse(REASON_INVALID_ARGUMENT, "if_absent: cannot be given together with if_revision");
+  }
+  return OkStatus();
+}
+
+Status Check(const ipb::RegisterNode& registration, const CatalogLimits& limits) {
+  const pb::NodeRecord& node = registration.node();
+  TENURE_RETURN_IF_ERROR(CheckName("node.uuid", node.uuid(), 64));
+  if (!node.name().empty()) TENURE_RETURN_IF_ERROR(CheckName("node.name", node.name(), limits.max_name_bytes));
+  if (!node.zone().empty()) TENURE_RETURN_IF_ERROR(CheckName("node.zone", node.zone(), limits.max_name_bytes));
+  TENURE_RETURN_IF_ERROR(CheckAddress("node.address", node.address()));
+  if (!node.resp_address().empty()) TENURE_RETURN_IF_ERROR(CheckAddress("node.resp_address", node.resp_address()));
+  if (node.address() == node.resp_address()) {
+    return Refuse(REASON_INVALID_ARGUMENT, "node.resp_address: is the same as node.address ({})", node.address());
+  }
+  std::set<std::string_view> keys;
+  for (const pb::Label& label : node.labels()) {
+    TENURE_RETURN_IF_ERROR(CheckName("node.labels.key", label.key(), limits.max_name_bytes));
+    if (!label.value().empty()) {
+      TENURE_RETURN_IF_ERROR(CheckName("node.labels.value", label.value(), limits.max_name_bytes));
+    }
+    if (!keys.insert(label.key()).second) {
+      return Refuse(REASON_INVALID_ARGUMENT, "node.labels: '{}' is given twice", label.key());
+    }
+  }
+  return OkStatus();
+}
+
+// Slots 0..16383 without gap or overlap, in order.
+Status CheckSlots(const ipb::CreateDatabase& create) {
+  uint32_t next = 0;
+  for (const auto& region : create.regions()) {
+    if (region.slots().first() != next || region.slots().last() < next || region.slots().last() >= kSlotCount) {
+      return Refuse(REASON_INVALID_ARGUMENT, "regions: slots {}-{} do not continue at slot {}", region.slots().first(),
+                    region.slots().last(), next);
+    }
+    next = region.slots().last() + 1;
+  }
+  if (next != kSlotCount) {
+    return Refuse(REASON_INVALID_ARGUMENT, "regions: slots from {} on are not covered", next);
+  }
+  return OkStatus();
+}
+
+Status Check(const ipb::CreateDatabase& create, const CatalogLimits& limits) {
+  TENURE_RETURN_IF_ERROR(CheckName("name", create.name(), limits.max_name_bytes));
+  if (create.regions_size() < 1 || static_cast<uint32_t>(create.regions_size()) > limits.max_regions_per_database) {
+    return Refuse(REASON_INVALID_ARGUMENT, "regions: {} is not in 1..{}", create.regions_size(),
+                  limits.max_regions_per_database);
+  }
+  if (create.replicas() < 1 || create.replicas() > limits.max_replicas) {
+    return Refuse(REASON_INVALID_ARGUMENT, "replicas: {} is not in 1..{}", create.replicas(), limits.max_replicas);
+  }
+  for (const auto& region : create.regions()) {
+    const std::set<uint64_t> distinct(region.nodes().begin(), region.nodes().end());
+    if (static_cast<uint32_t>(region.nodes_size()) != create.replicas() ||
+        distinct.size() != create.replicas()) {
+      return Refuse(REASON_INVALID_ARGUMENT, "regions: slots {}-{} have {} distinct nodes for {} replicas",
+                    region.slots().first(), region.slots().last(), distinct.size(), create.replicas());
+    }
+  }
+  return CheckSlots(create);
+}
+
+Status Check(const pb::ControllerRecord& controller, const CatalogLimits& limits) {
+  if (controller.id() == 0) return Refuse(REASON_INVALID_ARGUMENT, "controller.id: must not be 0");
+  if (!controller.name().empty()) {
+    TENURE_RETURN_IF_ERROR(CheckName("controller.name", controller.name(), limits.max_name_bytes));
+  }
+  return CheckAddress("controller.address", controller.address());
+}
+
+Status Check(const ipb::InitializeCluster& initialize, const CatalogLimits& limits) {
+  TENURE_RETURN_IF_ERROR(CheckName("cluster.cluster_id", initialize.cluster().cluster_id(), 64));
+  if (initialize.controllers().empty()) return Refuse(REASON_INVALID_ARGUMENT, "controllers: there is none");
+  std::set<uint64_t> ids;
+  for (const pb::ControllerRecord& controller : initialize.controllers()) {
+    TENURE_RETURN_IF_ERROR(Check(controller, limits));
+    if (!ids.insert(controller.id()).second) {
+      return Refuse(REASON_INVALID_ARGUMENT, "controllers: id {} is given twice", controller.id());
+    }
+  }
+  return OkStatus();
+}
+
+template <class State>
+Status CheckMove(State from, State to) {
+  if (IsLegalMove(from, to)) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "to: {} -> {} is no legal move", NameOf(from), NameOf(to));
+}
+
+Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits) {
+  using Command = ipb::CatalogCommand;
+  switch (command.body_case()) {
+    case Command::kInitializeCluster:
+      return Check(command.initialize_cluster(), limits);
+    case Command::kPutEntry:
+      return Check(command.put_entry(), limits);
+    case Command::kDeleteEntry:
+      return CheckEntryKey(command.delete_entry().key(), limits);
+    case Command::kRegisterNode:
+      return Check(command.register_node(), limits);
+    case Command::kCreateDatabase:
+      return Check(command.create_database(), limits);
+    case Command::kSetDatabaseState:
+      return CheckMove(command.set_database_state().from(), command.set_database_state().to());
+    case Command::kSetRegionState:
+      return CheckMove(command.set_region_state().from(), command.set_region_state().to());
+    case Command::kUpdateController:
+      return Check(command.update_controller().controller(), limits);
+    case Command::kSetNodeState:
+    case Command::kRemoveRegion:
+    case Command::kRemoveDatabase:
+      return OkStatus();
+    case Command::BODY_NOT_SET:
+      break;
+  }
+  return Refuse(pb::REASON_UNSUPPORTED_FORMAT, "command: its type is not known to this version");
+}
+
+}  // namespace
+
+Status Catalog::Validate(const ipb::CatalogCommand& command, const CatalogLimits& limits) {
+  if (command.version() == 0 || command.version() > kFormatVersion) {
+    return Refuse(pb::REASON_UNSUPPORTED_FORMAT, "version: {} is not in 1..{}", command.version(), kFormatVersion);
+  }
+  if (command.has_id()) {
+    if (command.id().client_id() != 0 && command.id().sequence() == 0) {
+      return Refuse(REASON_INVALID_ARGUMENT, "id.sequence: must not be 0");
+    }
+    if (command.id().answered_below() > command.id().sequence()) {
+      return Refuse(REASON_INVALID_ARGUMENT, "id.answered_below: {} is above the request's own sequence {}",
+                    command.id().answered_below(), command.id().sequence());
+    }
+  }
+  return CheckBody(command, limits);
+}
+
+}  // namespace tenure::catalog

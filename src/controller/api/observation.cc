@@ -1,0 +1,150 @@
+#include "controller/api/observation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "catalog/state_moves.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+
+pb::StatusResponse Observation::Status() const {
+  pb::StatusResponse response;
+  const pb::ClusterRecord* cluster = access_.catalog().cluster();
+  response.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
+  response.set_revision(access_.applied().value());
+  response.set_phase(std::string(leadership_.phase()));
+  const uint64_t leader = leadership_.leader().value();
+  if (leader != 0) {
+    response.set_leader_id(leader);
+    response.set_leader_name(directory_.NameOf(leader));
+    response.set_leader_address(directory_.AddressOf(leader));
+    response.set_leader_since_ms(ToMillis(executor_.Now() - leadership_.since()));
+  }
+  const auto group = access_.group().StatusOf();
+  if (group) {
+    if (leader != 0) response.set_leader_epoch(group->term.value());
+    response.set_commit_index(group->commit.value());
+    response.set_applied_index(group->applied.value());
+  }
+  response.set_answered_by(leadership_.self().value());
+  *response.mutable_controllers() = std::move(*Controllers().mutable_controllers());
+  *response.mutable_nodes() = std::move(*Nodes().mutable_nodes());
+  for (auto& service : leadership_.services()) *response.add_services() = std::move(service);
+  for (auto& transition : leadership_.transitions()) *response.add_transitions() = std::move(transition);
+  if (leadership_.phase() == "starting") {
+    response.set_warm_up_reason(leadership_.leading() ? "services" : "raft");
+    for (auto& name : leadership_.missing()) response.add_warm_up_missing(std::move(name));
+  }
+  return response;
+}
+
+pb::ListControllersResponse Observation::Controllers() const {
+  pb::ListControllersResponse response;
+  const auto group = access_.group().StatusOf();
+  for (const pb::ControllerRecord& record : directory_.All()) *response.add_controllers() = ControllerOf(record, group);
+  return response;
+}
+
+pb::ControllerStatus Observation::ControllerOf(const pb::ControllerRecord& record,
+                                               const std::optional<group::GroupStatus>& group) const {
+  pb::ControllerStatus status;
+  *status.mutable_record() = record;
+  status.set_state("unknown");
+  if (!group) return status;
+  const ReplicaId id(record.id());
+  if (group->configuration.Contains(id)) status.mutable_record()->set_voter(group->configuration.IsVoter(id));
+  if (id == group->self) {
+    switch (group->role) {
+      case raft::Role::kLeader:
+        status.set_state("leader");
+        break;
+      case raft::Role::kFollower:
+        status.set_state("follower");
+        break;
+      case raft::Role::kPreCandidate:
+      case raft::Role::kCandidate:
+        status.set_state("candidate");
+        break;
+    }
+    status.set_match_index(group->last.value());
+    return status;
+  }
+  if (id == group->leader) status.set_state("leader");
+  for (const auto& peer : group->peers) {
+    if (peer.id != id) continue;
+    status.set_state(peer.active ? "follower" : "unreachable");
+    status.set_match_index(peer.match.value());
+  }
+  return status;
+}
+
+pb::ListNodesResponse Observation::Nodes() const {
+  pb::ListNodesResponse response;
+  for (const auto& [id, record] : access_.catalog().nodes()) *response.add_nodes() = NodeOf(record.node());
+  return response;
+}
+
+pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
+  pb::NodeStatus status;
+  *status.mutable_record() = record;
+  status.set_state(std::string(catalog::NameOf(record.state())));
+  status.set_last_heard_ms(-1);
+  const NodeLoad* load = agents_.load().Find(NodeId(record.id()));
+  if (load == nullptr) {
+    for (const auto& [id, region] : access_.catalog().regions()) {
+      const auto& replicas = region.region().replicas();
+      const bool here = std::any_of(replicas.begin(), replicas.end(),
+                                    [&](const pb::ReplicaRecord& replica) { return replica.node() == record.id(); });
+      if (here) status.set_regions(status.regions() + 1);
+    }
+    return status;
+  }
+  status.set_last_heard_ms(ToMillis(executor_.Now() - load->last_heard));
+  status.set_revision(load->revision.value());
+  status.set_regions(static_cast<uint32_t>(load->regions.size()));
+  status.set_leaders(LoadTable::LeadersOf(*load));
+  status.set_disk_free_bytes(load->disk_free_bytes);
+  status.set_fsync_p99_us(load->fsync_p99_us);
+  status.set_memory_bytes(load->memory_bytes);
+  return status;
+}
+
+pb::ListRegionsResponse Observation::Regions(std::optional<uint64_t> database) const {
+  pb::ListRegionsResponse response;
+  for (const auto& [id, record] : access_.catalog().regions()) {
+    if (!database || record.region().database() == *database) *response.add_regions() = RegionOf(record.region());
+  }
+  return response;
+}
+
+pb::RegionStatus Observation::RegionOf(const pb::RegionRecord& record) const {
+  pb::RegionStatus status;
+  *status.mutable_record() = record;
+  status.set_state(std::string(catalog::NameOf(record.state())));
+  const RegionLeaderView* leader = agents_.region_leaders().Find(RegionId(record.id()));
+  if (leader != nullptr && !leader->node.IsNone()) {
+    status.set_leader_node(leader->node.value());
+    status.set_leader_replica(leader->replica.value());
+    status.set_leader_term(leader->term.value());
+  } else if (record.state() == pb::REGION_SERVING && leadership_.leading()) {
+    status.set_state("NO_LEADER");
+  }
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    const NodeLoad* load = agents_.load().Find(NodeId(replica.node()));
+    if (load == nullptr) continue;
+    const auto found = load->regions.find(record.id());
+    if (found == load->regions.end()) continue;
+    *status.add_replicas() = found->second;
+    // The leader knows best; without one, who has most.
+    const bool leads = leader != nullptr && leader->replica.value() == replica.id();
+    if (leads || (status.leader_node() == 0 && found->second.bytes() > status.bytes())) {
+      status.set_bytes(found->second.bytes());
+      status.set_keys(found->second.keys());
+    }
+  }
+  return status;
+}
+
+}  // namespace tenure::controller

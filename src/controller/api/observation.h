@@ -1,0 +1,51 @@
+// What the cluster looks like to this controller, as the messages of tenure.v1.Cluster and Regions.
+//
+// Threading: the controller's executor. Computed anew for each request.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "controller/catalog_access.h"
+#include "controller/controller_directory.h"
+#include "controller/leadership/leadership.h"
+#include "controller/nodes/agent_service.h"
+#include "runtime/executor.h"
+#include "tenure/v1/cluster.pb.h"
+
+namespace tenure::controller {
+
+class Observation {
+ public:
+  Observation(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
+              const ControllerDirectory& directory, const AgentService& agents, std::string cluster_id)
+      : executor_(executor),
+        access_(access),
+        leadership_(leadership),
+        directory_(directory),
+        agents_(agents),
+        cluster_id_(std::move(cluster_id)) {}
+
+  ::tenure::v1::StatusResponse Status() const;
+  ::tenure::v1::ListControllersResponse Controllers() const;
+  // Only the leader has heard from nodes; others give the records.
+  ::tenure::v1::ListNodesResponse Nodes() const;
+  // Of one database, or of all if it is none.
+  ::tenure::v1::ListRegionsResponse Regions(std::optional<uint64_t> database) const;
+
+ private:
+  ::tenure::v1::ControllerStatus ControllerOf(const ::tenure::v1::ControllerRecord& record,
+                                              const std::optional<group::GroupStatus>& group) const;
+  ::tenure::v1::NodeStatus NodeOf(const ::tenure::v1::NodeRecord& record) const;
+  ::tenure::v1::RegionStatus RegionOf(const ::tenure::v1::RegionRecord& record) const;
+
+  runtime::Executor& executor_;
+  CatalogAccess& access_;
+  const Leadership& leadership_;
+  const ControllerDirectory& directory_;
+  const AgentService& agents_;
+  const std::string cluster_id_;
+};
+
+}  // namespace tenure::controller

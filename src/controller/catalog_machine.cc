@@ -1,0 +1,59 @@
+#include "controller/catalog_machine.h"
+
+#include <utility>
+
+#include "base/format.h"
+
+namespace tenure::controller {
+
+namespace ipb = ::tenure::internal::v1;
+
+class CatalogMachine::Adapter : public group::StateMachine {
+ public:
+  explicit Adapter(CatalogMachine& machine) : machine_(machine) {}
+  void Reset(const kv::Reader& state, LogIndex applied) override { machine_.OnReset(state, applied); }
+  std::string Apply(const group::ApplyContext& context, std::string_view command, kv::View& state) override {
+    return machine_.OnApply(context, command, state);
+  }
+  void FinishBatch(kv::View& state) override { machine_.catalog_.FinishBatch(state); }
+  void OnBatchWritten(LogIndex applied) override { machine_.OnBatchWritten(applied); }
+
+ private:
+  CatalogMachine& machine_;
+};
+
+CatalogMachine::CatalogMachine(const catalog::CatalogLimits& limits, Logger logger)
+    : logger_(std::move(logger)), catalog_(limits) {}
+CatalogMachine::~CatalogMachine() = default;
+
+std::unique_ptr<group::StateMachine> CatalogMachine::MakeAdapter() { return std::make_unique<Adapter>(*this); }
+
+void CatalogMachine::OnReset(const kv::Reader& state, LogIndex applied) {
+  state_ = &state;
+  applied_ = Revision(applied.value());
+  catalog_.Reset(state, applied_);
+  for (CatalogListener* listener : listeners_) listener->OnCatalogReset(applied_);
+}
+
+std::string CatalogMachine::OnApply(const group::ApplyContext& context, std::string_view bytes, kv::View& state) {
+  ipb::CatalogCommand command;
+  ipb::CatalogResult result;
+  if (command.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    result = catalog_.Apply(std::move(command), Revision(context.index.value()), context.term, state);
+  } else {
+    // The same bytes fail everywhere: a no-op, like every command this format does not know.
+    result.set_reason(::tenure::v1::REASON_UNSUPPORTED_FORMAT);
+    result.set_message(fmt::format("the command at index {} cannot be decoded: nothing done", context.index));
+  }
+  if (result.reason() == ::tenure::v1::REASON_UNSUPPORTED_FORMAT) logger_.Warn("{}", result.message());
+  return result.SerializeAsString();
+}
+
+void CatalogMachine::OnBatchWritten(LogIndex applied) {
+  applied_ = Revision(applied.value());
+  std::vector<::tenure::v1::Event> events = catalog_.TakeEvents();
+  for (CatalogListener* listener : listeners_) listener->OnCatalogChanged(events, applied_);
+  if (sink_) sink_(std::move(events));
+}
+
+}  // namespace tenure::controller

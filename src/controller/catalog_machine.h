@@ -1,0 +1,63 @@
+// The catalog as the state machine of group 0, and the place where its changes are heard of.
+//
+// Owned by Controller; the group owns only the adapter, which ends with the group.
+// Threading: the controller's executor.
+// Ordering:  listeners hear of changes after the batch is in the engine and before its proposers are answered, in log
+//            order. They run within the group's turn and do not call the group: they note and post.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "group/state_machine.h"
+
+namespace tenure::controller {
+
+class CatalogListener {
+ public:
+  virtual ~CatalogListener() = default;
+  // A batch was written.
+  virtual void OnCatalogChanged(const std::vector<::tenure::v1::Event>& events, Revision applied) = 0;
+  // The state was replaced as a whole (start, snapshot): what was known of its history is void.
+  virtual void OnCatalogReset(Revision applied) = 0;
+};
+
+class CatalogMachine {
+ public:
+  CatalogMachine(const catalog::CatalogLimits& limits, Logger logger);
+  ~CatalogMachine();
+  CatalogMachine(const CatalogMachine&) = delete;
+  CatalogMachine& operator=(const CatalogMachine&) = delete;
+
+  // For GroupHost::Start; once. This must outlive it.
+  std::unique_ptr<group::StateMachine> MakeAdapter();
+  // Before the group starts.
+  void AddListener(CatalogListener& listener) { listeners_.push_back(&listener); }
+  // Takes the events of every batch after the listeners saw them; at most one, may be null.
+  void SetEventSink(Callback<std::vector<::tenure::v1::Event>> sink) { sink_ = std::move(sink); }
+
+  const catalog::Catalog& catalog() const { return catalog_; }
+  // Entries. Null before the group has started.
+  const kv::Reader* state() const { return state_; }
+  // Everything up to here is applied and visible.
+  Revision applied() const { return applied_; }
+
+ private:
+  class Adapter;
+
+  void OnReset(const kv::Reader& state, LogIndex applied);
+  std::string OnApply(const group::ApplyContext& context, std::string_view bytes, kv::View& state);
+  void OnBatchWritten(LogIndex applied);
+
+  Logger logger_;
+  catalog::Catalog catalog_;
+  const kv::Reader* state_ = nullptr;
+  Revision applied_;
+  std::vector<CatalogListener*> listeners_;
+  Callback<std::vector<::tenure::v1::Event>> sink_;
+};
+
+}  // namespace tenure::controller

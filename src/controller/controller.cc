@@ -1,0 +1,212 @@
+#include "controller/controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "controller/api/catalog_service.h"
+#include "controller/api/cluster_service.h"
+#include "controller/api/observation.h"
+#include "controller/catalog_access.h"
+#include "controller/catalog_group.h"
+#include "controller/catalog_machine.h"
+#include "controller/controller_directory.h"
+#include "controller/leadership/cluster_record.h"
+#include "controller/nodes/agent_service.h"
+#include "controller/nodes/node_monitor.h"
+#include "controller/placement/database_reconciler.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+
+namespace {
+
+// Keeps the transport's addresses of the other controllers as the catalog has them.
+class AddressKeeper : public CatalogListener {
+ public:
+  AddressKeeper(group::AddressBook& book, const ControllerDirectory& directory) : book_(book), directory_(directory) {}
+  void Refresh() {
+    for (const pb::ControllerRecord& record : directory_.All()) book_.Set(record.id(), record.address());
+  }
+  void OnCatalogChanged(const std::vector<pb::Event>& events, Revision) override {
+    const bool concerns = std::any_of(events.begin(), events.end(), [](const pb::Event& event) {
+      return event.new_record().has_controller();
+    });
+    if (concerns) Refresh();
+  }
+  void OnCatalogReset(Revision) override { Refresh(); }
+
+ private:
+  group::AddressBook& book_;
+  const ControllerDirectory& directory_;
+};
+
+// Tells the transport which cluster this is as soon as the catalog says it: a new cluster is named by its first leader.
+class ClusterIdKeeper : public CatalogListener {
+ public:
+  ClusterIdKeeper(group::Transport& transport, const catalog::Catalog& catalog)
+      : transport_(transport), catalog_(catalog) {}
+  void OnCatalogChanged(const std::vector<pb::Event>&, Revision) override { Refresh(); }
+  void OnCatalogReset(Revision) override { Refresh(); }
+
+ private:
+  void Refresh() {
+    if (known_ || catalog_.cluster() == nullptr) return;
+    known_ = true;
+    transport_.SetClusterId(catalog_.cluster()->cluster_id());
+  }
+  group::Transport& transport_;
+  const catalog::Catalog& catalog_;
+  bool known_ = false;
+};
+
+raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
+  raft::Configuration configuration;
+  for (const pb::ControllerRecord& controller : controllers) {
+    configuration.members.push_back(
+        {.id = ReplicaId(controller.id()), .host = controller.id(), .role = raft::MemberRole::kVoter});
+  }
+  std::sort(configuration.members.begin(), configuration.members.end());
+  return configuration;
+}
+
+}  // namespace
+
+// Members in the order of construction: later ones use earlier ones.
+class Controller::Impl : public group::GroupObserver {
+ public:
+  Impl(Dependencies dependencies, ControllerOptions options)
+      : options_(std::move(options)),
+        executor_(dependencies.executor),
+        network_(dependencies.network),
+        wal_(dependencies.wal),
+        logger_(dependencies.logger.Named("controller")),
+        machine_(options_.limits, logger_.Named("catalog")),
+        directory_(options_.initial_controllers, machine_.catalog()),
+        leadership_(executor_, ReplicaId(options_.self.id()), directory_, options_.leadership,
+                    logger_.Named("leadership")),
+        transport_(group::MakeNetworkTransport(executor_, network_, "tenure.internal.v1.CatalogRaft",
+                                               options_.cluster_id, logger_.Named("transport"))),
+        host_({.executor = executor_,
+               .background = dependencies.background,
+               .wal = dependencies.wal,
+               .engine = dependencies.engine,
+               .snapshots = dependencies.snapshots,
+               .transport = *transport_,
+               .observer = *this,
+               .prng = dependencies.prng.Fork("group"),
+               .logger = logger_.Named("group"),
+               .trace = dependencies.trace},
+              options_.group),
+        group_(host_),
+        addresses_(transport_->addresses(), directory_),
+        cluster_id_(*transport_, machine_.catalog()),
+        access_(executor_, group_, machine_, leadership_, options_.limits),
+        cluster_record_(executor_, access_, options_.cluster_id, options_.self, options_.initial_controllers,
+                        options_.new_cluster_id),
+        agents_(executor_, access_, leadership_, {.cluster_id = options_.cluster_id}, logger_.Named("nodes")),
+        node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
+        databases_(executor_, access_, agents_, logger_.Named("databases")),
+        database_api_(executor_, access_, leadership_, options_.databases),
+        watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
+        observation_(executor_, access_, leadership_, directory_, agents_, options_.cluster_id),
+        catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
+        cluster_service_(executor_, access_, leadership_, observation_),
+        regions_service_(executor_, access_, leadership_, observation_, agents_) {
+    for (CatalogListener* listener :
+         {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
+          static_cast<CatalogListener*>(&agents_),
+          static_cast<CatalogListener*>(&databases_), static_cast<CatalogListener*>(&database_api_),
+          static_cast<CatalogListener*>(&watches_)}) {
+      machine_.AddListener(*listener);
+    }
+    machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
+    // Nodes are heard first; then what is independent of each other.
+    for (LeaderService* service :
+         {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&cluster_record_),
+          static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
+          static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_)}) {
+      leadership_.AddService(*service);
+    }
+  }
+
+  Status Start() {
+    const ReplicaId self(options_.self.id());
+    const raft::Configuration initial = InitialConfiguration(options_.initial_controllers);
+    const bool known = wal_.recovered().contains(kCatalogGroup);
+    if (!known && !initial.IsVoter(self)) {
+      return Error(StatusCode::kInvalidArgument, "controller {} is not among the initial controllers ({})", self,
+                   raft::ToString(initial));
+    }
+    addresses_.Refresh();
+    TENURE_RETURN_IF_ERROR(host_.Start(kCatalogGroup, self, initial, machine_.MakeAdapter(), /*campaign=*/false));
+    network_.Serve(CatalogService::kName, catalog_service_);
+    network_.Serve(ClusterService::kName, cluster_service_);
+    network_.Serve(RegionsService::kName, regions_service_);
+    network_.Serve(AgentService::kName, agents_);
+    return OkStatus();
+  }
+
+  void Stop(Duration limit, Closure done) {
+    // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
+    host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
+      cluster_service_.Stop([this, done = std::move(done)]() mutable {
+        regions_service_.Stop([this, done = std::move(done)]() mutable { leadership_.Stop(std::move(done)); });
+      });
+    });
+  }
+
+  // group::GroupObserver
+  void OnRoleChange(GroupId, const raft::RoleChange& change) override { leadership_.OnRoleChange(change); }
+  void OnServing(GroupId, Term term) override { leadership_.OnServing(term); }
+  void OnConfiguration(GroupId, const raft::Configuration&) override {}
+
+  const ControllerOptions& options() const { return options_; }
+  const CatalogMachine& machine() const { return machine_; }
+  const Leadership& leadership() const { return leadership_; }
+  const Observation& observation() const { return observation_; }
+  group::GroupHost& host() { return host_; }
+
+ private:
+  const ControllerOptions options_;
+  runtime::Executor& executor_;
+  runtime::Network& network_;
+  wal::Wal& wal_;
+  Logger logger_;
+  CatalogMachine machine_;
+  ControllerDirectory directory_;
+  Leadership leadership_;
+  std::unique_ptr<group::Transport> transport_;
+  group::GroupHost host_;
+  HostedCatalogGroup group_;
+  AddressKeeper addresses_;
+  ClusterIdKeeper cluster_id_;
+  CatalogAccess access_;
+  ClusterRecordService cluster_record_;
+  AgentService agents_;
+  NodeMonitor node_monitor_;
+  DatabaseReconciler databases_;
+  DatabaseApi database_api_;
+  WatchHub watches_;
+  Observation observation_;
+  CatalogService catalog_service_;
+  ClusterService cluster_service_;
+  RegionsService regions_service_;
+};
+
+Controller::Controller(Dependencies dependencies, ControllerOptions options)
+    : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options))) {}
+Controller::~Controller() = default;
+
+Status Controller::Start() { return impl_->Start(); }
+void Controller::Stop(Duration limit, Closure done) { impl_->Stop(limit, std::move(done)); }
+bool Controller::serving() const { return impl_->leadership().serving(); }
+Term Controller::epoch() const { return impl_->leadership().epoch(); }
+const catalog::Catalog& Controller::catalog() const { return impl_->machine().catalog(); }
+Revision Controller::applied() const { return impl_->machine().applied(); }
+pb::StatusResponse Controller::status() const { return impl_->observation().Status(); }
+group::GroupHost& Controller::host() { return impl_->host(); }
+const Leadership& Controller::leadership() const { return impl_->leadership(); }
+
+}  // namespace tenure::controller

@@ -1,0 +1,91 @@
+// One controller process: its replica of group 0, the catalog, and the services of the leader.
+//
+// Built by daemon/ and sim/, which own what is injected. It drives nothing outside its executor.
+// Threading:  everything on one executor, callbacks too.
+// Lifetime:   Start once. Before destruction Stop is called and finished, unless the executor has stopped for good (a
+//             crash in the simulator). Services stay registered with the network: it stops serving before this is
+//             destroyed.
+// Reference:  docs/catalog.md; architecture: docs/architecture.md.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/function.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "base/status.h"
+#include "catalog/catalog.h"
+#include "controller/api/change_stream.h"
+#include "controller/api/database_api.h"
+#include "controller/api/watch_hub.h"
+#include "controller/leadership/leadership.h"
+#include "group/group_host.h"
+#include "kv/kv.h"
+#include "planner/node_health.h"
+#include "runtime/executor.h"
+#include "runtime/network.h"
+#include "tenure/v1/catalog.pb.h"
+#include "tenure/v1/cluster.pb.h"
+#include "wal/snapshot_store.h"
+#include "wal/wal.h"
+
+namespace tenure::controller {
+
+struct ControllerOptions {
+  std::string cluster_id;                  // from the identity file; empty: this process has never been in a cluster
+  std::string new_cluster_id;              // what a cluster is named that this controller is the first leader of
+  ::tenure::v1::ControllerRecord self;     // id, name, address, zone
+  // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which hold until
+  // the catalog says otherwise.
+  std::vector<::tenure::v1::ControllerRecord> initial_controllers;
+  group::GroupHostOptions group;
+  catalog::CatalogLimits limits;
+  LeadershipOptions leadership;
+  planner::NodeHealthOptions node_health;
+  WatchOptions watch;
+  ChangeStreamOptions change_stream;
+  DatabaseApiOptions databases;
+};
+
+class Controller {
+ public:
+  struct Dependencies {
+    runtime::Executor& executor;
+    runtime::Executor& background;  // the one of `snapshots`
+    runtime::Network& network;
+    wal::Wal& wal;
+    kv::Engine& engine;
+    wal::SnapshotStore& snapshots;
+    Prng prng;
+    Logger logger;
+    group::GroupTrace* trace = nullptr;
+  };
+  Controller(Dependencies dependencies, ControllerOptions options);
+  ~Controller();
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+
+  // Starts the replica and offers the services. INVALID_ARGUMENT: this controller is not among the initial ones of a
+  // new group.
+  Status Start();
+  // Hands leadership over (within `limit`), ends the services, flushes; `done` when nothing runs any more.
+  void Stop(Duration limit, Closure done);
+
+  // For /readyz, status and checkers.
+  bool serving() const;
+  Term epoch() const;
+  const catalog::Catalog& catalog() const;
+  Revision applied() const;
+  ::tenure::v1::StatusResponse status() const;
+  group::GroupHost& host();
+  const Leadership& leadership() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tenure::controller

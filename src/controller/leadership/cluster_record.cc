@@ -1,0 +1,46 @@
+#include "controller/leadership/cluster_record.h"
+
+#include <utility>
+
+#include "catalog/refusal.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken stop) {
+  if (access_.catalog().cluster() == nullptr) {
+    ipb::CatalogCommand command;
+    ipb::InitializeCluster& initialize = *command.mutable_initialize_cluster();
+    initialize.mutable_cluster()->set_cluster_id(cluster_id_.empty() ? new_cluster_id_ : cluster_id_);
+    initialize.mutable_cluster()->set_incarnation(1);
+    initialize.mutable_cluster()->set_format_version(catalog::kFormatVersion);
+    initialize.mutable_cluster()->set_created_at_ms(ToMillis(executor_.WallNow()));
+    for (const pb::ControllerRecord& controller : initial_) {
+      pb::ControllerRecord& record = *initialize.add_controllers();
+      record = controller;
+      record.set_voter(true);
+    }
+    const auto done = co_await access_.ProposeAndWait(std::move(command), epoch, stop);
+    if (!done.ok() && !catalog::IsReason(done.status(), pb::REASON_ALREADY_EXISTS)) co_return done.status();
+  }
+  const pb::ClusterRecord* cluster = access_.catalog().cluster();
+  if (cluster == nullptr) co_return catalog::Refuse(pb::REASON_UNAVAILABLE, "the cluster record is not there yet");
+  if (!cluster_id_.empty() && cluster->cluster_id() != cluster_id_) {
+    co_return catalog::Refuse(pb::REASON_WRONG_CLUSTER, "the catalog belongs to cluster {}, this process to {}",
+                              cluster->cluster_id(), cluster_id_);
+  }
+  const auto known = access_.catalog().controllers().find(self_.id());
+  if (known == access_.catalog().controllers().end()) co_return OkStatus();
+  const pb::ControllerRecord& record = known->second.controller();
+  if (record.address() == self_.address() && record.name() == self_.name() && record.zone() == self_.zone()) {
+    co_return OkStatus();
+  }
+  ipb::CatalogCommand command;
+  *command.mutable_update_controller()->mutable_controller() = self_;
+  const auto done = co_await access_.ProposeAndWait(std::move(command), epoch, stop);
+  co_return done.status();
+}
+
+}  // namespace tenure::controller

@@ -1,0 +1,133 @@
+// Whether this controller leads, in which epoch, and whether the services of that epoch have started.
+//
+// Group callbacks set (epoch, serving) at once and stop the old epoch's token; transitions - starting or stopping all
+// services - run one after the other as one task.
+//
+//              OnServing(term)              all services started
+//   follower ------------------> starting ----------------------> serving
+//      ^                            |                                |
+//      +----------------------------+--------------------------------+   role or term changed: token stopped,
+//                                                                        services stopped in reverse order
+//
+// Threading:  the controller's executor. Callbacks of the group come within its turn: nothing here calls it back.
+// Lifetime:   Stop is called and finished before destruction, unless the executor has stopped for good.
+// Invariants: E1 serving() implies leading() in the same epoch. E2 a service runs only between its Start and Stop of
+//             the current epoch. E3 a become that finds its epoch stale starts nothing.
+// Reference:  docs/catalog.md, "leadership".
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/function.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "controller/controller_directory.h"
+#include "controller/leadership/leader_service.h"
+#include "raft/effects.h"
+#include "runtime/executor.h"
+#include "runtime/stop_token.h"
+#include "runtime/task.h"
+#include "tenure/v1/cluster.pb.h"
+
+namespace tenure::controller {
+
+struct LeadershipOptions {
+  Duration first_retry = std::chrono::milliseconds(100);  // of a service that failed to start; doubles
+  Duration max_retry = std::chrono::seconds(5);
+  Duration start_limit = std::chrono::seconds(10);  // a service that has not answered by then is not waited for
+  size_t kept_transitions = 10;
+};
+
+class Leadership {
+ public:
+  Leadership(runtime::Executor& executor, ReplicaId self, const ControllerDirectory& directory,
+             LeadershipOptions options, Logger logger);
+  ~Leadership();
+  Leadership(const Leadership&) = delete;
+  Leadership& operator=(const Leadership&) = delete;
+
+  // Before the group starts; started in this order, stopped in reverse.
+  void AddService(LeaderService& service);
+
+  // From the group's observer.
+  void OnRoleChange(const raft::RoleChange& change);
+  void OnServing(Term term);
+
+  ReplicaId self() const { return self_; }
+  // Leads and has applied an entry of its term.
+  bool leading() const { return !epoch_.IsNone(); }
+  bool serving() const { return serving_; }
+  Term epoch() const { return epoch_; }       // none if not leading
+  ReplicaId leader() const { return leader_; }  // as this controller knows; none during an election
+  Instant since() const { return since_; }      // the known leader has been it since then
+  // Of the current epoch; already stopped if not leading.
+  runtime::StopToken token() const { return epoch_stop_.token(); }
+
+  // OK, or the NOT_LEADER or WARMING_UP refusal for a caller.
+  Status CheckLeading() const;
+  Status CheckServing() const;
+  Status NotLeader() const;
+
+  // electing | starting | serving
+  std::string_view phase() const;
+  std::vector<::tenure::v1::ServiceStatus> services() const;
+  std::vector<::tenure::v1::Transition> transitions() const;  // newest first
+  // Names of services that have not started, while starting.
+  std::vector<std::string> missing() const;
+
+  // Ends the epoch, if any, and all tasks; `done` when they have ended. Nothing starts afterwards.
+  void Stop(Closure done);
+
+ private:
+  enum class ServiceState { kStopped, kStarting, kRunning, kFailed };
+  struct Slot {
+    LeaderService* service;
+    ServiceState state = ServiceState::kStopped;
+    std::string error;
+    bool attempted = false;  // Start has answered at least once in this epoch
+  };
+  struct Pending {
+    bool become;
+    Term epoch;
+    Instant queued;
+    std::string reason;
+  };
+
+  void EndEpoch(std::string reason);
+  void Queue(Pending transition);
+  runtime::Task<void> RunTransitions();
+  runtime::Task<void> Become(Pending transition);
+  runtime::Task<void> Resign(Pending transition);
+  runtime::Task<void> RunService(Slot& slot, Term epoch, runtime::StopToken stop);
+  bool ReadyToServe(Instant began) const;
+  void Record(const Pending& transition, std::string_view from, std::string_view to);
+
+  runtime::Executor& executor_;
+  const ReplicaId self_;
+  const ControllerDirectory& directory_;
+  const LeadershipOptions options_;
+  Logger logger_;
+
+  ReplicaId leader_;
+  Term term_;
+  Instant since_{};
+  Term epoch_;
+  bool serving_ = false;
+  runtime::StopSource epoch_stop_;
+
+  std::vector<Slot> slots_;
+  Term started_epoch_;  // whose services run or are being started
+  std::deque<Pending> pending_;
+  std::deque<::tenure::v1::Transition> transitions_;
+  runtime::Event wake_;             // a transition is queued
+  runtime::Event service_changed_;  // a Start answered
+  std::unique_ptr<runtime::TaskScope> epoch_scope_;
+  runtime::TaskScope scope_;
+};
+
+}  // namespace tenure::controller

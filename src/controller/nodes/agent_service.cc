@@ -1,0 +1,281 @@
+#include "controller/nodes/agent_service.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/format.h"
+#include "catalog/refusal.h"
+#include "catalog/state_moves.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+using catalog::Refuse;
+
+class AgentService::HeartbeatStream : public runtime::StreamHandler {
+ public:
+  HeartbeatStream(AgentService* service, std::unique_ptr<runtime::Stream> stream)
+      : service_(service),
+        number_(service == nullptr ? 0 : service->next_stream_++),
+        stream_(std::move(stream)) {
+    if (service_ != nullptr) service_->streams_.insert(this);
+  }
+  ~HeartbeatStream() override { Detach(); }
+  uint64_t number() const { return number_; }
+
+  void OnMessage(std::string message) override {
+    if (service_ == nullptr) return;
+    ipb::HeartbeatRequest report;
+    if (!report.ParseFromString(message)) {
+      return Close(Refuse(pb::REASON_INVALID_ARGUMENT, "the message is not a valid HeartbeatRequest"));
+    }
+    if (const Status allowed = service_->CheckReport(report); !allowed.ok()) return Close(allowed);
+    if (node_.IsNone()) Adopt(report);
+    if (NodeId(report.node_id()) != node_ || report.registration_epoch() != registration_epoch_) {
+      return Close(Refuse(pb::REASON_INVALID_ARGUMENT, "the stream belongs to node {}, registration {}",
+                          node_, registration_epoch_));
+    }
+    const auto& regions = service_->access_.catalog().regions();
+    const bool taken = service_->load_.OnReport(report, service_->executor_.Now(),
+                                                [&](uint64_t region) { return regions.contains(region); });
+    if (taken) service_->TakeRegions(report);
+    Answer(report, !taken);
+    service_->News();
+  }
+
+  void OnClosed(Status status) override {
+    AgentService* service = service_;
+    if (service == nullptr) return;
+    if (!node_.IsNone())
+      service->logger_.Info("the heartbeat stream of node {} closed: {}", node_, MessageOf(status));
+    Detach();
+    service->News();
+  }
+
+  void Close(const Status& status) {
+    AgentService* service = service_;
+    Detach();
+    stream_->Close(status);
+    if (service != nullptr) service->News();
+  }
+
+  // Whether there is something this node has not been told.
+  void PushIfBehind() {
+    if (node_.IsNone()) return;
+    const bool transfers = service_->transfers_.contains(node_);
+    if (!transfers && told_version_ == service_->leaders_.version() &&
+        told_unhealthy_ == service_->unhealthy_)
+      return;
+    Send({});
+  }
+
+  void Detach() {
+    if (service_ == nullptr) return;
+    AgentService& service = *std::exchange(service_, nullptr);
+    service.streams_.erase(this);
+    const auto current = service.by_node_.find(node_);
+    if (current == service.by_node_.end() || current->second != this) return;
+    service.by_node_.erase(current);
+    service.load_.OnDisconnected(node_, registration_epoch_);
+  }
+
+ private:
+  void Adopt(const ipb::HeartbeatRequest& report) {
+    node_ = NodeId(report.node_id());
+    registration_epoch_ = report.registration_epoch();
+    const auto older = service_->by_node_.find(node_);
+    HeartbeatStream* replaced = older == service_->by_node_.end() ? nullptr : older->second;
+    service_->by_node_[node_] = this;
+    if (replaced != nullptr) {
+      replaced->Close(Refuse(pb::REASON_STALE_EPOCH, "node {} has opened another heartbeat stream", node_));
+    }
+    service_->load_.OnConnected(node_, registration_epoch_, service_->executor_.Now());
+  }
+
+  void Answer(const ipb::HeartbeatRequest& report, bool request_full) {
+    ipb::HeartbeatResponse response;
+    response.set_sequence(report.sequence());
+    response.set_sent_at_ns(report.sent_at_ns());
+    response.set_request_full(request_full);
+    Send(std::move(response));
+  }
+
+  void Send(ipb::HeartbeatResponse response) {
+    response.set_leader_epoch(service_->epoch_.value());
+    response.set_revision(service_->access_.applied().value());
+    for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
+      ipb::RegionLeader& leader = *response.add_leaders();
+      leader.set_region(region.value());
+      leader.set_node(view.node.value());
+      leader.set_term(view.term.value());
+    }
+    told_version_ = service_->leaders_.version();
+    told_unhealthy_ = service_->unhealthy_;
+    for (const uint64_t node : told_unhealthy_) response.add_unhealthy_nodes(node);
+    if (auto transfers = service_->transfers_.extract(node_); !transfers.empty()) {
+      for (const auto& transfer : transfers.mapped()) *response.add_transfers() = transfer;
+    }
+    stream_->Send(response.SerializeAsString());
+  }
+
+  AgentService* service_;
+  const uint64_t number_;  // null once closed
+  std::unique_ptr<runtime::Stream> stream_;
+  NodeId node_;  // none before the first report
+  uint64_t registration_epoch_ = 0;
+  uint64_t told_version_ = 0;
+  std::vector<uint64_t> told_unhealthy_;
+};
+
+AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
+                           AgentOptions options, Logger logger)
+    : executor_(executor),
+      access_(access),
+      leadership_(leadership),
+      options_(std::move(options)),
+      logger_(std::move(logger)) {}
+
+AgentService::~AgentService() {
+  observers_.clear();
+  while (!streams_.empty()) (*streams_.begin())->Detach();
+}
+
+void AgentService::OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) {
+  if (info.method != "Register")
+    return reply(Error(StatusCode::kUnimplemented, "there is no method {}", info.method));
+  Serve<ipb::RegisterRequest, ipb::RegisterResponse>(
+      request, std::move(reply),
+      [this](auto decoded, auto done) { Register(std::move(decoded), std::move(done)); });
+}
+
+void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterResponse> done) {
+  const std::string own = ClusterId();
+  if (!request.cluster_id().empty() && !own.empty() && request.cluster_id() != own) {
+    return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
+                       request.cluster_id(), own));
+  }
+  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
+  ipb::CatalogCommand command;
+  *command.mutable_register_node()->mutable_node() = std::move(*request.mutable_node());
+  access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
+                         [this, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
+                           if (!result.ok()) return done(result.status());
+                           ipb::RegisterResponse response;
+                           response.set_cluster_id(ClusterId());
+                           response.set_node_id(result->object_id());
+                           response.set_registration_epoch(result->registration_epoch());
+                           response.set_revision(result->revision());
+                           done(std::move(response));
+                         });
+}
+
+std::string AgentService::ClusterId() const {
+  const pb::ClusterRecord* cluster = access_.catalog().cluster();
+  return cluster == nullptr ? options_.cluster_id : cluster->cluster_id();
+}
+
+std::unique_ptr<runtime::StreamHandler> AgentService::OnStream(const runtime::CallInfo& info,
+                                                               std::unique_ptr<runtime::Stream> stream) {
+  if (info.method != "Heartbeat") return nullptr;
+  Status allowed = leadership_.CheckLeading();
+  // Leading, but the services of this epoch are a turn away: heartbeats wait for nothing else.
+  if (allowed.ok() && epoch_ != leadership_.epoch()) allowed = leadership_.CheckServing();
+  if (allowed.ok() && epoch_.IsNone()) allowed = Refuse(pb::REASON_UNAVAILABLE, "the controller is starting");
+  auto handler = std::make_unique<HeartbeatStream>(allowed.ok() ? this : nullptr, std::move(stream));
+  if (!allowed.ok()) handler->Close(allowed);
+  return handler;
+}
+
+Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
+  if (report.leader_epoch() > epoch_.value()) return catalog::NotLeaderRefusal(0, "");
+  const auto found = access_.catalog().nodes().find(report.node_id());
+  if (found == access_.catalog().nodes().end() || found->second.node().state() == pb::NODE_REMOVED) {
+    return Refuse(pb::REASON_NOT_FOUND, "node {} does not exist in this cluster", report.node_id());
+  }
+  const uint64_t current = found->second.node().registration_epoch();
+  if (report.registration_epoch() != current) {
+    return Refuse(pb::REASON_STALE_EPOCH,
+                  "node {}: registration {} is not the present one ({}): register again", report.node_id(),
+                  report.registration_epoch(), current);
+  }
+  return OkStatus();
+}
+
+void AgentService::TakeRegions(const ipb::HeartbeatRequest& report) {
+  const uint64_t before = leaders_.version();
+  const auto& regions = access_.catalog().regions();
+  for (const pb::RegionLoad& load : report.regions()) {
+    const auto record = regions.find(load.region());
+    if (record != regions.end()) leaders_.OnReport(NodeId(report.node_id()), load, record->second.region());
+  }
+  if (leaders_.version() != before) SchedulePush();
+}
+
+void AgentService::RequestTransfer(NodeId leader, RegionId region, ReplicaId to) {
+  auto& transfers = transfers_[leader];
+  std::erase_if(transfers, [&](const auto& transfer) { return transfer.region() == region.value(); });
+  ipb::TransferRegion& transfer = transfers.emplace_back();
+  transfer.set_region(region.value());
+  transfer.set_to_replica(to.value());
+  SchedulePush();
+}
+
+void AgentService::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
+  bool nodes_changed = false;
+  for (const pb::Event& event : events) {
+    const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
+    nodes_changed = nodes_changed || record.has_node();
+    if (record.has_region() && !event.has_new_record()) leaders_.Forget(RegionId(record.region().id()));
+  }
+  if (!nodes_changed) return;
+  unhealthy_.clear();
+  for (const auto& [id, record] : access_.catalog().nodes()) {
+    const pb::NodeState state = record.node().state();
+    if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
+  }
+  if (!epoch_.IsNone()) SchedulePush();
+}
+
+void AgentService::SchedulePush() {
+  if (std::exchange(push_scheduled_, true)) return;
+  push_ = executor_.After(options_.push_delay, [this] {
+    push_scheduled_ = false;
+    Push();
+  });
+}
+
+void AgentService::Push() {
+  for (HeartbeatStream* stream : streams_) stream->PushIfBehind();
+}
+
+void AgentService::News() {
+  for (const auto& observer : observers_) observer();
+}
+
+runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
+  epoch_ = epoch;
+  load_.Begin(executor_.Now());
+  leaders_.Clear();
+  transfers_.clear();
+  unhealthy_.clear();
+  for (const auto& [id, record] : access_.catalog().nodes()) {
+    const pb::NodeState state = record.node().state();
+    if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
+  }
+  co_return OkStatus();
+}
+
+void AgentService::Stop() {
+  epoch_ = Term();
+  push_.Cancel();
+  push_scheduled_ = false;
+  const Status ended = leadership_.NotLeader();
+  while (!streams_.empty()) (*streams_.begin())->Close(ended);
+  load_.Clear();
+  leaders_.Clear();
+  transfers_.clear();
+}
+
+}  // namespace tenure::controller

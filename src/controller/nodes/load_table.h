@@ -1,0 +1,61 @@
+// The last report of every node, in this leadership.
+//
+// Driven by AgentService; read by NodeMonitor, DatabaseReconciler, status. Threading: the controller's executor.
+// Invariants: T1 what is known of a node belongs to its present registration: a report of a newer one replaces all.
+//             T2 IsGone is true only if the node said so, knowing the region's removal.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "tenure/internal/v1/agent.pb.h"
+
+namespace tenure::controller {
+
+struct NodeLoad {
+  uint64_t registration_epoch = 0;
+  Instant last_heard{};
+  bool connected = false;
+  bool stopping = false;
+  bool full = false;  // a full report arrived
+  Revision revision;  // catalog revision the node has applied
+  std::map<uint64_t, ::tenure::v1::RegionLoad> regions;
+  std::set<uint64_t> removed;  // replicas it destroyed, of regions that still have a record
+  uint64_t disk_free_bytes = 0;
+  int64_t fsync_p99_us = 0;
+  uint64_t memory_bytes = 0;
+};
+
+class LoadTable {
+ public:
+  // A leadership begins: nothing is known.
+  void Begin(Instant now);
+  void Clear();
+
+  void OnConnected(NodeId node, uint64_t registration_epoch, Instant now);
+  void OnDisconnected(NodeId node, uint64_t registration_epoch);
+  // False if a full report is needed first: nothing was taken but the sign of life.
+  bool OnReport(const ::tenure::internal::v1::HeartbeatRequest& report, Instant now,
+                const std::function<bool(uint64_t region)>& region_exists);
+  // Silence before `now` proves nothing: the observer itself stood still.
+  void ForgiveSilence(Instant now) { observing_since_ = now; }
+
+  const NodeLoad* Find(NodeId node) const;
+  const std::map<NodeId, NodeLoad>& all() const { return nodes_; }
+  // Since the node's last heartbeat, or since this leadership (or the observer's last pause), whichever is later.
+  Duration SilenceOf(NodeId node, Instant now) const;
+  // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will make none.
+  bool IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const;
+  // Regions with a leader on this node, as it reports.
+  static uint32_t LeadersOf(const NodeLoad& load);
+
+ private:
+  Instant observing_since_{};
+  std::map<NodeId, NodeLoad> nodes_;
+};
+
+}  // namespace tenure::controller

@@ -1,0 +1,303 @@
+// The services of one controller over a catalog that needs no consensus: what is proposed is applied in the next turn,
+// unless the test holds it back or says otherwise.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catalog/refusal.h"
+#include "controller/api/catalog_service.h"
+#include "controller/api/cluster_service.h"
+#include "controller/leadership/cluster_record.h"
+#include "controller/nodes/node_monitor.h"
+#include "controller/placement/database_reconciler.h"
+#include "kv/memory_engine.h"
+#include "tests/client/fake_network.h"
+#include "tests/runtime/manual_executor.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+class FakeGroup : public CatalogGroup {
+ public:
+  FakeGroup(runtime::Executor& executor, CatalogMachine& machine)
+      : executor_(executor), machine_(machine.MakeAdapter()) {
+    machine_->Reset(state_, LogIndex());
+  }
+
+  void Propose(std::string command, Callback<group::ProposeOutcome> done) override {
+    if (next_outcome) {
+      group::ProposeOutcome outcome{.kind = *std::exchange(next_outcome, std::nullopt)};
+      executor_.Post([done = std::move(done), outcome]() mutable { done(outcome); });
+      return;
+    }
+    if (!leads) {
+      done({.kind = group::ProposeOutcome::Kind::kNotLeader, .leader = leader});
+      return;
+    }
+    pending_.push_back({std::move(command), std::move(done)});
+    if (!hold) PostApply();
+  }
+  void Read(Callback<Status> done) override {
+    ++reads;
+    executor_.Post([this, done = std::move(done)]() mutable {
+      done(leads ? OkStatus() : absl::UnavailableError("not the leader"));
+    });
+  }
+  raft::ProposeResult TransferLeadership(ReplicaId to) override {
+    transferred_to = to;
+    return raft::ProposeResult::kAccepted;
+  }
+  std::optional<group::GroupStatus> StatusOf() const override { return status; }
+  std::optional<Duration> SinceLeaderContact() const override { return std::chrono::milliseconds(40); }
+
+  // One batch of all that is held.
+  void Release() {
+    hold = false;
+    PostApply();
+  }
+
+  bool hold = false;
+  bool leads = true;
+  ReplicaId leader;
+  Term term{7};
+  int reads = 0;
+  std::optional<group::ProposeOutcome::Kind> next_outcome;
+  ReplicaId transferred_to;
+  group::GroupStatus status;
+
+ private:
+  struct Pending {
+    std::string command;
+    Callback<group::ProposeOutcome> done;
+  };
+
+  void PostApply() {
+    executor_.Post([this] { ApplyAll(); });
+  }
+  void ApplyAll() {
+    if (pending_.empty()) return;
+    kv::Overlay overlay(engine_, "p/");
+    std::vector<std::pair<Callback<group::ProposeOutcome>, group::ProposeOutcome>> answers;
+    for (Pending& pending : std::exchange(pending_, {})) {
+      applied_ = applied_.Next();
+      group::ProposeOutcome outcome{.kind = group::ProposeOutcome::Kind::kApplied, .index = applied_};
+      outcome.result = machine_->Apply({applied_, term}, pending.command, overlay);
+      answers.emplace_back(std::move(pending.done), std::move(outcome));
+    }
+    machine_->FinishBatch(overlay);
+    engine_.Write(overlay.TakeBatch());
+    machine_->OnBatchWritten(applied_);
+    for (auto& [done, outcome] : answers) done(std::move(outcome));
+  }
+
+  runtime::Executor& executor_;
+  kv::MemoryEngine engine_{std::make_shared<kv::MemoryStore>(), executor_};
+  kv::PrefixReader state_{engine_, "p/"};
+  std::unique_ptr<group::StateMachine> machine_;
+  std::deque<Pending> pending_;
+  LogIndex applied_;
+};
+
+inline std::vector<pb::ControllerRecord> ThreeControllers() {
+  std::vector<pb::ControllerRecord> controllers;
+  for (uint64_t id = 1; id <= 3; ++id) {
+    pb::ControllerRecord& record = controllers.emplace_back();
+    record.set_id(id);
+    record.set_name("c" + std::to_string(id));
+    record.set_address("c" + std::to_string(id) + ":7100");
+  }
+  return controllers;
+}
+
+class TestController {
+ public:
+  static constexpr const char* kEndpoint = "c1:7100";
+
+  explicit TestController(WatchOptions watch = {}, runtime::ManualExecutor* shared = nullptr,
+                          runtime::FakeNetwork* shared_network = nullptr)
+      : own_executor_(shared == nullptr ? std::make_unique<runtime::ManualExecutor>() : nullptr),
+        executor(shared == nullptr ? *own_executor_ : *shared),
+        own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
+        fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
+        watches(executor, leadership, watch, {}) {
+    for (CatalogListener* listener : std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
+      machine.AddListener(*listener);
+    }
+    machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
+    for (LeaderService* service :
+         std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &databases, &database_api}) {
+      leadership.AddService(*service);
+    }
+    network->Serve(CatalogService::kName, catalog_service);
+    network->Serve(ClusterService::kName, cluster_service);
+    network->Serve(RegionsService::kName, regions_service);
+    network->Serve(AgentService::kName, agents);
+    group.status.self = ReplicaId(1);
+    for (uint64_t id = 1; id <= 3; ++id) group.status.configuration.members.push_back({ReplicaId(id), id});
+  }
+  ~TestController() {
+    bool stopped = false;
+    cluster_service.Stop([&] { regions_service.Stop([&] { leadership.Stop([&] { stopped = true; }); }); });
+    executor.Advance(std::chrono::seconds(1));
+    EXPECT_TRUE(stopped);
+    executor.Stop();
+  }
+
+  void Lead(uint64_t term = 7) {
+    group.leads = true;
+    group.term = Term(term);
+    group.status.role = raft::Role::kLeader;
+    group.status.leader = ReplicaId(1);
+    group.status.term = Term(term);
+    leadership.OnRoleChange({raft::Role::kLeader, Term(term), ReplicaId(1)});
+    leadership.OnServing(Term(term));
+    executor.Advance(std::chrono::milliseconds(1));
+  }
+  void Follow(uint64_t term, uint64_t leader) {
+    group.leads = false;
+    group.leader = ReplicaId(leader);
+    group.status.role = raft::Role::kFollower;
+    group.status.leader = ReplicaId(leader);
+    group.status.term = Term(term);
+    leadership.OnRoleChange({raft::Role::kFollower, Term(term), ReplicaId(leader)});
+    executor.Advance(std::chrono::milliseconds(1));
+  }
+
+  template <class Response, class Request>
+  StatusOr<Response> Call(std::string_view method, const Request& request,
+                          Duration timeout = std::chrono::seconds(10), Duration wait = std::chrono::milliseconds(1)) {
+    std::optional<StatusOr<Response>> result;
+    Start<Response>(method, request, timeout, [&](StatusOr<Response> r) { result = std::move(r); });
+    executor.Advance(wait);
+    return result ? std::move(*result) : StatusOr<Response>(absl::InternalError("no answer yet"));
+  }
+  template <class Response, class Request>
+  void Start(std::string_view method, const Request& request, Duration timeout, Callback<StatusOr<Response>> done) {
+    network->Call(kEndpoint, method, request.SerializeAsString(), timeout,
+                  [done = std::move(done)](StatusOr<std::string> bytes) mutable {
+                    if (!bytes.ok()) return done(bytes.status());
+                    Response response;
+                    EXPECT_TRUE(response.ParseFromString(*bytes));
+                    done(std::move(response));
+                  });
+  }
+  StatusOr<pb::ChangeResponse> Put(std::string_view key, std::string_view value) {
+    pb::PutEntryRequest request;
+    request.set_key(std::string(key));
+    request.set_value(std::string(value));
+    return Call<pb::ChangeResponse>("tenure.v1.Catalog/PutEntry", request);
+  }
+
+ private:
+  std::unique_ptr<runtime::ManualExecutor> own_executor_;
+
+ public:
+  runtime::ManualExecutor& executor;
+
+ private:
+  std::unique_ptr<runtime::FakeNetwork> own_network_;
+
+ public:
+  runtime::FakeNetwork& fake_network;
+  std::unique_ptr<runtime::Network> network = fake_network.MakeView(kEndpoint);
+  CatalogMachine machine{{}, {}};
+  ControllerDirectory directory{ThreeControllers(), machine.catalog()};
+  Leadership leadership{executor, ReplicaId(1), directory, {}, {}};
+  FakeGroup group{executor, machine};
+  CatalogAccess access{executor, group, machine, leadership, {}};
+  ClusterRecordService cluster_record{executor, access, "cluster", ThreeControllers()[0], ThreeControllers()};
+  AgentService agents{executor, access, leadership, {.cluster_id = "cluster"}, {}};
+  NodeMonitor monitor{executor, access, agents, {}, {}};
+  DatabaseReconciler databases{executor, access, agents, {}};
+  DatabaseApi database_api{executor, access, leadership, {}};
+  WatchHub watches;
+  Observation observation{executor, access, leadership, directory, agents, "cluster"};
+  CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
+  ClusterService cluster_service{executor, access, leadership, observation};
+  RegionsService regions_service{executor, access, leadership, observation, agents};
+};
+
+// A client's end of a stream that keeps what it hears.
+template <class Message>
+class StreamRecorder : public runtime::StreamHandler {
+ public:
+  void OnMessage(std::string bytes) override {
+    Message& message = messages.emplace_back();
+    EXPECT_TRUE(message.ParseFromString(bytes));
+  }
+  void OnClosed(Status status) override { closed = std::move(status); }
+
+  std::vector<Message> messages;
+  std::optional<Status> closed;
+};
+
+// A node as the controller sees it.
+class FakeNode {
+ public:
+  FakeNode(TestController& controller, const std::string& uuid) : controller_(controller), uuid_(uuid) {}
+
+  void Register() {
+    ipb::RegisterRequest request;
+    request.set_cluster_id("cluster");
+    request.mutable_node()->set_uuid(uuid_);
+    request.mutable_node()->set_address(uuid_ + ":1");
+    request.mutable_node()->set_resp_address(uuid_ + ":2");
+    const auto response = controller_.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request);
+    ASSERT_TRUE(response.ok()) << response.status();
+    id = response->node_id();
+    registration = response->registration_epoch();
+  }
+  void Connect() {
+    stream.reset();
+    heard = std::make_unique<StreamRecorder<ipb::HeartbeatResponse>>();
+    stream = controller_.network->OpenStream(TestController::kEndpoint, "tenure.internal.v1.Agent/Heartbeat", *heard, {});
+    Beat(true);
+  }
+  // A full report says all that is in `regions`.
+  void Beat(bool full = false) {
+    ipb::HeartbeatRequest report = next;
+    next.Clear();
+    report.set_node_id(id);
+    report.set_registration_epoch(registration);
+    report.set_sequence(++sequence);
+    report.set_revision(controller_.access.applied().value());
+    report.set_full(full);
+    if (full) {
+      for (const auto& [region, load] : regions) *report.add_regions() = load;
+    }
+    stream->Send(report.SerializeAsString());
+    controller_.executor.Advance(std::chrono::milliseconds(1));
+  }
+  void ReportRegion(uint64_t region, uint64_t term, uint64_t replica, bool leads, uint64_t leader_replica) {
+    pb::RegionLoad load;
+    load.set_region(region);
+    load.set_term(term);
+    load.set_replica(replica);
+    load.set_is_leader(leads);
+    load.set_leader_replica(leader_replica);
+    regions[region] = load;
+    *next.add_regions() = load;
+    Beat();
+  }
+  pb::NodeState State() const { return controller_.machine.catalog().nodes().at(id).node().state(); }
+
+  uint64_t id = 0;
+  uint64_t registration = 0;
+  uint64_t sequence = 0;
+  std::map<uint64_t, pb::RegionLoad> regions;
+  ipb::HeartbeatRequest next;  // what the next report says beside that
+  std::unique_ptr<StreamRecorder<ipb::HeartbeatResponse>> heard;
+  std::unique_ptr<runtime::Stream> stream;
+
+ private:
+  TestController& controller_;
+  const std::string uuid_;
+};
+
+}  // namespace tenure::controller
