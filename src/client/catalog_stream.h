@@ -1,0 +1,76 @@
+// Many outstanding catalog requests on one stream (Catalog.Stream): requests of one turn leave as one
+// message, answers come in order of completion. When the stream breaks or leadership moves, what is
+// unanswered is sent again on a new stream; changes carry request ids, so they take effect once.
+//
+// Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
+// Errors: a final refusal as a status with a tenure.v1.Refusal. A request without an answer in `timeout`
+//         ends DEADLINE_EXCEEDED and may have been executed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/function.h"
+#include "base/prng.h"
+#include "base/status.h"
+#include "client/controller_client.h"
+#include "client/request_ids.h"
+#include "runtime/executor.h"
+#include "runtime/network.h"
+#include "tenure/v1/catalog.pb.h"
+
+namespace tenure::client {
+
+class CatalogStream final : public runtime::StreamHandler {
+ public:
+  // `controllers` finds the leader and outlives this.
+  CatalogStream(runtime::Executor& executor, runtime::Network& network, ControllerClient& controllers,
+                Prng prng, Duration timeout);
+  ~CatalogStream() override;
+
+  // `request` needs no tag and no request id: both are filled in.
+  void Send(::tenure::v1::StreamRequest request, Callback<StatusOr<::tenure::v1::StreamResponse>> done);
+  size_t outstanding() const { return pending_.size(); }
+
+  // --- runtime::StreamHandler ---
+  void OnMessage(std::string message) override;
+  void OnClosed(Status status) override;
+
+ private:
+  struct Pending {
+    ::tenure::v1::StreamRequest request;
+    Instant deadline;
+    Callback<StatusOr<::tenure::v1::StreamResponse>> done;
+  };
+
+  void ScheduleFlush();
+  void Flush();
+  void OnResponse(::tenure::v1::StreamResponse response);
+  void Reconnect(const Status& why);
+  void Expire();
+  void Finish(uint64_t tag, StatusOr<::tenure::v1::StreamResponse> response);
+
+  runtime::Executor& executor_;
+  runtime::Network& network_;
+  ControllerClient& controllers_;
+  RequestIds ids_;
+  Prng prng_;
+  const Duration timeout_;
+  std::unique_ptr<runtime::Stream> stream_;
+  runtime::Endpoint endpoint_;
+  std::map<uint64_t, Pending> pending_;  // by tag
+  std::vector<uint64_t> unsent_;         // tags for the next message
+  uint64_t next_tag_ = 1;
+  bool flush_posted_ = false;
+  bool waiting_ = false;  // for the pause before the next stream
+  runtime::Timer reconnect_timer_;
+  runtime::Timer expiry_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::client
