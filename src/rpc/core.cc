@@ -1,0 +1,234 @@
+#include "rpc/core.h"
+
+#include <absl/synchronization/mutex.h>
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/security/server_credentials.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include "base/check.h"
+#include "rpc/client_call.h"
+#include "rpc/convert.h"
+#include "rpc/server_call.h"
+
+namespace tenure::rpc {
+namespace {
+
+constexpr int kMaxWireMessage = static_cast<int>(runtime::kMaxMessageBytes) + (1 << 20);  // and its frame
+constexpr int kMaxMetadataBytes = 128 << 10;
+constexpr int kRequestedCallsPerQueue = 64;
+
+// gRPC explains on stderr what it returns as errors too; only asked for with GRPC_VERBOSITY.
+void QuietenGrpc() {
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
+}
+
+// Debian builds Abseil with its lock-order checker on; every lock inside gRPC pays for it.
+void QuickenGrpc() {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+}
+
+int Millis(Duration d) {
+  return static_cast<int>(ToMillis(d));
+}
+
+// Why `endpoint` cannot be listened on: gRPC only says that it cannot.
+std::string DiagnoseListen(const runtime::Endpoint& endpoint) {
+  const size_t colon = endpoint.rfind(':');
+  if (colon == std::string::npos) return "not of the form host:port";
+  std::string host = endpoint.substr(0, colon);
+  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string port = endpoint.substr(colon + 1);
+  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
+    return gai_strerror(error);
+  }
+  std::string reason = "gRPC refused it";
+  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
+    const int fd = ::socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
+    if (fd < 0) continue;
+    const int on = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (::bind(fd, address->ai_addr, address->ai_addrlen) != 0 || ::listen(fd, 1) != 0) {
+      reason = std::generic_category().message(errno);
+    }
+    ::close(fd);
+  }
+  freeaddrinfo(found);
+  return reason;
+}
+
+}  // namespace
+
+GrpcCore::GrpcCore(GrpcOptions options)
+    : options_(options), builder_(std::make_unique<grpc::ServerBuilder>()) {
+  QuietenGrpc();
+  QuickenGrpc();
+  for (int i = 0; i < std::max(1, options_.io_threads); ++i) {
+    queues_.push_back(builder_->AddCompletionQueue());
+    threads_.emplace_back([this, i] {
+      pthread_setname_np(pthread_self(), fmt::format("grpc-io-{}", i).c_str());
+      Poll(*queues_[static_cast<size_t>(i)]);
+    });
+  }
+}
+
+GrpcCore::~GrpcCore() {
+  TENURE_CHECK(shut_down_, "a GrpcCore goes without Shutdown");
+}
+
+void GrpcCore::Poll(grpc::CompletionQueue& queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) static_cast<Tag*>(tag)->Complete(ok);
+}
+
+grpc::CompletionQueue* GrpcCore::NextQueue() {
+  return queues_.size() == 1
+             ? queues_.front().get()
+             : queues_[next_queue_.fetch_add(1, std::memory_order_relaxed) % queues_.size()].get();
+}
+
+Status GrpcCore::Listen(const runtime::Endpoint& endpoint) {
+  TENURE_CHECK(server_ == nullptr && !shut_down_, "Listen is called twice or after Shutdown");
+  grpc::ServerBuilder& builder = *builder_;
+  int port = 0;
+  builder.AddListeningPort(endpoint, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterAsyncGenericService(&generic_service_);
+  builder.SetMaxReceiveMessageSize(kMaxWireMessage);
+  builder.SetMaxSendMessageSize(kMaxWireMessage);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(options_.keepalive_time));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(options_.keepalive_timeout));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    return Error(StatusCode::kUnavailable, "cannot listen on {}: {}", endpoint, DiagnoseListen(endpoint));
+  }
+  port_.store(port);
+  for (const auto& queue : queues_) {
+    for (int i = 0; i < kRequestedCallsPerQueue; ++i) ServerCall::Request(shared_from_this(), queue.get());
+  }
+  return OkStatus();
+}
+
+void GrpcCore::Shutdown(Duration grace) {
+  if (std::exchange(shut_down_, true)) return;
+  TENURE_CHECK(networks_.load() == 0, "{} Networks are left at Shutdown", networks_.load());
+  // Cuts off what is left after the grace time, so that no call waits for an answer that cannot come any
+  // more.
+  if (server_ != nullptr) server_->Shutdown(ToDeadline(grace));
+  gate_.Close();  // nobody starts an operation on a queue that is shut down
+  {
+    const std::lock_guard lock(mutex_);
+    for (ClientStream* stream : streams_) stream->Cancel();
+    stubs_.clear();
+  }
+  for (const auto& queue : queues_) queue->Shutdown();
+  for (std::thread& thread : threads_) thread.join();
+  server_.reset();
+  builder_.reset();
+}
+
+std::shared_ptr<grpc::GenericStub> GrpcCore::Connect(const runtime::Endpoint& to) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<grpc::GenericStub>& stub = stubs_[to];
+  if (stub) return stub;
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxWireMessage);
+  arguments.SetMaxSendMessageSize(kMaxWireMessage);
+  arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // who repeats a call knows why
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(options_.keepalive_time));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(options_.keepalive_timeout));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, Millis(options_.min_backoff));
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, Millis(options_.max_backoff));  // bounds an attempt
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, Millis(options_.max_backoff));
+  // Own connections: two processes in one test, or a process's past and present, share nothing.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  stub = std::make_shared<grpc::GenericStub>(
+      grpc::CreateCustomChannel(to, grpc::InsecureChannelCredentials(), arguments));
+  return stub;
+}
+
+void GrpcCore::Register(std::string name, ServiceEntry entry) {
+  const std::lock_guard lock(mutex_);
+  const bool added = services_.emplace(name, std::move(entry)).second;
+  TENURE_CHECK(added, "service {} is registered twice", name);
+}
+
+void GrpcCore::Unregister(const NetworkState& network) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(services_, [&](const auto& item) { return item.second.network.get() == &network; });
+}
+
+std::vector<std::string> GrpcCore::service_names() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : services_) names.push_back(name);
+  return names;
+}
+
+StatusOr<ServiceEntry> GrpcCore::Find(std::string_view path, std::string_view& method,
+                                      bool& is_stream) const {
+  const size_t slash = path.rfind('/');
+  if (path.empty() || path.front() != '/' || slash == 0) {
+    return Error(StatusCode::kUnimplemented, "malformed method name {}", path);
+  }
+  const std::string_view service = path.substr(1, slash - 1);
+  method = path.substr(slash + 1);
+  const std::lock_guard lock(mutex_);
+  const auto found = services_.find(service);
+  if (found == services_.end()) return Error(StatusCode::kUnimplemented, "unknown service {}", service);
+  is_stream = found->second.service->IsStream(method);  // under the lock: the service is still registered
+  return found->second;
+}
+
+void GrpcCore::AddStream(ClientStream& stream) {
+  const std::lock_guard lock(mutex_);
+  streams_.insert(&stream);
+}
+
+void GrpcCore::RemoveStream(ClientStream& stream) {
+  const std::lock_guard lock(mutex_);
+  streams_.erase(&stream);
+}
+
+GrpcProcess::GrpcProcess(GrpcOptions options) : core_(std::make_shared<GrpcCore>(options)) {}
+GrpcProcess::~GrpcProcess() {
+  Shutdown(std::chrono::seconds(1));
+}
+Status GrpcProcess::Listen(const runtime::Endpoint& endpoint) {
+  return core_->Listen(endpoint);
+}
+int GrpcProcess::port() const {
+  return core_->port();
+}
+std::vector<std::string> GrpcProcess::service_names() const {
+  return core_->service_names();
+}
+void GrpcProcess::Shutdown(Duration grace) {
+  core_->Shutdown(grace);
+}
+
+}  // namespace tenure::rpc
