@@ -1,0 +1,102 @@
+// Registers this node and keeps one heartbeat stream to the leading controller.
+//
+//   Registering --accepted--> Connecting --stream open--> Reporting --stream ended or silent--> Connecting
+//        ^------------------registration not known to the leader-----------------------------------'
+//
+// Threading:  one executor.
+// Errors:     everything is retried with growing pauses; a registration that can never succeed (another cluster, a
+//             format that is not understood) goes to the listener and ends there.
+// Ordering:   the first report of a stream is a full one; a change is reported at once, but two reports caused by changes
+//             are at least min_report_gap apart.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "node/cluster_link.h"
+#include "node/node_options.h"
+#include "runtime/executor.h"
+#include "tenure/internal/v1/agent.pb.h"
+
+namespace tenure::node {
+
+namespace ipb = ::tenure::internal::v1;
+
+// What a heartbeat says about regions.
+class ReportSource {
+ public:
+  virtual ~ReportSource() = default;
+  // Everything if `full`, else what changed since the last call.
+  virtual void FillReport(bool full, ipb::HeartbeatRequest& request) = 0;
+};
+
+class AgentListener {
+ public:
+  virtual ~AgentListener() = default;
+  virtual void OnRegistered(const ipb::RegisterResponse& response) = 0;
+  // Final: this node cannot take part.
+  virtual void OnRegistrationRefused(const Status& status) = 0;
+  virtual void OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) = 0;
+};
+
+class Agent final : private runtime::StreamHandler {
+ public:
+  Agent(runtime::Executor& executor, ClusterLink& link, ReportSource& source, AgentListener& listener,
+        const NodeOptions& options, Logger logger);
+  ~Agent() override;
+
+  void Start(const NodeIdentity& identity);
+  // Something that the leader wants to know at once.
+  void NoteChange();
+  // Tells the leader that this process ends on purpose, and stops.
+  void Stop();
+
+  bool connected() const { return answered_; }
+  // Since the last answer of a leading controller; the maximum if there was none.
+  Duration SinceAnswer() const;
+
+ private:
+  enum class State { kStopped, kRegistering, kConnecting, kReporting };
+
+  void Register();
+  void OnRegisterAnswer(StatusOr<std::string> answer);
+  void Connect();
+  void Beat();
+  void Send(bool full, bool stopping);
+  void Drop(const Status& status);
+  void Retry();
+  void OnMessage(std::string message) override;
+  void OnClosed(Status status) override;
+  void LogFailure(const Status& status);
+
+  runtime::Executor& executor_;
+  ClusterLink& link_;
+  ReportSource& source_;
+  AgentListener& listener_;
+  const NodeOptions& options_;
+  Logger logger_;
+
+  State state_ = State::kStopped;
+  ipb::RegisterRequest registration_;
+  uint64_t node_id_ = 0;
+  uint64_t registration_epoch_ = 0;
+  uint64_t leader_epoch_ = 0;
+  std::unique_ptr<runtime::Stream> stream_;
+  runtime::Endpoint stream_to_;
+  uint64_t sequence_ = 0;
+  bool answered_ = false;  // on this stream
+  Instant last_answer_;
+  bool ever_answered_ = false;
+  Instant last_sent_;
+  Instant last_full_;
+  bool full_wanted_ = false;
+  bool early_beat_ = false;
+  Duration pause_{};
+  std::string last_failure_;
+  runtime::Timer beat_timer_;
+  runtime::Timer retry_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::node

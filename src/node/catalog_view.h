@@ -1,0 +1,67 @@
+// What this node knows of the catalog: the records of nodes, databases and regions, up to a revision.
+//
+// Fed by CatalogFeed (lists, then events of a watch) or read from CatalogFile at start. It decides nothing.
+// Threading:  values; one owner.
+// Revision:   each kind of record is complete up to a revision of its own, because it was listed on its own;
+//             `revision()` is the lowest of them. No kind's revision ever goes back.
+// Invariants: V1 a record is never replaced by an older state of it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/status.h"
+#include "tenure/v1/catalog.pb.h"
+
+namespace tenure::node {
+
+namespace pb = ::tenure::v1;
+
+class CatalogView {
+ public:
+  // Everything up to here is in the view.
+  Revision revision() const;
+  // The highest revision anything in the view stems from.
+  Revision newest() const;
+
+  const std::map<uint64_t, pb::NodeRecord>& nodes() const { return nodes_; }
+  const std::map<uint64_t, pb::DatabaseRecord>& databases() const { return databases_; }
+  const std::map<uint64_t, pb::RegionRecord>& regions() const { return regions_; }
+  const pb::NodeRecord* FindNode(NodeId id) const;
+  const pb::NodeRecord* FindNode(std::string_view uuid) const;
+  const pb::RegionRecord* FindRegion(RegionId id) const;
+  const pb::DatabaseRecord* FindDatabase(std::string_view name) const;
+
+  // A complete list of one kind as of `revision`. OUT_OF_RANGE if that is older than what the view holds.
+  Status Replace(pb::RecordKind kind, const std::vector<pb::Record>& records, Revision revision);
+  // One event of a watch; those of kinds that are not kept, and those the view has already, change nothing.
+  // True if something changed.
+  bool Apply(const pb::Event& event);
+  // Every event up to `revision` was applied.
+  void AdvanceTo(Revision revision);
+
+  std::string Encode() const;
+  static StatusOr<CatalogView> Decode(std::string_view bytes);
+
+ private:
+  Revision& RevisionOf(pb::RecordKind kind);
+  void Put(const pb::Record& record);
+  void Clear(pb::RecordKind kind);
+
+  std::map<uint64_t, pb::NodeRecord> nodes_;
+  std::map<uint64_t, pb::DatabaseRecord> databases_;
+  std::map<uint64_t, pb::RegionRecord> regions_;
+  Revision node_revision_;
+  Revision database_revision_;
+  Revision region_revision_;
+  Revision newest_;
+};
+
+// The kinds a node keeps.
+inline constexpr pb::RecordKind kKeptKinds[] = {pb::RECORD_NODE, pb::RECORD_DATABASE, pb::RECORD_REGION};
+
+}  // namespace tenure::node

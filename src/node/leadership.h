@@ -1,0 +1,61 @@
+// Moves leaderships of regions between nodes: serves other nodes' requests to hand one over, and asks for them.
+//
+// Threading: one executor. Errors: nothing is lost by a failed hand-over; the leader goes on leading.
+#pragma once
+
+#include <string>
+
+#include "base/log.h"
+#include "group/group_host.h"
+#include "node/catalog_view.h"
+#include "node/data_service.h"
+#include "node/region_table.h"
+#include "runtime/network.h"
+#include "runtime/task.h"
+
+namespace tenure::node {
+
+// Served as tenure.internal.v1.NodeInternal.
+class LeadershipService final : public runtime::Service {
+ public:
+  LeadershipService(group::GroupHost& host, const RegionTable& table, Logger logger)
+      : host_(host), table_(table), logger_(std::move(logger)) {}
+  void SetClusterId(std::string cluster_id) { cluster_id_ = std::move(cluster_id); }
+
+  void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo& info,
+                                                   std::unique_ptr<runtime::Stream> stream) override;
+  // Hands the leadership of a region led here to `to`.
+  Status HandOver(RegionId region, ReplicaId to);
+
+ private:
+  group::GroupHost& host_;
+  const RegionTable& table_;
+  Logger logger_;
+  std::string cluster_id_;
+};
+
+// CLUSTER FAILOVER: asks the leaders of a database's regions of which this node holds a replica to hand over, and waits
+// until it leads them or the time is up.
+class LeadershipTaker {
+ public:
+  LeadershipTaker(runtime::Executor& executor, runtime::Network& network, const RegionTable& table,
+                  const CatalogView& view);
+  void SetClusterId(std::string cluster_id) { cluster_id_ = std::move(cluster_id); }
+  void Take(DatabaseId database, Callback<Outcome> done);
+  void StopAndJoin(Closure joined) { scope_.StopAndJoin(std::move(joined)); }
+
+ private:
+  runtime::Task<void> Run(DatabaseId database, Callback<Outcome> done);
+  runtime::Task<Status> Ask(RegionId region);
+  const Region* RegionAt(RegionId region) const;
+
+  runtime::Executor& executor_;
+  runtime::Network& network_;
+  const RegionTable& table_;
+  const CatalogView& view_;
+  std::string cluster_id_;
+  runtime::TaskScope scope_;
+};
+
+}  // namespace tenure::node

@@ -1,0 +1,250 @@
+#include "node/node.h"
+
+#include <utility>
+
+#include "base/format.h"
+
+namespace tenure::node {
+namespace {
+
+constexpr std::string_view kInternalService = "tenure.internal.v1.NodeInternal";
+
+std::set<RegionId> RecoveredRegions(const wal::Wal& wal) {
+  std::set<RegionId> regions;
+  for (const auto& [group, recovered] : wal.recovered()) {
+    if (group != kCatalogGroup && !recovered.tombstone) regions.insert(RegionId(group.value()));
+  }
+  return regions;
+}
+
+group::GroupHost::Dependencies HostDependencies(Node::Dependencies& dependencies, RegionTable& table) {
+  return {.executor = dependencies.executor,
+          .background = dependencies.background,
+          .wal = dependencies.wal,
+          .engine = dependencies.engine,
+          .snapshots = dependencies.snapshots,
+          .transport = dependencies.transport,
+          .observer = table,
+          .prng = dependencies.prng.Fork("groups"),
+          .logger = dependencies.logger,
+          .trace = dependencies.trace};
+}
+
+}  // namespace
+
+Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options, std::string view_path,
+           std::optional<CatalogView> saved)
+    : dependencies_(std::move(dependencies)),
+      identity_(std::move(identity)),
+      options_(std::move(options)),
+      view_(saved ? std::move(*saved) : CatalogView()),
+      file_(dependencies_.executor, dependencies_.background, dependencies_.disk, std::move(view_path),
+            options_.save_delay, dependencies_.logger.Named("catalog-file")),
+      table_(options_.limits),
+      host_(HostDependencies(dependencies_, table_), options_.groups),
+      views_(table_, view_),
+      reconciler_(
+          host_, table_, view_, options_.limits, RecoveredRegions(dependencies_.wal), [this] { agent_.NoteChange(); },
+          dependencies_.logger.Named("regions")),
+      reporter_(host_, table_, dependencies_.engine, reconciler_, view_),
+      agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,
+             dependencies_.logger.Named("agent")),
+      feed_(
+          dependencies_.executor, dependencies_.link, view_, options_, [this] { OnCatalogChanged(); },
+          dependencies_.logger.Named("catalog")),
+      service_(dependencies_.executor, host_, table_, views_, options_),
+      scanner_(dependencies_.executor, host_, table_, options_),
+      sweeper_(dependencies_.executor, host_, table_, options_),
+      leadership_(host_, table_, dependencies_.logger.Named("leadership")),
+      taker_(dependencies_.executor, dependencies_.network, table_, view_) {
+  table_.SetListener(this);
+}
+
+Node::~Node() = default;
+
+// ---- life ----
+
+void Node::Start() {
+  SetClusterId(identity_.cluster_id);
+  if (const pb::NodeRecord* self = view_.FindNode(identity_.uuid)) SetSelf(NodeId(self->id()));
+  TakeOverView();
+  dependencies_.network.Serve(kInternalService, leadership_);
+  sweeper_.Start();
+  ScheduleReconcile();
+  agent_.Start(identity_);
+}
+
+void Node::ScheduleReconcile() {
+  reconcile_timer_ = dependencies_.executor.After(options_.reconcile_interval, [this] {
+    reconciler_.Reconcile(feed_.current());
+    ScheduleReconcile();
+  });
+}
+
+void Node::Stop(Duration limit, Closure done) {
+  stopping_ = true;
+  sweeper_.Stop();
+  reconcile_timer_.Cancel();
+  host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
+    agent_.Stop();
+    service_.RefuseWaiting("this node is stopping");
+    // Each part's tasks end before the next part is asked: the last one calls back.
+    feed_.StopAndJoin([this, done = std::move(done)]() mutable {
+      scanner_.StopAndJoin([this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+    });
+  });
+}
+
+void Node::SetSelf(NodeId self) {
+  table_.SetSelf(self);
+  dependencies_.transport.SetSelf(self.value());
+}
+
+void Node::SetClusterId(const std::string& cluster_id) {
+  if (cluster_id.empty()) return;
+  identity_.cluster_id = cluster_id;
+  dependencies_.transport.SetClusterId(cluster_id);
+  leadership_.SetClusterId(cluster_id);
+  taker_.SetClusterId(cluster_id);
+}
+
+// ---- what the parts report ----
+
+void Node::OnCatalogChanged() {
+  TakeOverView();
+  file_.SaveLater(view_);
+  agent_.NoteChange();
+}
+
+void Node::TakeOverView() {
+  for (const auto& [id, node] : view_.nodes()) dependencies_.transport.addresses().Set(id, node.address());
+  for (auto& [id, region] : table_.regions()) {
+    if (!view_.regions().contains(id)) service_.RefuseWaiting(region, "the region is gone");
+  }
+  table_.Update(view_);
+  reconciler_.Reconcile(feed_.current());
+}
+
+void Node::OnLocalRoleChanged(const Region& region) {
+  dependencies_.logger.Debug("region {}: role {} term {} leader {}", region.id, static_cast<int>(region.role.role),
+                             region.role.term, region.role.leader);
+  agent_.NoteChange();
+}
+
+void Node::OnRegistered(const ipb::RegisterResponse& response) {
+  const NodeId self(response.node_id());
+  refused_.clear();
+  SetClusterId(response.cluster_id());
+  SetSelf(self);
+  dependencies_.owner.OnJoined(response.cluster_id(), self);
+  if (std::exchange(feed_started_, true)) return;
+  reconciler_.Reconcile(feed_.current());
+  feed_.Start(self, identity_.uuid);
+}
+
+void Node::OnRegistrationRefused(const Status& status) {
+  refused_ = MessageOf(status);
+  dependencies_.owner.OnRefused(status);
+}
+
+void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
+  std::set<NodeId> unhealthy;
+  for (const uint64_t node : response.unhealthy_nodes()) {
+    if (NodeId(node) != table_.self()) unhealthy.insert(NodeId(node));
+  }
+  table_.SetUnhealthy(std::move(unhealthy));
+  for (const ipb::RegionLeader& leader : response.leaders()) {
+    table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()));
+  }
+  feed_.OnLeaderRevision(Revision(response.revision()));
+  for (const ipb::TransferRegion& transfer : response.transfers()) {
+    const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));
+    if (!status.ok()) dependencies_.logger.Info("asked to hand over: {}", MessageOf(status));
+  }
+}
+
+// ---- DataService ----
+
+void Node::Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,
+                   Callback<Outcome> done) {
+  service_.Execute(database, slot, std::move(arguments), mode, std::move(done));
+}
+void Node::ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
+                              std::vector<store::WatchedKey> watches, Callback<Outcome> done) {
+  service_.ExecuteTransaction(database, slot, std::move(commands), std::move(watches), std::move(done));
+}
+void Node::VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) {
+  service_.VersionOf(database, slot, std::move(key), std::move(done));
+}
+void Node::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
+                std::optional<std::string> type, Callback<Outcome> done) {
+  scanner_.Scan(database, cursor, count, std::move(match), std::move(type), std::move(done));
+}
+uint64_t Node::KeyCount(DatabaseId database) { return service_.KeyCount(database); }
+Outcome Node::CountKeysInSlot(DatabaseId database, uint16_t slot) { return service_.CountKeysInSlot(database, slot); }
+Outcome Node::KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) {
+  return service_.KeysInSlot(database, slot, limit);
+}
+void Node::TakeLeaderships(DatabaseId database, Callback<Outcome> done) { taker_.Take(database, std::move(done)); }
+const ClusterView* Node::View(DatabaseId database) { return views_.View(database); }
+WallTime Node::Now() const { return dependencies_.executor.WallNow(); }
+
+std::optional<DatabaseId> Node::FindDatabase(const std::string& name) {
+  const pb::DatabaseRecord* record = view_.FindDatabase(name == "0" ? "default" : name);
+  if (record == nullptr || record->state() == pb::DATABASE_PRE_DELETE) return std::nullopt;
+  return DatabaseId(record->id());
+}
+
+std::optional<std::string> Node::DownReason(DatabaseId id) {
+  if (!refused_.empty()) return fmt::format("this node cannot take part in the cluster: {}", refused_);
+  if (stopping_) return "this node is stopping";
+  if (view_.databases().empty()) {
+    if (!feed_.current()) return "this node has not heard from a controller yet";
+    return "no database exists yet: tenure db create default";
+  }
+  const Database* database = table_.Find(id);
+  if (database != nullptr && database->regions.empty()) {
+    return fmt::format("database {} is being created", database->name);
+  }
+  return std::nullopt;
+}
+
+Node::Stats Node::GetStats() const {
+  Stats stats;
+  for (const auto& [id, region] : table_.regions()) {
+    if (region.running) ++stats.regions;
+    if (region.leads()) ++stats.leaders;
+    if (region.running && table_.LeaderOf(region).IsNone()) ++stats.without_leader;
+  }
+  stats.pending_operations = service_.pending_operations();
+  stats.catalog_revision = view_.revision().value();
+  stats.connected = agent_.connected();
+  return stats;
+}
+
+Status Node::Ready() const {
+  if (!refused_.empty()) return Error(StatusCode::kFailedPrecondition, "node: {}", refused_);
+  if (stopping_) return Error(StatusCode::kUnavailable, "node: stopping");
+  if (table_.self().IsNone()) return Error(StatusCode::kUnavailable, "node: not registered with a controller yet");
+  const Stats stats = GetStats();
+  if (stats.without_leader > 0) {
+    return Error(StatusCode::kUnavailable, "node: {} of {} regions have no leader", stats.without_leader,
+                 stats.regions);
+  }
+  return OkStatus();
+}
+
+std::vector<std::pair<std::string, std::string>> Node::InfoLines() {
+  const Stats stats = GetStats();
+  return {{"tenure_cluster_id", identity_.cluster_id},
+          {"tenure_node_id", fmt::format("{}", table_.self())},
+          {"tenure_node_name", identity_.name},
+          {"tenure_catalog_revision", fmt::format("{}", stats.catalog_revision)},
+          {"tenure_regions", fmt::format("{}", stats.regions)},
+          {"tenure_regions_led", fmt::format("{}", stats.leaders)},
+          {"tenure_regions_without_leader", fmt::format("{}", stats.without_leader)},
+          {"tenure_controller_connected", stats.connected ? "1" : "0"},
+          {"tenure_operations_under_way", fmt::format("{}", stats.pending_operations)}};
+}
+
+}  // namespace tenure::node

@@ -1,0 +1,144 @@
+// A data node: its replicas, the commands clients send it, and its ties to the controllers. Puts the parts of this
+// folder together and passes between them what happens.
+//
+//   built -> Start: replicas of the saved catalog view come up, registration goes on in the background
+//         -> registered: the catalog is followed, heartbeats run        -> Stop: leaderships handed over, farewell said
+//
+// Driven by daemon/ and sim/, which give it its surroundings. What it decides stands in its parts.
+// Threading:  one executor, for construction too; everything of `Dependencies` but `disk` and `snapshots` belongs to it.
+//             Those two belong to `background`.
+// Lifetime:   Dependencies outlive the node. Either Stop has called back, or the executor has stopped for good, before
+//             it is destroyed.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "base/prng.h"
+#include "node/agent.h"
+#include "node/catalog_feed.h"
+#include "node/catalog_file.h"
+#include "node/cluster_views.h"
+#include "node/data_service.h"
+#include "node/expiry_sweeper.h"
+#include "node/leadership.h"
+#include "node/node_options.h"
+#include "node/region_reconciler.h"
+#include "node/region_reporter.h"
+#include "node/region_service.h"
+#include "node/region_table.h"
+#include "node/scanner.h"
+
+namespace tenure::node {
+
+class NodeOwner {
+ public:
+  virtual ~NodeOwner() = default;
+  // Registered: the cluster id is to be kept in the data directory. Each time.
+  virtual void OnJoined(const std::string& cluster_id, NodeId node) = 0;
+  // This node cannot take part in that cluster (wrong cluster, format): the process should end with this reason.
+  virtual void OnRefused(const Status& status) = 0;
+};
+
+class Node final : public DataService, private RegionTableListener, private AgentListener {
+ public:
+  struct Dependencies {
+    runtime::Executor& executor;
+    runtime::Executor& background;
+    runtime::Disk& disk;
+    runtime::Network& network;
+    ClusterLink& link;
+    wal::Wal& wal;
+    kv::Engine& engine;
+    wal::SnapshotStore& snapshots;
+    group::Transport& transport;
+    NodeOwner& owner;
+    Prng prng;
+    Logger logger;
+    group::GroupTrace* trace = nullptr;
+  };
+  // `saved`: what CatalogFile::Load found at `view_path`.
+  Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options, std::string view_path,
+       std::optional<CatalogView> saved);
+  ~Node() override;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  void Start();
+  // Hands leaderships over (for at most `limit`), tells the leading controller, flushes.
+  void Stop(Duration limit, Closure done);
+
+  // For /readyz: OK, or why clients are not served.
+  Status Ready() const;
+  struct Stats {
+    uint64_t regions = 0;
+    uint64_t leaders = 0;
+    uint64_t without_leader = 0;  // regions of this node's databases that nobody leads as far as known
+    uint64_t pending_operations = 0;
+    uint64_t catalog_revision = 0;
+    bool connected = false;
+  };
+  Stats GetStats() const;
+  void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
+  const CatalogView& catalog() const { return view_; }
+  group::GroupHost& groups() { return host_; }
+
+  // --- DataService ---
+  void Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,
+               Callback<Outcome> done) override;
+  void ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
+                          std::vector<store::WatchedKey> watches, Callback<Outcome> done) override;
+  void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) override;
+  void Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
+            std::optional<std::string> type, Callback<Outcome> done) override;
+  uint64_t KeyCount(DatabaseId database) override;
+  Outcome CountKeysInSlot(DatabaseId database, uint16_t slot) override;
+  Outcome KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) override;
+  std::optional<DatabaseId> FindDatabase(const std::string& name) override;
+  const ClusterView* View(DatabaseId database) override;
+  std::optional<std::string> DownReason(DatabaseId database) override;
+  void TakeLeaderships(DatabaseId database, Callback<Outcome> done) override;
+  WallTime Now() const override;
+  std::vector<std::pair<std::string, std::string>> InfoLines() override;
+
+ private:
+  // RegionTableListener
+  void OnTableChanged() override {}
+  void OnLocalRoleChanged(const Region& region) override;
+  // AgentListener
+  void OnRegistered(const ipb::RegisterResponse& response) override;
+  void OnRegistrationRefused(const Status& status) override;
+  void OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) override;
+
+  void SetSelf(NodeId self);
+  void SetClusterId(const std::string& cluster_id);
+  void OnCatalogChanged();
+  void TakeOverView();
+  void ScheduleReconcile();
+
+  Dependencies dependencies_;
+  NodeIdentity identity_;
+  const NodeOptions options_;
+  CatalogView view_;
+  CatalogFile file_;
+  RegionTable table_;
+  group::GroupHost host_;
+  ClusterViews views_;
+  RegionReconciler reconciler_;
+  RegionReporter reporter_;
+  Agent agent_;
+  CatalogFeed feed_;
+  RegionService service_;
+  Scanner scanner_;
+  ExpirySweeper sweeper_;
+  LeadershipService leadership_;
+  LeadershipTaker taker_;
+  runtime::Timer reconcile_timer_;
+  bool feed_started_ = false;
+  bool stopping_ = false;
+  std::string refused_;
+};
+
+}  // namespace tenure::node

@@ -1,0 +1,55 @@
+// Settings of a node, parsed once by whoever builds it, and who it is.
+//
+// Threading: values.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+#include "group/group_host.h"
+#include "store/region_store.h"
+
+namespace tenure::node {
+
+struct NodeOptions {
+  store::Limits limits;
+  group::GroupHostOptions groups;
+
+  // A write that is not acknowledged by then is answered Unknown, a read that is not confirmed is refused.
+  Duration write_timeout = std::chrono::seconds(5);
+  // READONLY reads of a replica that has not heard from its leader for longer are sent to the leader.
+  Duration max_staleness = std::chrono::seconds(5);
+  size_t max_pending_operations = 100000;
+  size_t max_waiting_bytes = 64 << 20;  // of operations that wait for a read confirmation
+  size_t max_scan_count = 10000;        // keys looked at in one step of SCAN
+
+  Duration sweep_interval = std::chrono::milliseconds(200);
+  size_t sweep_regions = 16;   // looked at per interval
+  uint32_t sweep_keys = 200;   // removed by one command
+
+  Duration heartbeat_interval = std::chrono::seconds(1);
+  Duration heartbeat_timeout = std::chrono::seconds(3);  // without an answer the leader is looked for again
+  Duration full_report_interval = std::chrono::seconds(60);
+  Duration min_report_gap = std::chrono::milliseconds(20);  // between two reports caused by changes
+  Duration register_timeout = std::chrono::seconds(5);
+  Duration retry_min = std::chrono::milliseconds(100);
+  Duration retry_max = std::chrono::seconds(2);
+  Duration watch_lag = std::chrono::seconds(3);  // behind the leader's revision for that long: watch anew
+  Duration reconcile_interval = std::chrono::seconds(5);
+  Duration save_delay = std::chrono::milliseconds(200);
+};
+
+struct NodeIdentity {
+  std::string uuid;        // of the data directory
+  std::string cluster_id;  // empty: never joined one
+  std::string name;
+  std::string address;       // gRPC host:port, as others reach it
+  std::string resp_address;  // Redis protocol host:port, as clients reach it
+  std::string zone;
+  std::vector<std::pair<std::string, std::string>> labels;
+  std::string software_version;
+};
+
+}  // namespace tenure::node

@@ -1,0 +1,116 @@
+#include "node/region_reconciler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "node/region_state_machine.h"
+
+namespace tenure::node {
+namespace {
+
+raft::Configuration InitialConfiguration(const pb::RegionRecord& record) {
+  raft::Configuration configuration;
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    configuration.members.push_back({.id = ReplicaId(replica.id()),
+                                     .host = replica.node(),
+                                     .role = replica.role() == pb::REPLICA_LEARNER ? raft::MemberRole::kLearner
+                                                                                    : raft::MemberRole::kVoter});
+  }
+  std::sort(configuration.members.begin(), configuration.members.end(),
+            [](const raft::Member& a, const raft::Member& b) { return a.id < b.id; });
+  return configuration;
+}
+
+}  // namespace
+
+RegionReconciler::RegionReconciler(group::GroupHost& host, RegionTable& table, const CatalogView& view,
+                                   store::Limits limits, std::set<RegionId> recovered,
+                                   std::function<void()> on_removed, Logger logger)
+    : host_(host),
+      table_(table),
+      view_(view),
+      limits_(limits),
+      on_removed_(std::move(on_removed)),
+      logger_(std::move(logger)),
+      recovered_(recovered),
+      local_(std::move(recovered)) {}
+
+const pb::ReplicaRecord* RegionReconciler::ReplicaHere(const pb::RegionRecord& record) const {
+  if (table_.self().IsNone()) return nullptr;
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    if (NodeId(replica.node()) == table_.self()) return &replica;
+  }
+  return nullptr;
+}
+
+void RegionReconciler::Reconcile(bool current) {
+  if (table_.self().IsNone()) return;  // not known which replicas are ours
+  for (const auto& [id, record] : view_.regions()) {
+    const pb::ReplicaRecord* replica = ReplicaHere(record);
+    if (replica == nullptr || record.state() == pb::REGION_REMOVING) continue;
+    if (!host_.Runs(GroupId(id)) && !destroying_.contains(RegionId(id))) StartReplica(record, *replica);
+  }
+  const std::vector<RegionId> local(local_.begin(), local_.end());
+  for (const RegionId id : local) {
+    if (destroying_.contains(id)) continue;
+    const pb::RegionRecord* record = view_.FindRegion(id);
+    if (record != nullptr && record->state() == pb::REGION_REMOVING) {
+      Destroy(id, "it is being removed");
+    } else if (current && record == nullptr) {
+      Destroy(id, "the catalog has no such region any more");
+    } else if (current && ReplicaHere(*record) == nullptr) {
+      Destroy(id, "the catalog places no replica of it here");
+    }
+  }
+}
+
+void RegionReconciler::StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self) {
+  const RegionId id(record.id());
+  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
+                               static_cast<uint16_t>(record.slots().last())};
+  const bool known = recovered_.contains(id);
+  const bool campaign = !known && record.preferred_leader() == self.id();
+  const Status status = host_.Start(GroupId(record.id()), ReplicaId(self.id()), InitialConfiguration(record),
+                                    std::make_unique<RegionStateMachine>(id, slots, limits_), campaign);
+  if (!status.ok()) return LogOnce(id, status);
+  failures_.erase(id);
+  recovered_.erase(id);
+  local_.insert(id);
+  table_.SetRunning(id, true);
+  logger_.Info("region {} (slots {}-{}): replica {} {}", id, slots.first, slots.last, self.id(),
+               known ? "started with the state found on disk" : "created");
+}
+
+void RegionReconciler::Destroy(RegionId id, const char* reason) {
+  logger_.Warn("region {}: the replica here is destroyed: {}", id, reason);
+  destroying_.insert(id);
+  table_.SetRunning(id, false);
+  host_.Destroy(GroupId(id.value()), [this, id](Status status) {
+    destroying_.erase(id);
+    if (!status.ok()) return LogOnce(id, status);  // the next look tries again
+    local_.erase(id);
+    recovered_.erase(id);
+    failures_.erase(id);
+    on_removed_();
+  });
+}
+
+std::vector<RegionId> RegionReconciler::removed() const {
+  std::vector<RegionId> removed;
+  for (const auto& [id, record] : view_.regions()) {
+    if (record.state() != pb::REGION_REMOVING || ReplicaHere(record) == nullptr) continue;
+    if (!local_.contains(RegionId(id))) removed.push_back(RegionId(id));
+  }
+  return removed;
+}
+
+void RegionReconciler::LogOnce(RegionId region, const Status& status) {
+  std::string& last = failures_[region];
+  const std::string_view text = MessageOf(status);
+  if (last == text) return;
+  last = text;
+  logger_.Warn("region {}: {}", region, text);
+}
+
+}  // namespace tenure::node

@@ -1,0 +1,53 @@
+// What heartbeats say about this node's regions: all of them in a full report, the changed ones in the others.
+//
+// Threading: one executor.
+// Cost:      per report one look at every local replica; size estimates are refreshed for kSizesPerReport of them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "group/group_host.h"
+#include "kv/kv.h"
+#include "node/agent.h"
+#include "node/catalog_view.h"
+#include "node/region_reconciler.h"
+#include "node/region_table.h"
+
+namespace tenure::node {
+
+// Of the process, for the leading controller and for people; refreshed by whoever builds the node.
+struct ProcessLoad {
+  uint64_t disk_free_bytes = 0;
+  int64_t fsync_p99_us = 0;
+  uint64_t memory_bytes = 0;
+};
+
+class RegionReporter final : public ReportSource {
+ public:
+  static constexpr size_t kSizesPerReport = 32;
+
+  RegionReporter(group::GroupHost& host, const RegionTable& table, const kv::Engine& engine,
+                 const RegionReconciler& reconciler, const CatalogView& view)
+      : host_(host), table_(table), engine_(engine), reconciler_(reconciler), view_(view) {}
+
+  void FillReport(bool full, ipb::HeartbeatRequest& request) override;
+  void SetLoad(const ProcessLoad& load) { load_ = load; }
+  const ProcessLoad& load() const { return load_; }
+
+ private:
+  void RefreshSizes();
+  pb::RegionLoad LoadOf(const Region& region, const group::GroupStatus& status);
+
+  group::GroupHost& host_;
+  const RegionTable& table_;
+  const kv::Engine& engine_;
+  const RegionReconciler& reconciler_;
+  const CatalogView& view_;
+  ProcessLoad load_;
+  std::map<uint64_t, uint64_t> bytes_;            // by region
+  uint64_t next_size_ = 0;                        // region whose size is refreshed next
+  std::map<uint64_t, pb::RegionLoad> reported_;  // by region
+};
+
+}  // namespace tenure::node

@@ -1,0 +1,100 @@
+// Executes data commands on the regions led here: writes through the region's log, reads on the state once leadership
+// is confirmed; everything else is sent to where it belongs or refused with the reason.
+//
+// How order is kept without waiting (per slot, as DataService promises):
+//   write            proposed at once; GroupHost answers in log order
+//   read, lease held, no write of its slot under way   answered inside the call
+//   read, a write of its slot is under way             goes through the log behind that write
+//   read, no lease                                     waits in the region's queue for one confirmation (ReadIndex)
+//                                                      that serves all reads of the turn
+//   anything while that queue is not empty             joins it, so that nothing overtakes
+//
+// Threading:  one executor, that of the GroupHost. `done` callbacks may call back.
+// Bounds:     operations under way (max_pending_operations), bytes that wait for a confirmation (max_waiting_bytes);
+//             beyond them kOverloaded. GroupHost bounds what is proposed.
+// Errors:     every operation is answered within write_timeout: writes Unknown, reads kClusterDown. What was never
+//             proposed is refused, not unknown.
+// Invariants: S1 a read answered here ran on a state that contains every write acknowledged before the call.
+//             S2 `proposed_by_slot` counts exactly the operations whose proposal is not answered.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "group/group_host.h"
+#include "node/cluster_views.h"
+#include "node/data_service.h"
+#include "node/node_options.h"
+#include "node/pending_operations.h"
+#include "node/region_table.h"
+#include "node/scanner.h"
+#include "runtime/executor.h"
+
+namespace tenure::node {
+
+class RegionService {
+ public:
+  RegionService(runtime::Executor& executor, group::GroupHost& host, RegionTable& table, ClusterViews& views,
+                const NodeOptions& options);
+  RegionService(const RegionService&) = delete;
+  RegionService& operator=(const RegionService&) = delete;
+
+  void Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,
+               Callback<Outcome> done);
+  void ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
+                          std::vector<store::WatchedKey> watches, Callback<Outcome> done);
+  void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done);
+  uint64_t KeyCount(DatabaseId database);
+  Outcome CountKeysInSlot(DatabaseId database, uint16_t slot);
+  Outcome KeysInSlot(DatabaseId database, uint16_t slot, size_t limit);
+
+  // Ends the operations that wait for a confirmation: of all regions, for a stop; of one that vanishes.
+  void RefuseWaiting(const std::string& reason);
+  void RefuseWaiting(Region& region, const std::string& reason);
+  size_t pending_operations() const { return operations_.size(); }
+  // Where a client should go instead, or why nobody can serve the region now.
+  Outcome Redirect(const Region& region, uint16_t slot) const;
+
+ private:
+  using Handle = PendingOperations::Handle;
+  using Kind = PendingOperations::Kind;
+
+  // The region of a slot if this node leads it; else null, and `*otherwise` is the answer.
+  Region* FindLed(DatabaseId database, uint16_t slot, Outcome* otherwise);
+  Region* FindRegion(DatabaseId database, uint16_t slot, Outcome* otherwise);
+  bool AnswerFromReplica(DatabaseId database, uint16_t slot, const store::Arguments& arguments,
+                         Callback<Outcome>& done);
+
+  void SubmitWrite(Region& region, uint16_t slot, std::string encoded, Callback<Outcome> done);
+  void SubmitRead(Region& region, uint16_t slot, Kind kind, store::Arguments arguments, Callback<Outcome> done);
+  std::optional<Handle> Admit(const Region& region, uint16_t slot, Kind kind, Callback<Outcome>& done);
+  void Enqueue(Region& region, RegionTraffic::Waiting waiting);
+  void Propose(Region& region, Handle handle, std::string encoded);
+  void ProposeRead(Region& region, Handle handle, store::Arguments arguments);
+  void OnProposed(Handle handle, group::ProposeOutcome outcome);
+  Outcome OutcomeOf(const PendingOperations::Operation& operation, group::ProposeOutcome outcome);
+  store::Reply ReadNow(const Region& region, Kind kind, const store::Arguments& arguments) const;
+  uint32_t* ProposedInSlot(DatabaseId database, uint16_t slot);
+
+  void Confirm(RegionId id);
+  void OnConfirmed(RegionId id, const Status& status);
+  void RunConfirmed(RegionId id, size_t count);
+
+  void ArmDeadlines();
+  void CheckDeadlines();
+  Outcome ExpiredOutcome(const PendingOperations::Operation& operation) const;
+
+  runtime::Executor& executor_;
+  group::GroupHost& host_;
+  RegionTable& table_;
+  ClusterViews& views_;
+  const NodeOptions& options_;
+  PendingOperations operations_;
+  size_t waiting_bytes_ = 0;
+  runtime::Timer deadline_timer_;
+  bool deadlines_armed_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::node

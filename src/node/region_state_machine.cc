@@ -1,0 +1,23 @@
+#include "node/region_state_machine.h"
+
+#include "base/check.h"
+#include "base/format.h"
+
+namespace tenure::node {
+
+void RegionStateMachine::Reset(const kv::Reader& state, LogIndex applied) {
+  (void)state;
+  (void)applied;
+}
+
+std::string RegionStateMachine::Apply(const group::ApplyContext& context, std::string_view command,
+                                      kv::View& state) {
+  const StatusOr<store::WriteCommand> decoded = store::DecodeWriteCommand(command);
+  TENURE_CHECK(decoded.ok(), "region {} entry {}: {} (written by a newer version?)", region_, context.index,
+               MessageOf(decoded.status()));
+  std::string result;
+  store::EncodeReply(store_.Apply(*decoded, context.index, state), result);
+  return result;
+}
+
+}  // namespace tenure::node

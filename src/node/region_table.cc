@@ -1,0 +1,182 @@
+#include "node/region_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "base/hash.h"
+
+namespace tenure::node {
+
+const Region::Replica* Region::FindReplica(ReplicaId replica) const {
+  for (const Replica& candidate : replicas) {
+    if (candidate.id == replica) return &candidate;
+  }
+  return nullptr;
+}
+
+void RegionTable::Changed() {
+  ++version_;
+  if (listener_ != nullptr) listener_->OnTableChanged();
+}
+
+void RegionTable::SetSelf(NodeId self) {
+  if (self_ == self) return;
+  self_ = self;
+  for (auto& [id, region] : regions_) {
+    region.self = ReplicaId();
+    for (const Region::Replica& replica : region.replicas) {
+      if (replica.node == self_) region.self = replica.id;
+    }
+  }
+  Changed();
+}
+
+void RegionTable::Update(const CatalogView& view) {
+  for (const auto& [id, record] : view.regions()) UpdateRegion(record);
+  std::erase_if(regions_, [&view](const auto& entry) { return !view.regions().contains(entry.first); });
+  UpdateDatabases(view);
+  Changed();
+}
+
+void RegionTable::UpdateRegion(const pb::RegionRecord& record) {
+  Region& region = regions_[record.id()];
+  region.id = RegionId(record.id());
+  region.database = DatabaseId(record.database());
+  region.state = record.state();
+  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
+                               static_cast<uint16_t>(record.slots().last())};
+  if (!region.store || !(region.slots == slots)) {
+    region.slots = slots;
+    region.store = std::make_unique<store::RegionStore>(slots, limits_);
+  }
+  region.replicas.clear();
+  region.self = ReplicaId();
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    region.replicas.push_back(
+        {ReplicaId(replica.id()), NodeId(replica.node()), replica.role() != pb::REPLICA_LEARNER});
+    if (!self_.IsNone() && NodeId(replica.node()) == self_) region.self = ReplicaId(replica.id());
+  }
+  std::sort(region.replicas.begin(), region.replicas.end(),
+            [](const Region::Replica& a, const Region::Replica& b) { return a.id < b.id; });
+}
+
+void RegionTable::UpdateDatabases(const CatalogView& view) {
+  std::erase_if(databases_, [&view](const auto& entry) { return !view.databases().contains(entry.first); });
+  for (const auto& [id, record] : view.databases()) {
+    Database& database = databases_[id];
+    database.id = DatabaseId(id);
+    database.name = record.name();
+    database.state = record.state();
+    database.by_slot.assign(kSlotCount, nullptr);
+    database.proposed_by_slot.resize(kSlotCount);
+    database.regions.clear();
+  }
+  for (auto& [id, region] : regions_) {
+    const auto it = databases_.find(region.database.value());
+    if (it == databases_.end() || region.state == pb::REGION_REMOVING) continue;
+    it->second.regions.push_back(&region);
+    for (uint32_t slot = region.slots.first; slot <= region.slots.last && slot < kSlotCount; ++slot) {
+      it->second.by_slot[slot] = &region;
+    }
+  }
+  for (auto& [id, database] : databases_) {
+    std::sort(database.regions.begin(), database.regions.end(),
+              [](const Region* a, const Region* b) { return a->slots.first < b->slots.first; });
+  }
+}
+
+void RegionTable::SetRunning(RegionId id, bool running) {
+  Region* region = Find(id);
+  if (region == nullptr || region->running == running) return;
+  region->running = running;
+  if (!running) {
+    region->role = {raft::Role::kFollower, Term(), ReplicaId()};
+    region->serving_term = Term();
+  }
+  Changed();
+}
+
+void RegionTable::ReportLeader(RegionId id, NodeId leader, Term term) {
+  Region* region = Find(id);
+  if (region == nullptr || term < region->reported_term) return;
+  if (region->reported_leader == leader && region->reported_term == term) return;
+  region->reported_leader = leader;
+  region->reported_term = term;
+  Changed();
+}
+
+void RegionTable::SetUnhealthy(std::set<NodeId> nodes) {
+  if (nodes == unhealthy_) return;
+  unhealthy_ = std::move(nodes);
+  Changed();
+}
+
+void RegionTable::OnRoleChange(GroupId group, const raft::RoleChange& change) {
+  Region* region = Find(RegionId(group.value()));
+  if (region == nullptr) return;
+  region->role = change;
+  if (change.role != raft::Role::kLeader || region->serving_term != change.term) region->serving_term = Term();
+  Changed();
+  if (listener_ != nullptr) listener_->OnLocalRoleChanged(*region);
+}
+
+void RegionTable::OnServing(GroupId group, Term term) {
+  Region* region = Find(RegionId(group.value()));
+  if (region == nullptr) return;
+  region->serving_term = term;
+  Changed();
+  if (listener_ != nullptr) listener_->OnLocalRoleChanged(*region);
+}
+
+void RegionTable::OnConfiguration(GroupId group, const raft::Configuration& configuration) {
+  // Membership follows the catalog's record; the group finds its peers by the hosts in its own configuration.
+  (void)group;
+  (void)configuration;
+}
+
+Region* RegionTable::Find(RegionId region) {
+  const auto it = regions_.find(region.value());
+  return it == regions_.end() ? nullptr : &it->second;
+}
+
+Database* RegionTable::Find(DatabaseId database) {
+  const auto it = databases_.find(database.value());
+  return it == databases_.end() ? nullptr : &it->second;
+}
+
+NodeId RegionTable::LeaderOf(const Region& region) const {
+  if (region.running && !region.role.leader.IsNone() && region.role.term >= region.reported_term) {
+    const Region::Replica* leader = region.FindReplica(region.role.leader);
+    if (leader != nullptr) return leader->node;
+  }
+  // The local replica is in an election of that term or a later one: what the controller knows is the past.
+  if (region.running && region.role.term >= region.reported_term) return NodeId();
+  // It says we lead; the local group knows better.
+  if (region.reported_leader == self_ && !region.leads()) return NodeId();
+  return region.reported_leader;
+}
+
+NodeId RegionTable::RedirectTarget(const Region& region) const {
+  const NodeId leader = LeaderOf(region);
+  if (!leader.IsNone() && leader != self_) return leader;
+  if (region.running) return NodeId();
+  for (const Region::Replica& replica : region.replicas) {
+    if (replica.node != self_ && IsHealthy(replica.node)) return replica.node;
+  }
+  return NodeId();
+}
+
+std::string RegionTable::DescribeLeaderless(const Region& region) const {
+  std::string text = fmt::format("region {} (slots {}-{}) has no leader at the moment", region.id,
+                                 region.slots.first, region.slots.last);
+  std::string down;
+  for (const Region::Replica& replica : region.replicas) {
+    if (IsHealthy(replica.node)) continue;
+    down += fmt::format("{}{}", down.empty() ? "" : ", ", replica.node);
+  }
+  if (!down.empty()) text += fmt::format("; {} replicas, nodes not reachable: {}", region.replicas.size(), down);
+  return text;
+}
+
+}  // namespace tenure::node

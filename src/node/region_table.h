@@ -1,0 +1,136 @@
+// Where commands go: the regions of every database by slot, which of them have a replica here, and who leads them.
+//
+// Three sources come together: the catalog's records (Update), the groups that run here (GroupObserver), and what
+// the leading controller knows about leaders elsewhere (ReportLeader, SetUnhealthy). It answers; it starts nothing.
+// Threading:  one executor. Region objects stay at their address until the record is gone.
+// Invariants: N1 a slot of a database belongs to at most one region.
+//             N2 this node is never named as another leader to ask (no redirect to oneself).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "group/group_host.h"
+#include "node/catalog_view.h"
+#include "node/pending_operations.h"
+#include "store/region_store.h"
+
+namespace tenure::node {
+
+// What RegionService keeps per region (region_service.h says how it is used).
+struct RegionTraffic {
+  struct Waiting {
+    PendingOperations::Handle operation;
+    bool read = false;
+    store::Arguments arguments;  // of a read
+    std::string encoded;         // a write command
+    size_t bytes = 0;
+  };
+  std::deque<Waiting> waiting;  // reads to be confirmed, and writes that came after them
+  size_t confirming = 0;        // that many at the front are covered by the confirmation under way
+  bool confirmation_scheduled = false;
+};
+
+struct Region {
+  struct Replica {
+    ReplicaId id;
+    NodeId node;
+    bool voter = true;
+  };
+  RegionId id;
+  DatabaseId database;
+  store::SlotRange slots;
+  pb::RegionState state = pb::REGION_STATE_UNSPECIFIED;
+  std::vector<Replica> replicas;  // by id
+
+  ReplicaId self;         // the replica on this node; none if there is none
+  bool running = false;   // its group runs here
+  raft::RoleChange role{raft::Role::kFollower, Term(), ReplicaId()};  // of the local replica
+  Term serving_term;      // in which it serves; none if it does not
+
+  NodeId reported_leader;  // by the leading controller
+  Term reported_term;
+
+  std::unique_ptr<store::RegionStore> store;
+  RegionTraffic traffic;
+
+  GroupId group() const { return GroupId(id.value()); }
+  bool leads() const { return running && role.role == raft::Role::kLeader; }
+  const Replica* FindReplica(ReplicaId replica) const;
+};
+
+struct Database {
+  DatabaseId id;
+  std::string name;
+  pb::DatabaseState state = pb::DATABASE_STATE_UNSPECIFIED;
+  std::vector<Region*> by_slot;   // kSlotCount, null where no region is
+  std::vector<Region*> regions;   // by first slot
+  std::vector<uint32_t> proposed_by_slot;  // RegionService: what this node has proposed and is not answered yet
+};
+
+// Told about what changed; called inside the change, must not call back.
+class RegionTableListener {
+ public:
+  virtual ~RegionTableListener() = default;
+  virtual void OnTableChanged() = 0;                        // records, leaders, health: views are stale
+  virtual void OnLocalRoleChanged(const Region& region) = 0;  // role, term or serving of a replica here
+};
+
+class RegionTable final : public group::GroupObserver {
+ public:
+  explicit RegionTable(store::Limits limits) : limits_(limits) {}
+  RegionTable(const RegionTable&) = delete;
+  RegionTable& operator=(const RegionTable&) = delete;
+  void SetListener(RegionTableListener* listener) { listener_ = listener; }
+
+  // --- what is known ---
+  void SetSelf(NodeId self);
+  NodeId self() const { return self_; }
+  void Update(const CatalogView& view);
+  void SetRunning(RegionId region, bool running);
+  // None: the region has no leader as far as the controller knows.
+  void ReportLeader(RegionId region, NodeId leader, Term term);
+  void SetUnhealthy(std::set<NodeId> nodes);
+
+  void OnRoleChange(GroupId group, const raft::RoleChange& change) override;
+  void OnServing(GroupId group, Term term) override;
+  void OnConfiguration(GroupId group, const raft::Configuration& configuration) override;
+
+  // --- answers ---
+  Region* Find(RegionId region);
+  Database* Find(DatabaseId database);
+  const std::map<uint64_t, Database>& databases() const { return databases_; }
+  std::map<uint64_t, Region>& regions() { return regions_; }
+  const std::map<uint64_t, Region>& regions() const { return regions_; }
+  bool IsHealthy(NodeId node) const { return !unhealthy_.contains(node); }
+  // The node that leads the region: the local group's word, or the controller's if it is of a later term.
+  NodeId LeaderOf(const Region& region) const;
+  // Another node to send a client to: the leader; where no replica runs here, any healthy replica. None: nobody.
+  NodeId RedirectTarget(const Region& region) const;
+  // "region 5 (slots 0-2047) has no leader; ...", for clients.
+  std::string DescribeLeaderless(const Region& region) const;
+  // Rises with every change of what a cluster view shows.
+  uint64_t version() const { return version_; }
+
+ private:
+  void UpdateRegion(const pb::RegionRecord& record);
+  void UpdateDatabases(const CatalogView& view);
+  void Changed();
+
+  const store::Limits limits_;
+  RegionTableListener* listener_ = nullptr;
+  NodeId self_;
+  std::map<uint64_t, Region> regions_;
+  std::map<uint64_t, Database> databases_;
+  std::set<NodeId> unhealthy_;
+  uint64_t version_ = 1;
+};
+
+}  // namespace tenure::node

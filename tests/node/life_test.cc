@@ -1,0 +1,209 @@
+// A node and its controllers: registration, reports, the catalog's changes, creation and destruction of replicas.
+#include <gmock/gmock.h>
+
+#include "tests/node/test_cluster.h"
+
+namespace tenure::node {
+namespace {
+
+using ::testing::HasSubstr;
+
+class LifeTest : public TestCluster {};
+
+TEST_F(LifeTest, RegistersWithItsUuidAndKeepsItsId) {
+  at(1).Start();
+  executor_.Advance(100ms);
+  at(2).Start();
+  executor_.Advance(100ms);
+  EXPECT_EQ(at(1).cluster_id, "cluster-a");
+  ASSERT_TRUE(controllers_.last_report.contains(1));
+  EXPECT_TRUE(controllers_.reports[0].full());
+  at(1).Crash();
+  at(1).Start();
+  executor_.Advance(100ms);
+  EXPECT_EQ(controllers_.records().count({pb::RECORD_NODE, 3}), 0u);
+  EXPECT_EQ(controllers_.last_report[1].registration_epoch(), 3u);
+}
+
+TEST_F(LifeTest, ANodeOfAnotherClusterIsRefused) {
+  at(1).cluster_id = "cluster-b";
+  at(1).Start();
+  executor_.Advance(1s);
+  ASSERT_TRUE(at(1).refused.has_value());
+  EXPECT_EQ(at(1).refused->message(), "the node belongs to cluster cluster-b, this is cluster-a");
+  EXPECT_THAT(*at(1).node().DownReason(DatabaseId()), HasSubstr("cannot take part"));
+  EXPECT_EQ(at(1).cluster_id, "cluster-b");
+}
+
+TEST_F(LifeTest, KeepsTryingWhileNoControllerAnswers) {
+  controllers_.up = false;
+  at(1).Start();
+  executor_.Advance(10s);
+  EXPECT_FALSE(at(1).node().Ready().ok());
+  controllers_.up = true;
+  executor_.Advance(3s);
+  EXPECT_TRUE(at(1).node().Ready().ok());
+}
+
+TEST_F(LifeTest, ReportsChangesAtOnceAndOnlyThem) {
+  StartWithDatabase();
+  executor_.Advance(3s);
+  const size_t before = controllers_.reports.size();
+  executor_.Advance(3s);
+  const size_t idle = controllers_.reports.size() - before;
+  EXPECT_GE(idle, 8u);  // three nodes, one a second
+  EXPECT_LE(idle, 10u);
+  for (size_t i = before; i < controllers_.reports.size(); ++i) {
+    EXPECT_FALSE(controllers_.reports[i].full());
+    EXPECT_EQ(controllers_.reports[i].regions_size(), 0);
+    EXPECT_EQ(controllers_.reports[i].revision(), controllers_.revision());
+  }
+  const int leader = LeaderOf(1);
+  EXPECT_TRUE(controllers_.loads[static_cast<uint64_t>(leader)][1].is_leader());
+  at(leader).Crash();
+  ASSERT_TRUE(AdvanceUntilLed(1));
+  executor_.Advance(50ms);
+  EXPECT_TRUE(controllers_.loads[static_cast<uint64_t>(LeaderOf(1))][1].is_leader());
+}
+
+TEST_F(LifeTest, SaysFarewell) {
+  StartWithDatabase();
+  at(1).Crash();  // an orderly stop without time to hand over
+  EXPECT_TRUE(controllers_.last_report[1].stopping());
+  EXPECT_FALSE(controllers_.last_report[2].stopping());
+}
+
+TEST_F(LifeTest, AStopHandsLeadershipsOver) {
+  StartWithDatabase();
+  const int leader = LeaderOf(1);
+  bool stopped = false;
+  at(leader).node().Stop(3s, [&] { stopped = true; });
+  for (int i = 0; i < 100 && !stopped; ++i) executor_.Advance(10ms);
+  EXPECT_TRUE(stopped);
+  executor_.Advance(200ms);
+  EXPECT_NE(LeaderOf(1), 0);
+  EXPECT_NE(LeaderOf(1), leader);
+}
+
+TEST_F(LifeTest, ReconnectsAndReportsInFull) {
+  StartWithDatabase();
+  const size_t before = controllers_.reports.size();
+  controllers_.leader_epoch = 2;
+  controllers_.BreakStreams();
+  executor_.Advance(500ms);
+  ASSERT_GT(controllers_.reports.size(), before);
+  bool full = false;
+  for (size_t i = before; i < controllers_.reports.size(); ++i) {
+    full = full || (controllers_.reports[i].full() && controllers_.reports[i].regions_size() == 1);
+  }
+  EXPECT_TRUE(full);
+  executor_.Advance(2s);
+  EXPECT_EQ(controllers_.last_report[1].leader_epoch(), 2u);
+}
+
+TEST_F(LifeTest, ListsAgainWhenTheWatchCannotGoOn) {
+  StartWithDatabase();
+  at(3).link().cut = true;
+  controllers_.BreakStreams();
+  executor_.Advance(1s);
+  controllers_.PutDatabase(2, "other");
+  controllers_.history_from = controllers_.revision();
+  controllers_.Delete(pb::RECORD_DATABASE, 2);
+  controllers_.PutDatabase(3, "third");
+  at(3).link().cut = false;
+  executor_.Advance(5s);
+  EXPECT_EQ(at(3).node().FindDatabase("third"), DatabaseId(3));
+  EXPECT_EQ(at(3).node().FindDatabase("other"), std::nullopt);
+}
+
+TEST_F(LifeTest, DestroysReplicasOfARegionThatIsRemoved) {
+  StartWithDatabase();
+  Do(LeaderOf(1), {"SET", "a", "1"});
+  controllers_.PutRegion(1, 1, 0, 16383, {1, 2, 3}, pb::REGION_REMOVING);
+  executor_.Advance(2s);
+  for (int i = 1; i <= 3; ++i) {
+    EXPECT_TRUE(at(i).log().groups[GroupId(1)].tombstone);
+    EXPECT_FALSE(at(i).node().groups().Runs(GroupId(1)));
+    const auto& report = controllers_.last_report[static_cast<uint64_t>(i)];
+    ASSERT_EQ(report.removed_regions_size(), 1);
+    EXPECT_EQ(report.removed_regions(0), 1u);
+    const std::string prefix = group::GroupHost::StatePrefix(GroupId(1));
+    EXPECT_FALSE(at(i).engine().NewIterator(prefix, kv::PrefixEnd(prefix))->Valid());
+  }
+  controllers_.Delete(pb::RECORD_REGION, 1);
+  executor_.Advance(2s);
+  EXPECT_EQ(controllers_.last_report[1].removed_regions_size(), 0);
+  EXPECT_THAT(Text(Do(1, {"GET", "a"})), HasSubstr("CLUSTERDOWN slot"));
+}
+
+// The node slept through the whole removal.
+TEST_F(LifeTest, DestroysWhatACurrentListDoesNotName) {
+  StartWithDatabase();
+  executor_.Advance(1s);
+  at(3).Crash();
+  controllers_.PutRegion(1, 1, 0, 16383, {1, 2, 3}, pb::REGION_REMOVING);
+  executor_.Advance(1s);
+  controllers_.Delete(pb::RECORD_REGION, 1);
+  controllers_.history_from = controllers_.revision();
+  controllers_.up = false;
+  at(3).Start();
+  executor_.Advance(2s);
+  EXPECT_TRUE(at(3).node().groups().Runs(GroupId(1)));  // nobody said that it may go
+  controllers_.up = true;
+  executor_.Advance(5s);
+  EXPECT_FALSE(at(3).node().groups().Runs(GroupId(1)));
+  EXPECT_TRUE(at(3).log().groups[GroupId(1)].tombstone);
+}
+
+// The saved view may be older than the replicas: the file was lost.
+TEST_F(LifeTest, DestroysNothingOnTheWordOfTheSavedView) {
+  StartWithDatabase();
+  executor_.Advance(1s);
+  controllers_.up = false;
+  at(3).Crash();
+  at(3).disk().files.clear();
+  at(3).Start();
+  executor_.Advance(20s);
+  EXPECT_FALSE(at(3).log().groups[GroupId(1)].tombstone);
+  EXPECT_FALSE(at(3).node().groups().Runs(GroupId(1)));
+  controllers_.up = true;
+  executor_.Advance(5s);
+  EXPECT_TRUE(at(3).node().groups().Runs(GroupId(1)));
+}
+
+// Controllers that answer for this cluster with a catalog from yesterday.
+TEST_F(LifeTest, ACatalogThatWentBackIsNotBelieved) {
+  StartWithDatabase();
+  executor_.Advance(1s);
+  at(3).Crash();
+  FakeControllers restored(executor_);
+  TestNode node(fabric_, restored, 3);
+  // Same data directory as node 3.
+  node.disk().files = at(3).disk().files;
+  node.log() = at(3).log();
+  node.cluster_id = at(3).cluster_id;
+  pb::NodeRecord self;
+  self.set_id(3);
+  self.set_uuid("uuid-3");
+  restored.PutNode(self);
+  node.Start();
+  executor_.Advance(10s);
+  EXPECT_LT(restored.revision(), controllers_.revision());
+  EXPECT_FALSE(node.log().groups[GroupId(1)].tombstone);
+  EXPECT_TRUE(node.node().groups().Runs(GroupId(1)));
+  node.Crash();
+}
+
+TEST_F(LifeTest, ADamagedViewIsAsNone) {
+  StartWithDatabase();
+  executor_.Advance(1s);
+  at(2).Crash();
+  at(2).disk().files["catalog-view"][20] ^= 1;
+  at(2).Start();
+  executor_.Advance(3s);
+  EXPECT_TRUE(at(2).node().groups().Runs(GroupId(1)));
+  EXPECT_EQ(at(2).node().catalog().revision().value(), controllers_.revision());
+}
+
+}  // namespace
+}  // namespace tenure::node

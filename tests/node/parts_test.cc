@@ -1,0 +1,195 @@
+// Parts that need no cluster: the catalog view, pending operations, scan cursors, routing.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/codec.h"
+#include "node/catalog_view.h"
+#include "node/cluster_views.h"
+#include "node/pending_operations.h"
+#include "node/region_table.h"
+#include "node/scanner.h"
+
+namespace tenure::node {
+namespace {
+
+pb::Record NodeRecordOf(uint64_t id, const std::string& name) {
+  pb::Record record;
+  record.mutable_node()->set_id(id);
+  record.mutable_node()->set_name(name);
+  record.mutable_node()->set_uuid("uuid-" + name);
+  return record;
+}
+
+pb::Event Changed(uint64_t revision, pb::Record record) {
+  pb::Event event;
+  event.set_revision(revision);
+  *event.mutable_new_record() = std::move(record);
+  return event;
+}
+
+TEST(CatalogViewTest, ListsOfDifferentRevisionsAndOneWatch) {
+  CatalogView view;
+  ASSERT_TRUE(view.Replace(pb::RECORD_NODE, {NodeRecordOf(1, "a")}, Revision(10)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_DATABASE, {}, Revision(12)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_REGION, {}, Revision(12)).ok());
+  EXPECT_EQ(view.revision(), Revision(10));
+  EXPECT_EQ(view.newest(), Revision(12));
+  // Known already.
+  EXPECT_FALSE(view.Apply(Changed(10, NodeRecordOf(1, "old"))));
+  EXPECT_EQ(view.FindNode(NodeId(1))->name(), "a");
+  EXPECT_TRUE(view.Apply(Changed(11, NodeRecordOf(1, "b"))));
+  EXPECT_EQ(view.FindNode(NodeId(1))->name(), "b");
+  pb::Record database;
+  database.mutable_database()->set_id(5);
+  EXPECT_FALSE(view.Apply(Changed(12, database)));
+  EXPECT_TRUE(view.databases().empty());
+  view.AdvanceTo(Revision(13));
+  EXPECT_EQ(view.revision(), Revision(13));
+  pb::Event deleted;
+  deleted.set_revision(14);
+  *deleted.mutable_old_record() = NodeRecordOf(1, "b");
+  EXPECT_TRUE(view.Apply(deleted));
+  EXPECT_EQ(view.FindNode(NodeId(1)), nullptr);
+  EXPECT_FALSE(view.Replace(pb::RECORD_NODE, {}, Revision(13)).ok());
+}
+
+TEST(CatalogViewTest, SurvivesEncodingAndNoticesDamage) {
+  CatalogView view;
+  ASSERT_TRUE(view.Replace(pb::RECORD_NODE, {NodeRecordOf(1, "a"), NodeRecordOf(2, "b")}, Revision(10)).ok());
+  const std::string encoded = view.Encode();
+  const auto decoded = CatalogView::Decode(encoded);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(decoded->nodes().size(), 2u);
+  EXPECT_EQ(decoded->newest(), Revision(10));
+  EXPECT_EQ(decoded->revision(), Revision(0));
+  EXPECT_EQ(decoded->FindNode("uuid-b")->id(), 2u);
+  for (size_t size = 0; size < encoded.size(); ++size) {
+    EXPECT_FALSE(CatalogView::Decode(std::string_view(encoded).substr(0, size)).ok());
+  }
+  for (size_t i = 0; i < encoded.size(); ++i) {
+    std::string damaged = encoded;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0x40);
+    EXPECT_FALSE(CatalogView::Decode(damaged).ok()) << i;
+  }
+}
+
+Instant At(int seconds) { return Instant() + std::chrono::seconds(seconds); }
+
+PendingOperations::Operation OperationUntil(int seconds) {
+  PendingOperations::Operation operation;
+  operation.done = [](Outcome) {};
+  operation.deadline = At(seconds);
+  return operation;
+}
+
+TEST(PendingOperationsTest, ExpireInOrderAndAreReleasedOnce) {
+  PendingOperations operations(3);
+  const auto a = operations.Add(OperationUntil(1));
+  const auto b = operations.Add(OperationUntil(2));
+  const auto c = operations.Add(OperationUntil(3));
+  EXPECT_TRUE(operations.full());
+  operations.Release(b);
+  EXPECT_EQ(operations.Find(b), nullptr);
+  const auto d = operations.Add(OperationUntil(4));  // takes the place of b
+  EXPECT_EQ(operations.Find(b), nullptr);
+  EXPECT_NE(operations.Find(d), nullptr);
+
+  PendingOperations::Handle expired;
+  EXPECT_FALSE(operations.TakeExpired(At(0), &expired));
+  ASSERT_TRUE(operations.TakeExpired(At(3), &expired));
+  EXPECT_EQ(expired.place, a.place);
+  EXPECT_NE(operations.Find(a), nullptr);  // its proposal may still be under way
+  ASSERT_TRUE(operations.TakeExpired(At(3), &expired));
+  EXPECT_EQ(expired.place, c.place);
+  EXPECT_FALSE(operations.TakeExpired(At(3), &expired));
+  EXPECT_TRUE(operations.HasDeadlines());
+  operations.Release(d);
+  EXPECT_FALSE(operations.HasDeadlines());
+  operations.Release(a);
+  operations.Release(c);
+  EXPECT_EQ(operations.size(), 0u);
+}
+
+TEST(ScanCursorsTest, GoesOnWhereItStoodOrAtTheSlot) {
+  ScanCursors cursors;
+  std::string position;
+  PutBigEndian16(position, 77);
+  const std::string start = position;
+  position += "key";
+  const uint64_t cursor = cursors.AtPosition(position);
+  EXPECT_EQ(cursors.PositionOf(cursor), position);
+  // Another node, or this one after a restart.
+  EXPECT_EQ(ScanCursors().PositionOf(cursor), start);
+  EXPECT_EQ(ScanCursors().PositionOf(ScanCursors::AtSlot(77)), start);
+  EXPECT_EQ(ScanCursors::AtSlot(16384), 0u);
+  EXPECT_EQ(cursors.PositionOf(0), std::string(2, '\0'));
+  EXPECT_EQ(cursors.PositionOf(0xffff), std::nullopt);
+  for (size_t i = 0; i < ScanCursors::kMaxPositions; ++i) cursors.AtPosition(position);
+  EXPECT_EQ(cursors.PositionOf(cursor), start);
+}
+
+class RoutingTest : public ::testing::Test {
+ protected:
+  RoutingTest() {
+    pb::Record database;
+    database.mutable_database()->set_id(1);
+    pb::Record region;
+    region.mutable_region()->set_id(1);
+    region.mutable_region()->set_database(1);
+    region.mutable_region()->mutable_slots()->set_last(16383);
+    for (uint64_t i = 1; i <= 3; ++i) {
+      auto& replica = *region.mutable_region()->add_replicas();
+      replica.set_id(10 + i);
+      replica.set_node(i);
+      replica.set_role(pb::REPLICA_VOTER);
+    }
+    EXPECT_TRUE(view_.Replace(pb::RECORD_DATABASE, {database}, Revision(1)).ok());
+    EXPECT_TRUE(view_.Replace(pb::RECORD_REGION, {region}, Revision(1)).ok());
+    table_.Update(view_);
+  }
+  const Region& region() { return *table_.Find(RegionId(1)); }
+  void Role(raft::Role role, uint64_t term, uint64_t leader) {
+    table_.OnRoleChange(GroupId(1), {role, Term(term), ReplicaId(leader)});
+  }
+  CatalogView view_;
+  RegionTable table_{store::Limits()};
+};
+
+TEST_F(RoutingTest, WithoutAReplicaAnyHealthyOneShouldKnow) {
+  table_.SetSelf(NodeId(4));
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(1));
+  table_.SetUnhealthy({NodeId(1)});
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(2));
+  table_.ReportLeader(RegionId(1), NodeId(3), Term(5));
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
+  table_.ReportLeader(RegionId(1), NodeId(2), Term(4));  // old news
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
+}
+
+TEST_F(RoutingTest, TheLaterTermIsBelieved) {
+  table_.SetSelf(NodeId(1));
+  EXPECT_EQ(region().self, ReplicaId(11));
+  table_.SetRunning(RegionId(1), true);
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId());  // it runs here and knows of no leader
+  Role(raft::Role::kFollower, 3, 12);
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(2));
+  table_.ReportLeader(RegionId(1), NodeId(3), Term(4));
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
+  Role(raft::Role::kFollower, 5, 0);  // an election of a later term
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId());
+  Role(raft::Role::kLeader, 6, 11);
+  EXPECT_TRUE(region().leads());
+  EXPECT_EQ(table_.LeaderOf(region()), NodeId(1));
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId());  // never to oneself
+  table_.ReportLeader(RegionId(1), NodeId(1), Term(6));
+  Role(raft::Role::kFollower, 6, 0);
+  EXPECT_EQ(table_.RedirectTarget(region()), NodeId());
+}
+
+TEST(RedisIdTest, IsForty) {
+  EXPECT_EQ(RedisIdOf("a").size(), 40u);
+  EXPECT_NE(RedisIdOf("a"), RedisIdOf("b"));
+}
+
+}  // namespace
+}  // namespace tenure::node
