@@ -1,0 +1,40 @@
+#include "sim/group_checker.h"
+
+#include <fmt/format.h>
+
+#include "base/format.h"
+#include "base/hash.h"
+
+namespace tenure::sim {
+
+void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) {
+  const uint64_t hash = HashBytes(entry.payload.view(), static_cast<uint64_t>(entry.type));
+  const auto [it, first] = applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self});
+  entries_ += first ? 1 : 0;
+  if (it->second.term == entry.term && it->second.hash == hash) return;
+  on_violation_(
+      "committed entries never change",
+      fmt::format("group {} index {}: replica {} applied an entry of term {}, replica {} another of term {}",
+                  group, entry.index, it->second.by, it->second.term, self, entry.term));
+}
+
+void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
+  ++elections_;
+  const auto [it, first] = leaders_.try_emplace({group, term}, self);
+  if (first || it->second == self) return;
+  on_violation_("one leader per term", fmt::format("group {} term {}: replicas {} and {} both led it", group,
+                                                   term, it->second, self));
+}
+
+LogIndex GroupChecker::Applied(GroupId group) const {
+  const auto it = applied_.find(group);
+  return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;
+}
+
+std::vector<GroupId> GroupChecker::groups() const {
+  std::vector<GroupId> groups;
+  for (const auto& [group, entries] : applied_) groups.push_back(group);
+  return groups;
+}
+
+}  // namespace tenure::sim

@@ -1,0 +1,56 @@
+#include "sim/history.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace tenure::sim {
+
+History::Ticket History::Begin(const std::string& key, Operation operation) {
+  auto& operations = operations_[key];
+  operations.emplace_back(std::move(operation));
+  return {key, operations.size() - 1};
+}
+
+void History::Finish(const Ticket& ticket, Instant returned) {
+  Operation& operation = *operations_[ticket.key][ticket.index];
+  operation.returned = returned;
+  ++acknowledged_;
+  last_acknowledged_ = returned;
+}
+
+void History::FinishRead(const Ticket& ticket, Instant returned, std::optional<std::string> value) {
+  operations_[ticket.key][ticket.index]->value = std::move(value);
+  Finish(ticket, returned);
+}
+
+void History::Discard(const Ticket& ticket) {
+  operations_[ticket.key][ticket.index].reset();
+}
+
+uint64_t History::unknown() const {
+  uint64_t count = 0;
+  for (const auto& [key, operations] : operations_) {
+    for (const auto& operation : operations) count += operation && !operation->returned ? 1 : 0;
+  }
+  return count;
+}
+
+History::Judgement History::Judge(uint64_t max_steps_per_register) const {
+  Judgement judgement;
+  for (const auto& [key, recorded] : operations_) {
+    std::vector<Operation> operations;
+    for (const auto& operation : recorded) {
+      if (operation) operations.push_back(*operation);
+    }
+    ++judgement.registers;
+    const CheckResult result = CheckRegister(std::move(operations), max_steps_per_register);
+    if (result.verdict == Verdict::kUndecided) ++judgement.undecided;
+    if (result.verdict == Verdict::kViolation) {
+      judgement.violations.push_back(fmt::format("register {}: {}", key, result.explanation));
+    }
+  }
+  return judgement;
+}
+
+}  // namespace tenure::sim

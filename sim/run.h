@@ -1,0 +1,35 @@
+// One seed from beginning to end, in two phases: faults, then heal and demand that everything serves again
+// and that all replicas agree. What clients saw is judged last.
+//
+// Threading: one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "sim/options.h"
+#include "sim/scheduler.h"
+
+namespace tenure::sim {
+
+struct RunResult {
+  uint64_t seed = 0;
+  std::vector<std::string> failures;  // "invariant: what"; empty: passed
+  std::string phase;                  // in which the run ended
+  uint64_t event_hash = 0;
+  uint64_t events = 0;
+  Duration simulated{};
+  uint64_t faults = 0;
+  uint64_t elections = 0;
+  uint64_t entries = 0;       // distinct entries applied
+  uint64_t acknowledged = 0;  // client operations
+  uint64_t unknown = 0;
+  uint64_t undecided = 0;  // registers whose history was too hard to judge
+};
+
+// `trace`: null for none. `on_event` is told of every event of the scheduler before it runs.
+RunResult RunSeed(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event = nullptr);
+
+}  // namespace tenure::sim

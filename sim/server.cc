@@ -1,0 +1,142 @@
+#include "sim/server.h"
+
+#include <fmt/format.h>
+
+#include "base/format.h"
+
+namespace tenure::sim {
+namespace {
+
+group::GroupHostOptions GroupOptions(bool small_log) {
+  group::GroupHostOptions options;
+  if (!small_log) return options;
+  options.max_batch_bytes = 2 << 10;
+  options.max_cache_bytes = 4 << 10;
+  options.flush_bytes = 8 << 10;
+  options.keep_entries = 20;
+  options.snapshot_chunk_bytes = 300;
+  return options;
+}
+
+wal::WalOptions LogOptions(bool small_log) {
+  wal::WalOptions options;
+  options.segment_bytes = small_log ? 32 << 10 : 1 << 20;
+  options.max_log_bytes = small_log ? 128 << 10 : 64 << 20;
+  return options;
+}
+
+constexpr char kData[] = "/data";
+
+}  // namespace
+
+Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger)
+    : world_(world),
+      machine_(machine),
+      settings_(std::move(settings)),
+      prng_(prng),
+      logger_(std::move(logger)),
+      process_(
+          std::make_unique<SimProcess>(world.scheduler(), machine.clock, machine.name, prng.Fork("process"))),
+      control_(process_->AddExecutor("control")),
+      regions_(process_->AddExecutor("regions")),
+      log_(process_->AddExecutor("log")),
+      background_(process_->AddExecutor("background")) {
+  world_.network().AddHost(*process_, machine.address);
+  const Status status = Start();
+  if (!status.ok()) {
+    world_.Fail("a process starts on what a crash left",
+                fmt::format("{}: {}", machine.name, MessageOf(status)));
+  }
+}
+
+Server::~Server() {
+  process_->Kill();
+  // In reverse order of construction, as the members say; the engine's store stays on the machine.
+}
+
+Status Server::Start() {
+  log_disk_ = machine_.disk.MakeView(*process_, log_);
+  background_disk_ = machine_.disk.MakeView(*process_, background_);
+  control_network_ = world_.network().MakeView(*process_, control_);
+  regions_network_ = world_.network().MakeView(*process_, regions_);
+  TENURE_RETURN_IF_ERROR(log_disk_->MakeDirectories(std::string(kData) + "/wal"));
+  TENURE_RETURN_IF_ERROR(log_disk_->MakeDirectories(std::string(kData) + "/snapshots"));
+  TENURE_ASSIGN_OR_RETURN(
+      wal_, wal::Wal::Open(*log_disk_, log_, std::string(kData) + "/wal", LogOptions(settings_.small_log),
+                           logger_.Named("wal"), [this](Status status) { OnWalFailure(status); }));
+  engine_ = std::make_unique<kv::MemoryEngine>(machine_.store, background_);
+  TENURE_ASSIGN_OR_RETURN(snapshots_,
+                          wal::SnapshotStore::Open(*background_disk_, std::string(kData) + "/snapshots"));
+
+  // An object is made on the executor it belongs to.
+  control_.Post([this] { StartController(); });
+  regions_.Post([this] { StartNode(); });
+  return OkStatus();
+}
+
+void Server::StartController() {
+  controller::ControllerOptions options;
+  options.cluster_id = settings_.cluster_id;
+  options.group = GroupOptions(settings_.small_log);
+  for (const auto& [id, address] : settings_.controllers) {
+    ::tenure::v1::ControllerRecord record;
+    record.set_id(id);
+    record.set_name(fmt::format("{}", id));
+    record.set_address(address);
+    record.set_voter(true);
+    if (id == settings_.id) options.self = record;
+    options.initial_controllers.push_back(std::move(record));
+  }
+  controller_ = std::make_unique<controller::Controller>(
+      controller::Controller::Dependencies{control_, background_, *control_network_, *wal_, *engine_,
+                                           *snapshots_, prng_.Fork("controller"), logger_.Named("controller"),
+                                           &world_.groups()},
+      std::move(options));
+  const Status status = controller_->Start();
+  if (!status.ok()) {
+    world_.Fail("a controller starts", fmt::format("{}: {}", machine_.name, MessageOf(status)));
+  }
+}
+
+void Server::StartNode() {
+  std::vector<Endpoint> endpoints;
+  for (const auto& [id, address] : settings_.controllers) endpoints.push_back(address);
+  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, endpoints,
+                                                       prng_.Fork("client"));
+  link_ = std::make_unique<node::ControllerLink>(*client_, *regions_network_);
+  transport_ = group::MakeNetworkTransport(regions_, *regions_network_, "tenure.internal.v1.Raft",
+                                           settings_.cluster_id, logger_.Named("raft"));
+  node::NodeOptions node_options;
+  node_options.groups = GroupOptions(settings_.small_log);
+  node::NodeIdentity identity;
+  identity.uuid = fmt::format("00000000-0000-4000-8000-{:012x}", settings_.id);
+  identity.cluster_id = settings_.cluster_id;
+  identity.name = machine_.name;
+  identity.address = machine_.address;
+  identity.resp_address = RespAddressOf(machine_.address);
+  identity.software_version = "sim";
+  const std::string view_path = std::string(kData) + "/catalog";
+  node_ = std::make_unique<node::Node>(
+      node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,
+                               *engine_, *snapshots_, *transport_, *this, prng_.Fork("node"),
+                               logger_.Named("node"), &world_.groups()},
+      identity, node_options, view_path, node::CatalogFile::Load(*background_disk_, view_path, logger_));
+  front_ =
+      std::make_unique<resp::FrontEnd>(resp::FrontEndSettings(), *node_, regions_, logger_.Named("resp"));
+  bridge_ = std::make_unique<RespBridge>(regions_, *regions_network_, *front_);
+
+  node_->Start();
+}
+
+void Server::OnJoined(const std::string&, NodeId) {}
+
+void Server::OnRefused(const Status& status) {
+  world_.Fail("a member is not refused", fmt::format("{}: {}", machine_.name, MessageOf(status)));
+}
+
+void Server::OnWalFailure(const Status& status) {
+  logger_.Warn("the log failed, the process ends: {}", MessageOf(status));
+  process_->Kill();
+}
+
+}  // namespace tenure::sim

@@ -1,0 +1,84 @@
+// One run of `tenured` with both roles on a simulated machine: the same object graph as daemon/ builds, on
+// simulated executors, disk and network. Ends by Kill (a crash); what it leaves is on the machine.
+//
+// Threading: one thread; built and destroyed outside any event of its own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/prng.h"
+#include "client/controller_client.h"
+#include "controller/controller.h"
+#include "kv/memory_engine.h"
+#include "node/controller_link.h"
+#include "node/node.h"
+#include "resp/front_end.h"
+#include "sim/resp_bridge.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_executor.h"
+#include "sim/sim_network.h"
+#include "sim/world.h"
+
+namespace tenure::sim {
+
+class Server final : public node::NodeOwner {
+ public:
+  struct Settings {
+    uint64_t id = 0;  // controller id
+    std::string cluster_id;
+    std::vector<std::pair<uint64_t, Endpoint>> controllers;
+    bool small_log = false;
+  };
+  // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
+  // unreadable).
+  Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger);
+  ~Server() override;
+
+  SimProcess& process() { return *process_; }
+  // Its parts are there; they are made in the first events of the process.
+  bool started() const { return controller_ && node_; }
+  controller::Controller& controller() { return *controller_; }
+  node::Node& node() { return *node_; }
+
+  // --- node::NodeOwner ---
+  void OnJoined(const std::string& cluster_id, NodeId node) override;
+  void OnRefused(const Status& status) override;
+
+ private:
+  Status Start();
+  void StartController();
+  void StartNode();
+  void OnWalFailure(const Status& status);
+
+  World& world_;
+  Machine& machine_;
+  const Settings settings_;
+  Prng prng_;
+  Logger logger_;
+  std::unique_ptr<SimProcess> process_;
+  SimExecutor& control_;
+  SimExecutor& regions_;
+  SimExecutor& log_;
+  SimExecutor& background_;
+  std::unique_ptr<runtime::Disk> log_disk_;
+  std::unique_ptr<runtime::Disk> background_disk_;
+  std::unique_ptr<runtime::Network> control_network_;
+  std::unique_ptr<runtime::Network> regions_network_;
+  std::unique_ptr<wal::Wal> wal_;
+  std::unique_ptr<kv::MemoryEngine> engine_;
+  std::unique_ptr<wal::SnapshotStore> snapshots_;
+  std::unique_ptr<controller::Controller> controller_;
+  std::unique_ptr<client::ControllerClient> client_;
+  std::unique_ptr<node::ControllerLink> link_;
+  std::unique_ptr<group::Transport> transport_;
+  std::unique_ptr<node::Node> node_;
+  std::unique_ptr<resp::FrontEnd> front_;
+  std::unique_ptr<RespBridge> bridge_;
+};
+
+}  // namespace tenure::sim

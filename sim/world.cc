@@ -1,0 +1,301 @@
+#include "sim/world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "client/request_ids.h"
+#include "sim/server.h"
+
+namespace tenure::sim {
+
+namespace pb = ::tenure::v1;
+
+namespace {
+
+constexpr char kClusterId[] = "11111111-2222-4333-8444-555555555555";
+
+int64_t DrawDriftPpb(Prng prng, int64_t max_ppm) {
+  return prng.Between(-max_ppm, max_ppm) * 1000;
+}
+
+// Puts the world's time before what processes say.
+class StampedSink final : public LogSink {
+ public:
+  StampedSink(const Scheduler& scheduler, LogSink* to) : scheduler_(scheduler), to_(to) {}
+  bool Enabled(LogLevel level) const override { return to_ != nullptr && to_->Enabled(level); }
+  void Write(LogLevel level, std::string_view source, std::string_view message) override {
+    const int64_t us =
+        std::chrono::duration_cast<std::chrono::microseconds>(scheduler_.now().time_since_epoch()).count();
+    to_->Write(level, fmt::format("{:>5}.{:06} {}", us / 1'000'000, us % 1'000'000, source), message);
+  }
+
+ private:
+  const Scheduler& scheduler_;
+  LogSink* to_;
+};
+
+}  // namespace
+
+Machine::Machine(Scheduler& world, std::string name_in, Endpoint address_in, Prng prng,
+                 const SimOptions& options)
+    : name(std::move(name_in)),
+      address(std::move(address_in)),
+      clock(world, Instant(std::chrono::seconds(prng.Fork("clock").Between(1, 1'000'000))),
+            WallFromMillis(1'700'000'000'000 + prng.Fork("wall").Between(-2000, 2000))),
+      disk(world, name, prng.Fork("disk"), options.disks),
+      store(std::make_shared<kv::MemoryStore>()) {
+  clock.SetDrift(DrawDriftPpb(prng.Fork("drift"), options.max_drift_ppm));
+}
+Machine::~Machine() = default;
+
+// A machine with one client on it.
+struct World::Client {
+  Client(World& world, std::string name_in, Prng prng)
+      : name(std::move(name_in)),
+        clock(world.scheduler_, Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
+        process(world.scheduler_, clock, name, prng.Fork("process")),
+        executor(process.AddExecutor("client")) {
+    world.network_.AddHost(process, name);
+    network = world.network_.MakeView(process, executor);
+  }
+  std::string name;
+  SimClock clock;
+  SimProcess process;
+  SimExecutor& executor;
+  std::unique_ptr<runtime::Network> network;
+  std::unique_ptr<KeyClient> keys;
+  std::unique_ptr<EntryClient> entries;
+  std::unique_ptr<client::ControllerClient> controllers;
+  std::unique_ptr<client::RequestIds> ids;
+};
+
+World::World(const SimOptions& options, LogSink* trace)
+    : options_(options),
+      stamped_(std::make_unique<StampedSink>(scheduler_, trace)),
+      logger_(stamped_.get(), ""),
+      prng_(Prng(options.seed).Fork("world")),
+      network_(scheduler_, prng_.Fork("network"), options.links),
+      checker_(
+          [this](const std::string& invariant, const std::string& message) { Fail(invariant, message); }) {
+  for (uint32_t i = 0; i < options_.processes; ++i) {
+    machines_.push_back(std::make_unique<Machine>(scheduler_, fmt::format("s{}", i + 1),
+                                                  fmt::format("10.0.0.{}:700", i + 1),
+                                                  prng_.Fork(fmt::format("machine {}", i)), options_));
+  }
+  const auto add_client = [this](const std::string& name) -> Client& {
+    clients_.push_back(std::make_unique<Client>(*this, name, prng_.Fork(name)));
+    return *clients_.back();
+  };
+  RegisterClientOptions registers;
+  registers.registers = options_.registers;
+  for (uint32_t i = 0; i < options_.key_clients; ++i) {
+    Client& client = add_client(fmt::format("k{}", i + 1));
+    registers.name = client.name;
+    client.keys = std::make_unique<KeyClient>(scheduler_, client.executor, *client.network, ServerAddresses(),
+                                              history_, prng_.Fork(client.name + " draws"), registers);
+  }
+  for (uint32_t i = 0; i < options_.entry_clients; ++i) {
+    Client& client = add_client(fmt::format("e{}", i + 1));
+    registers.name = client.name;
+    client.entries =
+        std::make_unique<EntryClient>(scheduler_, client.executor, *client.network, ServerAddresses(),
+                                      history_, prng_.Fork(client.name + " draws"), registers);
+  }
+  operator_ = std::make_unique<Client>(*this, "operator", prng_.Fork("operator"));
+  operator_->controllers = std::make_unique<client::ControllerClient>(
+      operator_->executor, *operator_->network, ServerAddresses(), prng_.Fork("operator client"));
+  operator_->ids = std::make_unique<client::RequestIds>(prng_.Fork("operator ids"));
+}
+
+World::~World() {
+  for (auto& machine : machines_) machine->server.reset();
+}
+
+std::vector<Endpoint> World::ServerAddresses() const {
+  std::vector<Endpoint> addresses;
+  for (const auto& machine : machines_) addresses.push_back(machine->address);
+  return addresses;
+}
+
+std::vector<Endpoint> World::ClientAddresses() const {
+  std::vector<Endpoint> addresses;
+  for (const auto& client : clients_) addresses.push_back(client->name);
+  return addresses;
+}
+
+void World::Note(const std::string& what) {
+  scheduler_.Mix(what);
+  logger_.Named("world").Info("{}", what);
+}
+
+void World::Fail(const std::string& invariant, const std::string& message) {
+  failures_.push_back(fmt::format("{}: {}", invariant, message));
+  Note("VIOLATION " + failures_.back());
+}
+
+// ---- machines ----
+
+void World::Boot(size_t index) {
+  Machine& machine = *machines_[index];
+  Note("boot " + machine.name);
+  Server::Settings settings;
+  settings.id = index + 1;
+  settings.cluster_id = kClusterId;
+  settings.small_log = options_.small_log;
+  for (size_t i = 0; i < machines_.size(); ++i)
+    settings.controllers.emplace_back(i + 1, machines_[i]->address);
+  const std::string incarnation = fmt::format("{} boot {}", machine.name, ++machine.boots);
+  machine.server = std::make_unique<Server>(*this, machine, std::move(settings), prng_.Fork(incarnation),
+                                            logger_.Named(machine.name));
+}
+
+void World::Kill(size_t index, CrashKind kind) {
+  Machine& machine = *machines_[index];
+  if (!machine.server) return;
+  Note("kill " + machine.name);
+  machine.server->process().Kill();
+  machine.server.reset();
+  machine.disk.Crash(kind);
+  Prng draws = prng_.Fork(fmt::format("{} crash {}", machine.name, machine.boots));
+  machine.store->Crash(draws);
+}
+
+void World::Pause(size_t index) {
+  if (Up(index)) machines_[index]->server->process().Pause();
+}
+void World::Resume(size_t index) {
+  if (Up(index) && machines_[index]->server->process().paused()) machines_[index]->server->process().Resume();
+}
+
+// ---- clients ----
+
+void World::StartClients() {
+  for (auto& client : clients_) {
+    if (client->keys) client->executor.Post([keys = client->keys.get()] { keys->Start(); });
+    if (client->entries) client->executor.Post([entries = client->entries.get()] { entries->Start(); });
+  }
+}
+
+void World::StopClients() {
+  for (auto& client : clients_) {
+    if (client->keys) client->keys->Stop();
+    if (client->entries) client->entries->Stop();
+  }
+}
+
+bool World::ClientsServedSince(Instant time) const {
+  return std::all_of(clients_.begin(), clients_.end(), [time](const auto& client) {
+    const auto last = client->keys ? client->keys->last_write() : client->entries->last_write();
+    return last && *last >= time;
+  });
+}
+
+void World::CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done) {
+  operator_->executor.Post([this, name, regions, done = std::move(done)]() mutable {
+    pb::CreateDatabaseRequest request;
+    *request.mutable_id() = operator_->ids->Next();
+    request.set_name(name);
+    request.set_regions(regions);
+    request.set_replicas(3);
+    client::CallOptions options;
+    options.timeout = std::chrono::seconds(20);
+    options.attempt_timeout = std::chrono::seconds(5);
+    const uint64_t sequence = request.id().sequence();
+    operator_->controllers->Call<pb::ChangeResponse>(
+        "tenure.v1.Catalog/CreateDatabase", request, options,
+        [this, name, regions, sequence,
+         done = std::move(done)](StatusOr<pb::ChangeResponse> response) mutable {
+          operator_->ids->Done(sequence);
+          const bool exists = !response.ok() && response.status().code() == StatusCode::kAlreadyExists;
+          Note(
+              fmt::format("database {}: {}", name, response.ok() ? "created" : MessageOf(response.status())));
+          if (response.ok() || exists) return done();
+          operator_retry_ = operator_->executor.After(
+              std::chrono::seconds(1), [this, name, regions, done = std::move(done)]() mutable {
+                CreateDatabase(name, regions, std::move(done));
+              });
+        });
+  });
+}
+
+void World::TransferCatalogLeadership(uint64_t to) {
+  operator_->executor.Post([this, to] {
+    pb::TransferLeadershipRequest request;
+    request.set_to(to);
+    client::CallOptions options;
+    options.timeout = std::chrono::seconds(3);
+    operator_->controllers->Call<pb::TransferLeadershipResponse>(
+        "tenure.v1.Cluster/TransferLeadership", request, options,
+        [](StatusOr<pb::TransferLeadershipResponse>) {});
+  });
+}
+
+// ---- checks ----
+
+std::string World::Unsettled(bool replicas) {
+  for (const auto& machine : machines_) {
+    if (!machine->server || !machine->server->process().alive() || !machine->server->started())
+      return machine->name + " to be up";
+  }
+  bool serving = false;
+  for (const auto& machine : machines_) serving |= machine->server->controller().serving();
+  if (!serving) return "a serving controller";
+  const catalog::Catalog& catalog = machines_.front()->server->controller().catalog();
+  for (const auto& [id, record] : catalog.databases()) {
+    if (record.database().state() != pb::DATABASE_PUBLIC)
+      return fmt::format("database {} to be public", record.database().name());
+  }
+  for (const auto& [id, record] : catalog.regions()) {
+    if (record.region().state() != pb::REGION_SERVING) return fmt::format("region {} to serve", id);
+    const bool led = std::any_of(machines_.begin(), machines_.end(), [&record](const auto& machine) {
+      const auto status = machine->server->node().groups().StatusOf(GroupId(record.region().id()));
+      return status && status->serving;
+    });
+    if (!led) return fmt::format("a leader of region {}", id);
+  }
+  if (!replicas) return {};
+  for (const GroupId group : checker_.groups()) {
+    for (const auto& machine : machines_) {
+      group::GroupHost& host =
+          group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
+      const auto status = host.StatusOf(group);
+      if (!status) continue;
+      if (status->applied < checker_.Applied(group)) {
+        return fmt::format("{} to apply index {} of group {}, it stands at {}", machine->name,
+                           checker_.Applied(group), group, status->applied);
+      }
+    }
+  }
+  return {};
+}
+
+void World::CheckReplicas() {
+  for (const GroupId group : checker_.groups()) {
+    std::string reference;
+    std::string reference_name;
+    for (const auto& machine : machines_) {
+      group::GroupHost& host =
+          group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
+      const kv::Reader* state = host.State(group);
+      if (state == nullptr) continue;
+      std::string content;
+      const auto iterator = state->NewIterator({}, {});
+      for (; iterator->Valid(); iterator->Next()) {
+        content += fmt::format("{}={};", iterator->key(), iterator->value());
+      }
+      if (reference_name.empty()) {
+        reference = std::move(content);
+        reference_name = machine->name;
+      } else if (content != reference) {
+        Fail("replicas agree",
+             fmt::format("group {}: {} and {} hold different states of {} and {} bytes", group,
+                         reference_name, machine->name, reference.size(), content.size()));
+      }
+    }
+  }
+}
+
+}  // namespace tenure::sim

@@ -1,0 +1,107 @@
+// A simulated installation: machines with disks and clocks, a network between them, one `tenured` on each,
+// clients on machines of their own, and the checkers. What happens to it is decided by Nemesis; Run (run.h)
+// is one whole seed.
+//
+// Threading: one thread, from outside any event.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/prng.h"
+#include "kv/memory_engine.h"
+#include "sim/group_checker.h"
+#include "sim/history.h"
+#include "sim/options.h"
+#include "sim/register_clients.h"
+#include "sim/scheduler.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_executor.h"
+#include "sim/sim_network.h"
+
+namespace tenure::sim {
+
+class Server;
+
+// A machine: what survives its process.
+struct Machine {
+  Machine(Scheduler& world, std::string name_in, Endpoint address_in, Prng prng, const SimOptions& options);
+  ~Machine();
+  std::string name;
+  Endpoint address;
+  SimClock clock;
+  SimDisk disk;
+  std::shared_ptr<kv::MemoryStore> store;
+  std::unique_ptr<Server> server;  // null while nothing runs
+  uint64_t boots = 0;
+};
+
+class World {
+ public:
+  World(const SimOptions& options, LogSink* trace);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  Scheduler& scheduler() { return scheduler_; }
+  SimNetwork& network() { return network_; }
+  const SimOptions& options() const { return options_; }
+  History& history() { return history_; }
+  GroupChecker& groups() { return checker_; }
+  std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
+  std::vector<Endpoint> ServerAddresses() const;
+  std::vector<Endpoint> ClientAddresses() const;
+  Prng& prng() { return prng_; }
+  // Traced, and mixed into the event hash.
+  void Note(const std::string& what);
+
+  // --- what may happen to machines ---
+  void Boot(size_t machine);
+  void Kill(size_t machine, CrashKind kind);
+  bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }
+  void Pause(size_t machine);
+  void Resume(size_t machine);
+
+  // --- clients ---
+  void StartClients();
+  void StopClients();
+  // Asks for a database as an operator would, until it exists.
+  void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done);
+  void TransferCatalogLeadership(uint64_t to);
+
+  // --- checks ---
+  void Fail(const std::string& invariant, const std::string& message);
+  bool failed() const { return !failures_.empty(); }
+  const std::vector<std::string>& failures() const { return failures_; }
+  // Every client has had a write acknowledged since `time`.
+  bool ClientsServedSince(Instant time) const;
+  // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
+  // region led; with `replicas` also every group applied to the same index everywhere.
+  std::string Unsettled(bool replicas);
+  // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
+  void CheckReplicas();
+
+ private:
+  struct Client;
+
+  SimOptions options_;
+  Scheduler scheduler_;
+  std::unique_ptr<LogSink> stamped_;
+  Logger logger_;
+  Prng prng_;
+  SimNetwork network_;
+  GroupChecker checker_;
+  History history_;
+  std::vector<std::string> failures_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Client> operator_;
+  runtime::Timer operator_retry_;
+};
+
+}  // namespace tenure::sim
