@@ -1,0 +1,250 @@
+#include "resp/commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "base/hash.h"
+#include "resp/handlers.h"
+
+namespace tenure::resp {
+namespace {
+
+using Mode = FrontCommand::Mode;
+
+// Sorted by name: looked up by bisection.
+constexpr std::array kFrontCommands = {
+    FrontCommand{"asking", 1, Mode::kImmediate, Asking, true, "cluster"},
+    FrontCommand{"auth", -2, Mode::kImmediate, Auth, false},
+    FrontCommand{"client", -2, Mode::kContainer},
+    FrontCommand{"client|getname", 2, Mode::kImmediate, ClientGetName},
+    FrontCommand{"client|getredir", 2, Mode::kImmediate, ClientGetRedir},
+    FrontCommand{"client|help", 2, Mode::kImmediate, ClientHelp},
+    FrontCommand{"client|id", 2, Mode::kImmediate, ClientId},
+    FrontCommand{"client|info", 2, Mode::kImmediate, ClientInfo},
+    FrontCommand{"client|kill", -3, Mode::kImmediate, ClientKill, false},
+    FrontCommand{"client|list", -2, Mode::kImmediate, ClientList},
+    FrontCommand{"client|no-evict", 3, Mode::kImmediate, ClientNoEvict},
+    FrontCommand{"client|no-touch", 3, Mode::kImmediate, ClientNoTouch},
+    FrontCommand{"client|pause", -3, Mode::kImmediate, ClientPause},
+    FrontCommand{"client|reply", 3, Mode::kImmediate, ClientReply, false},
+    FrontCommand{"client|setinfo", 4, Mode::kImmediate, ClientSetInfo},
+    FrontCommand{"client|setname", 3, Mode::kImmediate, ClientSetName},
+    FrontCommand{"client|tracking", -3, Mode::kImmediate, ClientTracking},
+    FrontCommand{"client|unpause", 2, Mode::kImmediate, ClientUnpause},
+    FrontCommand{"cluster", -2, Mode::kContainer, nullptr, true, "cluster"},
+    FrontCommand{"cluster|addslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|addslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|bumpepoch", 2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|count-failure-reports", 3, Mode::kImmediate, ClusterCountFailureReports, true, "cluster"},
+    FrontCommand{"cluster|countkeysinslot", 3, Mode::kBarrier, ClusterCountKeysInSlot, true, "cluster"},
+    FrontCommand{"cluster|delslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|delslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|failover", -2, Mode::kFailover, nullptr, false, "cluster"},
+    FrontCommand{"cluster|flushslots", 2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|forget", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|getkeysinslot", 4, Mode::kBarrier, ClusterGetKeysInSlot, true, "cluster"},
+    FrontCommand{"cluster|help", 2, Mode::kImmediate, ClusterHelp, true, "cluster"},
+    FrontCommand{"cluster|info", 2, Mode::kImmediate, ClusterInfo, true, "cluster"},
+    FrontCommand{"cluster|keyslot", 3, Mode::kImmediate, ClusterKeySlot, true, "cluster"},
+    FrontCommand{"cluster|links", 2, Mode::kImmediate, ClusterLinks, true, "cluster"},
+    FrontCommand{"cluster|meet", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|myid", 2, Mode::kImmediate, ClusterMyId, true, "cluster"},
+    FrontCommand{"cluster|myshardid", 2, Mode::kImmediate, ClusterMyShardId, true, "cluster"},
+    FrontCommand{"cluster|nodes", 2, Mode::kImmediate, ClusterNodes, true, "cluster"},
+    FrontCommand{"cluster|replicas", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"},
+    FrontCommand{"cluster|replicate", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|reset", -2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|saveconfig", 2, Mode::kImmediate, ClusterSaveConfig, true, "cluster"},
+    FrontCommand{"cluster|set-config-epoch", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|setslot", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
+    FrontCommand{"cluster|shards", 2, Mode::kImmediate, ClusterShards, true, "cluster"},
+    FrontCommand{"cluster|slaves", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"},
+    FrontCommand{"cluster|slots", 2, Mode::kImmediate, ClusterSlots, true, "cluster"},
+    FrontCommand{"command", -1, Mode::kImmediate, Command, true, "server"},
+    FrontCommand{"command|count", 2, Mode::kImmediate, CommandCount, true, "server"},
+    FrontCommand{"command|docs", -2, Mode::kImmediate, CommandDocs, true, "server"},
+    FrontCommand{"command|getkeys", -4, Mode::kImmediate, CommandGetKeys, true, "server"},
+    FrontCommand{"command|help", 2, Mode::kImmediate, CommandHelp, true, "server"},
+    FrontCommand{"command|info", -2, Mode::kImmediate, CommandInfo, true, "server"},
+    FrontCommand{"command|list", -2, Mode::kImmediate, CommandList, true, "server"},
+    FrontCommand{"config", -2, Mode::kContainer, nullptr, true, "server"},
+    FrontCommand{"config|get", -3, Mode::kImmediate, ConfigGet, true, "server"},
+    FrontCommand{"config|help", 2, Mode::kImmediate, ConfigHelp, true, "server"},
+    FrontCommand{"config|resetstat", 2, Mode::kImmediate, ConfigResetStat, true, "server"},
+    FrontCommand{"config|rewrite", 2, Mode::kImmediate, ConfigSet, true, "server"},
+    FrontCommand{"config|set", -4, Mode::kImmediate, ConfigSet, true, "server"},
+    FrontCommand{"dbsize", 1, Mode::kBarrier, DbSize, true, "server"},
+    FrontCommand{"discard", 1, Mode::kDiscard, nullptr, false, "transactions"},
+    FrontCommand{"echo", 2, Mode::kImmediate, Echo},
+    FrontCommand{"exec", 1, Mode::kExec, nullptr, false, "transactions"},
+    FrontCommand{"hello", -1, Mode::kImmediate, Hello, false},
+    FrontCommand{"info", -1, Mode::kImmediate, Info, true, "server"},
+    FrontCommand{"multi", 1, Mode::kMulti, nullptr, false, "transactions"},
+    FrontCommand{"ping", -1, Mode::kImmediate, Ping},
+    FrontCommand{"quit", -1, Mode::kImmediate, Quit, false},
+    FrontCommand{"readonly", 1, Mode::kImmediate, ReadOnly, true, "cluster"},
+    FrontCommand{"readwrite", 1, Mode::kImmediate, ReadWrite, true, "cluster"},
+    FrontCommand{"reset", 1, Mode::kReset, nullptr, false},
+    FrontCommand{"scan", -2, Mode::kScan, nullptr, false, "generic"},
+    FrontCommand{"select", 2, Mode::kImmediate, Select, false},
+    FrontCommand{"time", 1, Mode::kImmediate, Time, true, "server"},
+    FrontCommand{"unwatch", 1, Mode::kUnwatch, nullptr, true, "transactions"},
+    FrontCommand{"wait", 3, Mode::kBarrier, Wait, true, "generic"},
+    FrontCommand{"watch", -2, Mode::kWatch, nullptr, false, "transactions"},
+};
+static_assert(std::is_sorted(kFrontCommands.begin(), kFrontCommands.end(),
+                             [](const FrontCommand& a, const FrontCommand& b) { return a.name < b.name; }));
+
+char LowerChar(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// "[...]" at `pattern[at]`; leaves `at` behind the ']'.
+bool MatchesClass(std::string_view pattern, size_t& at, char c) {
+  ++at;
+  const bool negated = at < pattern.size() && pattern[at] == '^';
+  if (negated) ++at;
+  bool hit = false;
+  for (; at < pattern.size() && pattern[at] != ']'; ++at) {
+    if (pattern[at] == '\\' && at + 1 < pattern.size()) {
+      ++at;
+      hit = hit || LowerChar(pattern[at]) == c;
+    } else if (at + 2 < pattern.size() && pattern[at + 1] == '-') {
+      const char low = std::min(LowerChar(pattern[at]), LowerChar(pattern[at + 2]));
+      const char high = std::max(LowerChar(pattern[at]), LowerChar(pattern[at + 2]));
+      hit = hit || (c >= low && c <= high);
+      at += 2;
+    } else {
+      hit = hit || LowerChar(pattern[at]) == c;
+    }
+  }
+  if (at < pattern.size()) ++at;
+  return hit != negated;
+}
+
+}  // namespace
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), LowerChar);
+  return lower;
+}
+
+bool EqualsIgnoreCase(std::string_view text, std::string_view lower) {
+  return text.size() == lower.size() &&
+         std::equal(text.begin(), text.end(), lower.begin(), [](char a, char b) { return LowerChar(a) == b; });
+}
+
+bool ParseInteger(std::string_view text, int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return !text.empty() && error == std::errc() && end == text.data() + text.size();
+}
+
+bool MatchesPattern(std::string_view pattern, std::string_view text) {
+  // Greedy with one place to go back to, the last '*': linear in pattern times text.
+  size_t p = 0;
+  size_t t = 0;
+  size_t star = pattern.npos;
+  size_t star_text = 0;
+  while (t < text.size()) {
+    const char c = LowerChar(text[t]);
+    size_t next = p + 1;
+    bool hit = false;
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      star_text = t;
+      continue;
+    }
+    if (p < pattern.size()) {
+      if (pattern[p] == '[') {
+        next = p;
+        hit = MatchesClass(pattern, next, c);
+      } else if (pattern[p] == '\\' && p + 1 < pattern.size()) {
+        next = p + 2;
+        hit = LowerChar(pattern[p + 1]) == c;
+      } else {
+        hit = pattern[p] == '?' || LowerChar(pattern[p]) == c;
+      }
+    }
+    if (hit) {
+      p = next;
+      ++t;
+    } else if (star != pattern.npos) {
+      p = star + 1;
+      t = ++star_text;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+const FrontCommand* FindFrontCommandByName(std::string_view name) {
+  if (name.size() > 40) return nullptr;
+  const std::string lower = Lower(name);
+  const auto at = std::lower_bound(kFrontCommands.begin(), kFrontCommands.end(), std::string_view(lower),
+                                   [](const FrontCommand& row, std::string_view key) { return row.name < key; });
+  return at != kFrontCommands.end() && at->name == lower ? &*at : nullptr;
+}
+
+const FrontCommand* FindFrontCommand(const store::Arguments& arguments) {
+  if (arguments[0].find('|') != std::string::npos) return nullptr;  // a subcommand's row is no command
+  const FrontCommand* row = FindFrontCommandByName(arguments[0]);
+  if (row == nullptr || arguments.size() < 2) return row;
+  if (row->mode != Mode::kContainer && row->name != "command") return row;
+  if (arguments[1].size() > 32) return row;
+  const FrontCommand* sub = FindFrontCommandByName(fmt::format("{}|{}", arguments[0], arguments[1]));
+  return sub != nullptr ? sub : row;
+}
+
+std::span<const FrontCommand> AllFrontCommands() { return kFrontCommands; }
+
+bool ArityFits(int arity, size_t arguments) {
+  return arity >= 0 ? arguments == static_cast<size_t>(arity) : arguments >= static_cast<size_t>(-arity);
+}
+
+size_t MemoryOf(const store::Arguments& arguments) {
+  size_t bytes = 0;
+  for (const std::string& argument : arguments) bytes += argument.size() + sizeof(std::string);
+  return bytes;
+}
+
+std::string UnknownCommandText(const store::Arguments& arguments) {
+  std::string shown;
+  for (size_t i = 1; i < arguments.size() && shown.size() < 128; ++i) {
+    const std::string_view argument = std::string_view(arguments[i]).substr(0, 128 - shown.size());
+    shown += fmt::format("'{}' ", argument);
+  }
+  return fmt::format("unknown command '{}', with args beginning with: {}",
+                     std::string_view(arguments[0]).substr(0, 128), shown);
+}
+
+std::string UnknownSubcommandText(const store::Arguments& arguments) {
+  std::string container = Lower(arguments[0]);
+  std::transform(container.begin(), container.end(), container.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  return fmt::format("unknown subcommand '{}'. Try {} HELP.", std::string_view(arguments[1]).substr(0, 128), container);
+}
+
+std::string WrongArityText(std::string_view name) {
+  return fmt::format("wrong number of arguments for '{}' command", name);
+}
+
+KeySlot SlotOfArguments(const store::CommandSpec& spec, const store::Arguments& arguments) {
+  const auto first = static_cast<size_t>(spec.first_key);
+  if (spec.first_key > 0 && spec.last_key == spec.first_key && first < arguments.size()) {
+    return {.any = true, .crosses = false, .slot = SlotOfKey(arguments[first])};
+  }
+  KeySlot result;
+  for (const std::string_view key : store::KeysOf(spec, arguments)) {
+    const uint16_t slot = SlotOfKey(key);
+    if (result.any && slot != result.slot) result.crosses = true;
+    if (!result.any) result.slot = slot;
+    result.any = true;
+  }
+  return result;
+}
+
+}  // namespace tenure::resp

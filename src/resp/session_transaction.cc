@@ -1,0 +1,243 @@
+// Session's MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "resp/outcome.h"
+#include "resp/session.h"
+
+namespace tenure::resp {
+
+bool Session::IsQueued(const Request& request) const {
+  if (request.data != nullptr) return true;
+  using Mode = FrontCommand::Mode;
+  switch (request.front->mode) {
+    case Mode::kMulti:
+    case Mode::kExec:
+    case Mode::kDiscard:
+    case Mode::kWatch:
+    case Mode::kReset: return false;
+    default: return request.front->name != "quit";
+  }
+}
+
+void Session::Enqueue(Request& request) {
+  if (request.front != nullptr && !request.front->queueable) {
+    return Refuse("ERR Command not allowed inside a transaction");
+  }
+  const FrontEndSettings& settings = front_.settings();
+  request.bytes = MemoryOf(request.arguments);
+  if (transaction_.queue.size() >= settings.max_queued_commands ||
+      transaction_.bytes + request.bytes > settings.parser.max_request_bytes) {
+    return Refuse(fmt::format("ERR transaction exceeds the limit of {} commands or {} bytes",
+                              settings.max_queued_commands, settings.parser.max_request_bytes));
+  }
+  if (request.data != nullptr) {
+    const std::optional<uint16_t> slot = transaction_.slot ? transaction_.slot : transaction_.watch_slot;
+    if (slot && *slot != request.slot) return Refuse(kCrossSlot);
+    if (const std::string moved = MovedElsewhere(front_, client_, request.slot); !moved.empty()) {
+      return Refuse(moved);
+    }
+    transaction_.slot = request.slot;
+  }
+  transaction_.bytes += request.bytes;
+  transaction_.queue.push_back({std::move(request.arguments), request.front});
+  Answer([](ReplyWriter& reply) { reply.Simple("QUEUED"); });
+}
+
+bool Session::Multi() {
+  if (transaction_.open) {
+    Answer([](ReplyWriter& reply) { reply.Error("ERR MULTI calls can not be nested"); });
+    return true;
+  }
+  transaction_.open = true;
+  Answer([](ReplyWriter& reply) { reply.Ok(); });
+  return true;
+}
+
+bool Session::Discard() {
+  if (!transaction_.open) {
+    Refuse("ERR DISCARD without MULTI");
+    return true;
+  }
+  transaction_.Close();
+  transaction_.DropWatches();
+  Answer([](ReplyWriter& reply) { reply.Ok(); });
+  return true;
+}
+
+bool Session::Unwatch() {
+  transaction_.DropWatches();
+  Answer([](ReplyWriter& reply) { reply.Ok(); });
+  return true;
+}
+
+bool Session::Reset() {
+  transaction_.Close();
+  transaction_.DropWatches();
+  client_.protocol = 2;
+  client_.database_name = "default";
+  client_.database.reset();
+  client_.readonly = false;
+  client_.reply_off = false;
+  client_.name.clear();
+  Answer([](ReplyWriter& reply) { reply.Simple("RESET"); });
+  return true;
+}
+
+struct Session::WatchCollector {
+  std::vector<store::WatchedKey> keys;
+  size_t missing = 0;
+  std::optional<node::Outcome> failure;
+  uint64_t ticket = 0;
+  uint64_t generation = 0;
+};
+
+bool Session::Watch(Request& request) {
+  if (transaction_.open) {
+    Answer([](ReplyWriter& reply) { reply.Error("ERR WATCH inside MULTI is not allowed"); });
+    return true;
+  }
+  const uint16_t slot = SlotOfKey(request.arguments[1]);
+  bool one_slot = !transaction_.watch_slot || *transaction_.watch_slot == slot;
+  for (size_t i = 2; i < request.arguments.size(); ++i) one_slot = one_slot && SlotOfKey(request.arguments[i]) == slot;
+  if (!one_slot) {
+    Refuse(kCrossSlot);
+    return true;
+  }
+  const size_t count = request.arguments.size() - 1;
+  if (transaction_.watches.size() + count > front_.settings().max_watched_keys) {
+    Refuse(fmt::format("ERR more than {} watched keys", front_.settings().max_watched_keys));
+    return true;
+  }
+  if (ConflictsWithInFlight(Access::kRead, slot)) return false;
+  const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
+  if (!database) {
+    Refuse(NoDatabaseText(front_, client_));
+    return true;
+  }
+  transaction_.watch_slot = slot;  // for the commands behind, which may come before the versions do
+  const auto collector = std::make_shared<WatchCollector>();
+  collector->missing = count;
+  collector->generation = transaction_.watch_generation;
+  collector->ticket = Submit(Access::kRead, slot, MemoryOf(request.arguments));
+  collector->keys.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    collector->keys[i].key = request.arguments[i + 1];
+    front_.service().VersionOf(*database, slot, std::move(request.arguments[i + 1]),
+                               [weak = weak_from_this(), collector, i](node::Outcome outcome) {
+                                 const std::shared_ptr<Session> self = weak.lock();
+                                 if (self) self->OnVersion(*collector, i, std::move(outcome));
+                               });
+  }
+  return true;
+}
+
+void Session::OnVersion(WatchCollector& collector, size_t position, node::Outcome outcome) {
+  const auto* reply = std::get_if<store::Reply>(&outcome);
+  if (reply != nullptr && reply->kind == store::Reply::Kind::kInteger) {
+    collector.keys[position].version = static_cast<uint64_t>(reply->integer);
+  } else {
+    NoteOutcome(outcome);
+    collector.failure = std::move(outcome);
+  }
+  if (--collector.missing > 0) return;
+  if (collector.generation == transaction_.watch_generation) {
+    if (collector.failure) {
+      transaction_.watch_failed = true;
+    } else {
+      for (store::WatchedKey& key : collector.keys) transaction_.watches.push_back(std::move(key));
+    }
+  }
+  Complete(collector.ticket, [&](ReplyWriter& writer) {
+    if (collector.failure) return WriteOutcome(*collector.failure, writer);
+    writer.Ok();
+  });
+}
+
+bool Session::Exec() {
+  if (!transaction_.open) {
+    Refuse("ERR EXEC without MULTI");
+    return true;
+  }
+  if (transaction_.refused) {
+    transaction_.Close();
+    transaction_.DropWatches();
+    Answer([](ReplyWriter& reply) {
+      reply.Error("EXECABORT Transaction discarded because of previous errors.");
+    });
+    return true;
+  }
+  const bool has_local = std::any_of(transaction_.queue.begin(), transaction_.queue.end(),
+                                     [](const QueuedCommand& queued) { return queued.front != nullptr; });
+  if (has_local && reads_in_flight_ + writes_in_flight_ > 0) return false;
+  const std::optional<uint16_t> slot = transaction_.slot ? transaction_.slot : transaction_.watch_slot;
+  if (slot && ConflictsWithInFlight(Access::kWrite, *slot)) return false;
+
+  std::vector<QueuedCommand> queue = std::move(transaction_.queue);
+  std::vector<store::WatchedKey> watches = std::move(transaction_.watches);
+  const size_t bytes = transaction_.bytes;
+  const bool watch_failed = transaction_.watch_failed;
+  transaction_.Close();
+  transaction_.DropWatches();
+  if (watch_failed) {
+    Answer([](ReplyWriter& reply) { reply.NullArray(); });
+    return true;
+  }
+  if (!slot) {
+    Answer([&](ReplyWriter& reply) {
+      reply.Array(queue.size());
+      for (const QueuedCommand& queued : queue) RunLocally(queued, reply);
+    });
+    return true;
+  }
+  ExecuteTransaction(*slot, std::move(queue), std::move(watches), bytes);
+  return true;
+}
+
+void Session::ExecuteTransaction(uint16_t slot, std::vector<QueuedCommand> queue,
+                                 std::vector<store::WatchedKey> watches, size_t bytes) {
+  const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
+  if (!database) return Refuse(NoDatabaseText(front_, client_));
+  std::vector<store::Arguments> commands;
+  for (QueuedCommand& queued : queue) {
+    if (queued.front == nullptr) commands.push_back(std::move(queued.arguments));
+  }
+  const uint64_t ticket = Submit(Access::kWrite, slot, bytes);
+  front_.service().ExecuteTransaction(
+      *database, slot, std::move(commands), std::move(watches),
+      [weak = weak_from_this(), ticket, queue = std::move(queue)](node::Outcome outcome) {
+        const std::shared_ptr<Session> self = weak.lock();
+        if (!self) return;
+        self->NoteOutcome(outcome);
+        self->Complete(ticket, [&](ReplyWriter& reply) { self->WriteTransaction(outcome, queue, reply); });
+      });
+}
+
+// The region's replies with those of the front end's own commands between them, in the order of the queue.
+void Session::WriteTransaction(const node::Outcome& outcome, const std::vector<QueuedCommand>& queue,
+                               ReplyWriter& reply) {
+  const auto* result = std::get_if<store::Reply>(&outcome);
+  if (result == nullptr) return WriteOutcome(outcome, reply);
+  if (result->kind == store::Reply::Kind::kNull) return reply.NullArray();
+  if (result->kind != store::Reply::Kind::kArray) return reply.Write(*result);
+  reply.Array(queue.size());
+  size_t next = 0;
+  for (const QueuedCommand& queued : queue) {
+    if (queued.front != nullptr) {
+      RunLocally(queued, reply);
+      continue;
+    }
+    TENURE_CHECK(next < result->elements.size(), "transaction of {} commands has {} replies", queue.size(),
+                 result->elements.size());
+    reply.Write(result->elements[next++]);
+  }
+}
+
+void Session::RunLocally(const QueuedCommand& queued, ReplyWriter& reply) {
+  if (queued.front->mode == FrontCommand::Mode::kUnwatch) return reply.Ok();  // EXEC has dropped them
+  CommandContext context{front_, client_, queued.arguments, reply};
+  queued.front->handler(context);
+}
+
+}  // namespace tenure::resp

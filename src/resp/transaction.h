@@ -1,0 +1,53 @@
+// MULTI's queue and the keys of WATCH of one session. All keys of a transaction, watched ones too, are in one slot.
+//
+// Threading: one owner.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "resp/commands.h"
+#include "store/command_table.h"
+#include "store/region_store.h"
+
+namespace tenure::resp {
+
+struct QueuedCommand {
+  store::Arguments arguments;
+  const FrontCommand* front = nullptr;  // null: a data command, executed by the region
+};
+
+struct Transaction {
+  bool open = false;
+  bool refused = false;  // a command could not be queued: EXEC answers EXECABORT
+  std::vector<QueuedCommand> queue;
+  std::optional<uint16_t> slot;  // of the queued keys
+  size_t bytes = 0;              // of the queue
+
+  std::vector<store::WatchedKey> watches;
+  std::optional<uint16_t> watch_slot;
+  // A WATCH failed: it is not known whether its keys change, so EXEC answers as if one had.
+  bool watch_failed = false;
+  // Rises whenever the watches are dropped; a WATCH answered by the node later than that adds nothing.
+  uint64_t watch_generation = 0;
+
+  // Ends MULTI; watches stay.
+  void Close() {
+    open = false;
+    refused = false;
+    queue.clear();
+    slot.reset();
+    bytes = 0;
+  }
+  void DropWatches() {
+    watches.clear();
+    watch_slot.reset();
+    watch_failed = false;
+    ++watch_generation;
+  }
+};
+
+}  // namespace tenure::resp
