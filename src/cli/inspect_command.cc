@@ -1,0 +1,204 @@
+// tenure inspect DIR: what a stopped process's data directory holds, without starting anything.
+
+#include "cli/inspection.h"
+#include "cli/invocation.h"
+#include "cli/records.h"
+
+namespace tenure::cli {
+namespace {
+
+struct InspectOptions {
+  std::string directory;
+  bool log = false;
+  uint64_t group = 0;
+  CLI::Option* group_option = nullptr;
+};
+
+std::string RoleOf(raft::MemberRole role) {
+  switch (role) {
+    case raft::MemberRole::kVoter:
+      return "voter";
+    case raft::MemberRole::kLearner:
+      return "learner";
+    case raft::MemberRole::kIncoming:
+      return "incoming";
+    case raft::MemberRole::kOutgoing:
+      return "outgoing";
+    case raft::MemberRole::kDemoting:
+      return "demoting";
+  }
+  return "unknown";
+}
+
+std::string KindOf(GroupId group) {
+  return group == kCatalogGroup ? "catalog" : "region";
+}
+
+Json IdentityJson(const wal::Identity& identity) {
+  Json json;
+  json["cluster_id"] = identity.cluster_id;
+  json["incarnation"] = identity.incarnation;
+  json["format"] = identity.format;
+  json["name"] = identity.name;
+  json["controller_id"] =
+      identity.controller_id.IsNone() ? Json(nullptr) : Json(IdText(identity.controller_id.value()));
+  json["node_uuid"] = identity.node_uuid.empty() ? Json(nullptr) : Json(identity.node_uuid);
+  return json;
+}
+
+Json GroupJson(GroupId id, const wal::InspectedGroup& group, LogIndex applied) {
+  Json json;
+  json["group"] = IdText(id.value());
+  json["kind"] = KindOf(id);
+  json["tombstone"] = group.tombstone;
+  json["term"] = group.state.hard_state.term.value();
+  json["vote"] = group.state.hard_state.vote.IsNone() ? Json(nullptr)
+                                                      : Json(IdText(group.state.hard_state.vote.value()));
+  json["commit"] = group.state.hard_state.commit.value();
+  json["applied"] = applied.value();
+  json["first_index"] = group.state.mark.index.Next().value();
+  json["last_index"] = group.state.last_index.value();
+  json["configuration"] = Json::array();
+  for (const raft::Member& member : group.configuration().members) {
+    json["configuration"].push_back({{"replica", IdText(member.id.value())},
+                                     {"host", IdText(member.host)},
+                                     {"role", RoleOf(member.role)}});
+  }
+  return json;
+}
+
+Json LogJson(const wal::Inspection& log) {
+  Json json;
+  json["stopped_cleanly"] = log.stopped_cleanly;
+  json["next_commit"] = log.next_commit;
+  json["segments"] = Json::array();
+  for (const auto& segment : log.segments) {
+    json["segments"].push_back({{"path", segment.path},
+                                {"number", segment.number},
+                                {"bytes", segment.bytes},
+                                {"used", segment.used},
+                                {"commits", segment.commits}});
+  }
+  json["notes"] = Json::array();
+  for (const auto& note : log.notes) {
+    json["notes"].push_back(
+        {{"damage", note.damage}, {"path", note.path}, {"offset", note.offset}, {"text", note.text}});
+  }
+  return json;
+}
+
+LogIndex AppliedOf(const DirectoryInspection& found, GroupId group) {
+  const auto it = found.applied.find(group);
+  return it == found.applied.end() ? LogIndex() : it->second;
+}
+
+Json DocumentOf(const DirectoryInspection& found, bool with_log) {
+  Json json;
+  json["directory"] = found.directory;
+  json["identity"] = IdentityJson(found.identity);
+  json["log"] = LogJson(found.log);
+  json["groups"] = Json::array();
+  for (const auto& [id, group] : found.log.groups)
+    json["groups"].push_back(GroupJson(id, group, AppliedOf(found, id)));
+  json["catalog_revision"] = found.catalog_revision.value();
+  json["catalog_entries"] = found.catalog_entries;
+  json["catalog"] = Json::array();
+  for (const auto& record : found.catalog) json["catalog"].push_back(ToJson(record));
+  json["notes"] = found.notes;
+  if (!with_log) return json;
+  json["entries"] = Json::array();
+  for (const LogEntryView& entry : found.entries) {
+    json["entries"].push_back({{"group", IdText(entry.group.value())},
+                               {"index", entry.index.value()},
+                               {"term", entry.term.value()},
+                               {"type", entry.type},
+                               {"bytes", entry.bytes},
+                               {"text", entry.text}});
+  }
+  return json;
+}
+
+std::string Heading(const DirectoryInspection& found) {
+  const wal::Identity& identity = found.identity;
+  std::string text = fmt::format(
+      "directory    {}\ncluster      {}, incarnation {}\nprocess      {}\ncontroller   {}\nnode         "
+      "{}\nformat       {}\n"
+      "log          {} segments, {}\n",
+      found.directory, identity.cluster_id, identity.incarnation, identity.name,
+      identity.controller_id.IsNone() ? "-" : IdText(identity.controller_id.value()),
+      identity.node_uuid.empty() ? "-" : identity.node_uuid, identity.format, found.log.segments.size(),
+      found.log.stopped_cleanly ? "stopped cleanly" : "not stopped cleanly");
+  for (const auto& note : found.log.notes) {
+    text += fmt::format("{}  {} at {}: {}\n", note.damage ? "DAMAGE     " : "note       ", note.path,
+                        note.offset, note.text);
+  }
+  for (const std::string& note : found.notes) text += fmt::format("note         {}\n", note);
+  return text;
+}
+
+std::string GroupsTable(const DirectoryInspection& found) {
+  Table table({"GROUP", "KIND", "TERM", "VOTE", "FIRST", "LAST", "COMMIT", "APPLIED", "CONFIGURATION"});
+  for (const auto& [id, group] : found.log.groups) {
+    const raft::PersistedState& state = group.state;
+    if (group.tombstone) {
+      table.AddRow({IdText(id.value()), "removed"});
+      continue;
+    }
+    table.AddRow({IdText(id.value()), KindOf(id), IdText(state.hard_state.term.value()),
+                  state.hard_state.vote.IsNone() ? "-" : IdText(state.hard_state.vote.value()),
+                  IdText(state.mark.index.Next().value()), IdText(state.last_index.value()),
+                  IdText(state.hard_state.commit.value()), IdText(AppliedOf(found, id).value()),
+                  raft::ToString(group.configuration())});
+  }
+  return table.ToString();
+}
+
+std::string CatalogTable(const DirectoryInspection& found) {
+  Table table({"RECORD", "ID", "CHANGED AT", "CONTENT"});
+  for (const auto& record : found.catalog) {
+    table.AddRow({KindText(record), IdOf(record), IdText(record.modify_revision()), Summary(record)});
+  }
+  return fmt::format("catalog at revision {}, {} entries besides\n", found.catalog_revision.value(),
+                     found.catalog_entries) +
+         table.ToString();
+}
+
+std::string EntriesTable(const DirectoryInspection& found) {
+  Table table({"GROUP", "INDEX", "TERM", "TYPE", "BYTES", "CONTENT"});
+  for (const LogEntryView& entry : found.entries) {
+    table.AddRow({IdText(entry.group.value()), IdText(entry.index.value()), IdText(entry.term.value()),
+                  entry.type, IdText(entry.bytes), entry.text});
+  }
+  return table.ToString();
+}
+
+Status Inspect(const Invocation& invocation, const InspectOptions& options) {
+  std::optional<GroupId> group;
+  if (options.group_option->count() > 0) group = GroupId(options.group);
+  TENURE_ASSIGN_OR_RETURN(const DirectoryInspection found,
+                          InspectDirectory(options.directory, options.log, group));
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(DocumentOf(found, options.log));
+    return OkStatus();
+  }
+  std::string text = Heading(found) + "\n" + GroupsTable(found);
+  if (!found.catalog.empty()) text += "\n" + CatalogTable(found);
+  if (options.log) text += "\n" + EntriesTable(found);
+  Print(text);
+  return OkStatus();
+}
+
+}  // namespace
+
+void AddInspectCommand(CLI::App& app, Invocation& invocation) {
+  const auto options = std::make_shared<InspectOptions>();
+  CLI::App* command = app.add_subcommand("inspect", "What a stopped process's data directory holds");
+  command->add_option("directory", options->directory, "A process's data directory, such as tenure-data/1")
+      ->required();
+  command->add_flag("--log", options->log, "The log's entries too, decoded");
+  options->group_option =
+      command->add_option("--group", options->group, "Entries of this group only (0: the catalog)");
+  OnCommand(command, invocation, options, Inspect);
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,49 @@
+// What a stopped process's data directory holds, as `tenure inspect` shows it: identity, groups, log,
+// catalog.
+//
+// The state on disk may be older than the log (it is flushed now and then); the catalog shown is the stored
+// one with the committed entries of the log applied to it in memory, as the next start would do. Nothing is
+// written.
+//
+// Threading: blocks the calling thread. Takes the directory's lock, so a running process is never looked at.
+// Errors:    NOT_FOUND: no data directory. FAILED_PRECONDITION: in use. What cannot be read beyond that is a
+// note.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tenure/v1/catalog.pb.h"
+#include "wal/data_directory.h"
+#include "wal/inspect.h"
+
+namespace tenure::cli {
+
+struct LogEntryView {
+  GroupId group;
+  LogIndex index;
+  Term term;
+  std::string type;  // "command", "no-op", "configuration"
+  size_t bytes = 0;
+  std::string text;  // what it does, for people
+};
+
+struct DirectoryInspection {
+  std::string directory;
+  wal::Identity identity;
+  wal::Inspection log;
+  std::map<GroupId, LogIndex> applied;      // of the stored state
+  std::vector<tenure::v1::Record> catalog;  // without entries
+  size_t catalog_entries = 0;
+  Revision catalog_revision;          // that `catalog` stands for
+  std::vector<LogEntryView> entries;  // if asked for: live ones, by group and index
+  std::vector<std::string> notes;
+};
+
+StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, bool with_entries,
+                                               std::optional<GroupId> only_group);
+
+}  // namespace tenure::cli

@@ -1,0 +1,24 @@
+// Questions that several commands ask.
+//
+// Threading: blocks the calling thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "base/time.h"
+#include "cli/session.h"
+
+namespace tenure::cli {
+
+// All records of a kind, page by page (each page at one revision).
+StatusOr<std::vector<pb::Record>> ListRecords(Session& session, pb::RecordKind kind, Duration timeout);
+StatusOr<pb::GetDatabaseResponse> GetDatabase(Session& session, const std::string& name, Duration timeout);
+// Of one database; of all if `database` is empty.
+StatusOr<pb::ListRegionsResponse> ListRegions(Session& session, const std::string& database,
+                                              Duration timeout);
+StatusOr<pb::ListControllersResponse> ListControllers(Session& session, Duration timeout);
+StatusOr<pb::ListNodesResponse> ListNodes(Session& session, Duration timeout);
+
+}  // namespace tenure::cli

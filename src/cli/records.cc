@@ -1,0 +1,332 @@
+#include "cli/records.h"
+
+#include <fmt/format.h>
+
+namespace tenure::cli {
+namespace {
+
+namespace pb = ::tenure::v1;
+
+std::string WithoutPrefix(std::string name, std::string_view prefix) {
+  if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  return name.empty() ? "UNKNOWN" : name;
+}
+
+Json SlotsJson(const pb::SlotRange& slots) {
+  return Json::array({Json::array({slots.first(), slots.last()})});
+}
+
+const pb::RegionLoad* LoadOf(const pb::RegionStatus& region, uint64_t replica) {
+  for (const pb::RegionLoad& load : region.replicas()) {
+    if (load.replica() == replica) return &load;
+  }
+  return nullptr;
+}
+
+Json LabelsJson(const pb::NodeRecord& node) {
+  Json labels = Json::object();
+  if (!node.zone().empty()) labels["zone"] = node.zone();
+  for (const pb::Label& label : node.labels()) labels[label.key()] = label.value();
+  return labels;
+}
+
+Json BodyOf(const pb::ControllerRecord& controller) {
+  Json json;
+  json["id"] = IdText(controller.id());
+  json["name"] = controller.name();
+  json["address"] = controller.address();
+  json["zone"] = controller.zone();
+  json["voter"] = controller.voter();
+  return json;
+}
+
+Json BodyOf(const pb::NodeRecord& node) {
+  Json json;
+  json["id"] = IdText(node.id());
+  json["uuid"] = node.uuid();
+  json["name"] = node.name();
+  json["address"] = node.address();
+  json["resp_address"] = node.resp_address();
+  json["zone"] = node.zone();
+  json["labels"] = LabelsJson(node);
+  json["state"] = StateText(node.state());
+  json["registration_epoch"] = node.registration_epoch();
+  json["software_version"] = node.software_version();
+  return json;
+}
+
+Json BodyOf(const pb::RegionRecord& region) {
+  Json json;
+  json["id"] = IdText(region.id());
+  json["database_id"] = IdText(region.database());
+  json["slots"] = SlotsJson(region.slots());
+  json["replicas"] = Json::array();
+  for (const pb::ReplicaRecord& replica : region.replicas()) {
+    json["replicas"].push_back(
+        {{"id", IdText(replica.id())}, {"node", IdText(replica.node())}, {"role", RoleText(replica.role())}});
+  }
+  json["state"] = StateText(region.state());
+  json["configuration_version"] = region.configuration_version();
+  json["range_version"] = region.range_version();
+  json["preferred_leader"] = IdText(region.preferred_leader());
+  return json;
+}
+
+Json BodyOf(const pb::EntryRecord& entry) {
+  Json json;
+  SetBytes(json, "key", entry.key());
+  SetBytes(json, "value", entry.value());
+  json["version"] = entry.version();
+  return json;
+}
+
+Json BodyOf(const pb::ClusterRecord& cluster) {
+  Json json;
+  json["cluster_id"] = cluster.cluster_id();
+  json["incarnation"] = cluster.incarnation();
+  json["format_version"] = cluster.format_version();
+  json["created_at"] = FormatTime(cluster.created_at_ms());
+  return json;
+}
+
+Json BodyOf(const pb::Record& record) {
+  switch (record.body_case()) {
+    case pb::Record::kCluster:
+      return BodyOf(record.cluster());
+    case pb::Record::kController:
+      return BodyOf(record.controller());
+    case pb::Record::kNode:
+      return BodyOf(record.node());
+    case pb::Record::kDatabase:
+      return ToJson(record.database());
+    case pb::Record::kRegion:
+      return BodyOf(record.region());
+    case pb::Record::kEntry:
+      return BodyOf(record.entry());
+    case pb::Record::BODY_NOT_SET:
+      break;
+  }
+  return Json::object();
+}
+
+}  // namespace
+
+std::string StateText(pb::NodeState state) {
+  return WithoutPrefix(pb::NodeState_Name(state), "NODE_");
+}
+std::string StateText(pb::DatabaseState state) {
+  return WithoutPrefix(pb::DatabaseState_Name(state), "DATABASE_");
+}
+std::string StateText(pb::RegionState state) {
+  return WithoutPrefix(pb::RegionState_Name(state), "REGION_");
+}
+
+std::string RoleText(pb::ReplicaRole role) {
+  switch (role) {
+    case pb::REPLICA_VOTER:
+      return "voter";
+    case pb::REPLICA_LEARNER:
+      return "learner";
+    default:
+      return "unknown";
+  }
+}
+
+Json ToJson(const pb::ControllerStatus& controller) {
+  Json json;
+  json["id"] = IdText(controller.record().id());
+  json["name"] = controller.record().name();
+  json["address"] = controller.record().address();
+  json["voter"] = controller.record().voter();
+  json["state"] = controller.state();
+  json["match_index"] = controller.match_index();
+  return json;
+}
+
+Json ToJson(const pb::NodeStatus& node) {
+  Json json;
+  json["id"] = IdText(node.record().id());
+  json["name"] = node.record().name();
+  json["address"] = node.record().address();
+  json["resp_address"] = node.record().resp_address();
+  json["state"] = node.state();
+  json["fenced"] = false;  // nodes hold no leases yet
+  json["lease_ms"] = nullptr;
+  json["revision"] = node.revision();
+  json["regions"] = node.regions();
+  json["leaders"] = node.leaders();
+  return json;
+}
+
+Json ToJsonInFull(const pb::NodeStatus& node) {
+  Json json = ToJson(node);
+  json["uuid"] = node.record().uuid();
+  json["zone"] = node.record().zone();
+  json["labels"] = LabelsJson(node.record());
+  json["registration_epoch"] = node.record().registration_epoch();
+  json["software_version"] = node.record().software_version();
+  json["last_heard_ms"] = node.last_heard_ms();
+  json["load"] = {
+      {"regions", node.regions()}, {"leaders", node.leaders()}, {"memory_bytes", node.memory_bytes()}};
+  json["disk"] = {{"free_bytes", node.disk_free_bytes()},
+                  {"fsync_p99_ms", static_cast<double>(node.fsync_p99_us()) / 1000}};
+  json["links"] = Json::array();
+  return json;
+}
+
+Json ToJson(const pb::RegionStatus& region, const std::string& database_name) {
+  const pb::RegionRecord& record = region.record();
+  Json json;
+  json["id"] = IdText(record.id());
+  json["database"] = database_name;
+  json["database_id"] = IdText(record.database());
+  json["slots"] = SlotsJson(record.slots());
+  json["replicas"] = Json::array();
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    const pb::RegionLoad* load = LoadOf(region, replica.id());
+    json["replicas"].push_back({{"id", IdText(replica.id())},
+                                {"node", IdText(replica.node())},
+                                {"role", RoleText(replica.role())},
+                                {"applied", load == nullptr ? Json(nullptr) : Json(load->applied())}});
+  }
+  json["leader"] = region.leader_node() == 0 ? Json(nullptr)
+                                             : Json({{"node", IdText(region.leader_node())},
+                                                     {"replica", IdText(region.leader_replica())},
+                                                     {"term", region.leader_term()}});
+  json["state"] = region.state().empty() ? StateText(record.state()) : region.state();
+  json["configuration_version"] = record.configuration_version();
+  json["range_version"] = record.range_version();
+  json["bytes"] = region.bytes();
+  json["keys"] = region.keys();
+  return json;
+}
+
+Json ToJson(const pb::DatabaseRecord& database) {
+  Json json;
+  json["id"] = IdText(database.id());
+  json["name"] = database.name();
+  json["state"] = StateText(database.state());
+  json["regions"] = database.regions();
+  json["replicas"] = database.replicas();
+  json["slots"] = database.slots();
+  json["options"] = {{"strict", database.strict()}};
+  json["created_at"] = FormatTime(database.created_at_ms());
+  return json;
+}
+
+Json ToJson(const pb::StatusResponse& status) {
+  Json json;
+  json["cluster_id"] = status.cluster_id();
+  json["revision"] = status.revision();
+  json["phase"] = status.phase();
+  json["warm_up"] = {
+      {"reason", status.warm_up_reason()},
+      {"missing", std::vector<std::string>(status.warm_up_missing().begin(), status.warm_up_missing().end())},
+      {"remaining_ms", status.warm_up_remaining_ms()}};
+  json["leader"] = status.leader_id() == 0 ? Json(nullptr)
+                                           : Json({{"id", IdText(status.leader_id())},
+                                                   {"name", status.leader_name()},
+                                                   {"address", status.leader_address()},
+                                                   {"epoch", status.leader_epoch()},
+                                                   {"since_ms", status.leader_since_ms()}});
+  json["controllers"] = Json::array();
+  for (const auto& controller : status.controllers()) json["controllers"].push_back(ToJson(controller));
+  json["nodes"] = Json::array();
+  for (const auto& node : status.nodes()) json["nodes"].push_back(ToJson(node));
+  json["services"] = Json::array();
+  for (const auto& service : status.services()) {
+    json["services"].push_back(
+        {{"name", service.name()}, {"state", service.state()}, {"error", service.error()}});
+  }
+  json["transitions"] = Json::array();
+  for (const auto& transition : status.transitions()) {
+    json["transitions"].push_back({{"epoch", transition.epoch()},
+                                   {"from", transition.from()},
+                                   {"to", transition.to()},
+                                   {"at", FormatTime(transition.at_ms())},
+                                   {"at_ms", transition.at_ms()},
+                                   {"duration_ms", transition.duration_ms()},
+                                   {"reason", transition.reason()}});
+  }
+  json["answered_by"] = IdText(status.answered_by());
+  json["commit_index"] = status.commit_index();
+  json["applied_index"] = status.applied_index();
+  return json;
+}
+
+Json ToJson(const pb::Record& record) {
+  Json json;
+  json["kind"] = KindText(record);
+  json["create_revision"] = record.create_revision();
+  json["modify_revision"] = record.modify_revision();
+  json.update(BodyOf(record));
+  return json;
+}
+
+std::string KindText(const pb::Record& record) {
+  switch (record.body_case()) {
+    case pb::Record::kCluster:
+      return "cluster";
+    case pb::Record::kController:
+      return "controller";
+    case pb::Record::kNode:
+      return "node";
+    case pb::Record::kDatabase:
+      return "database";
+    case pb::Record::kRegion:
+      return "region";
+    case pb::Record::kEntry:
+      return "entry";
+    case pb::Record::BODY_NOT_SET:
+      break;
+  }
+  return "unknown";
+}
+
+std::string IdOf(const pb::Record& record) {
+  switch (record.body_case()) {
+    case pb::Record::kController:
+      return IdText(record.controller().id());
+    case pb::Record::kNode:
+      return IdText(record.node().id());
+    case pb::Record::kDatabase:
+      return IdText(record.database().id());
+    case pb::Record::kRegion:
+      return IdText(record.region().id());
+    case pb::Record::kEntry:
+      return Printable(record.entry().key());
+    default:
+      return "-";
+  }
+}
+
+std::string Summary(const pb::Record& record) {
+  switch (record.body_case()) {
+    case pb::Record::kCluster:
+      return fmt::format("{} format {}", record.cluster().cluster_id(), record.cluster().format_version());
+    case pb::Record::kController:
+      return fmt::format("{} at {}{}", record.controller().name(), record.controller().address(),
+                         record.controller().voter() ? ", voter" : ", learner");
+    case pb::Record::kNode:
+      return fmt::format("{} at {}, {}", record.node().name(), record.node().address(),
+                         StateText(record.node().state()));
+    case pb::Record::kDatabase:
+      return fmt::format("{}, {} regions, {} replicas, {}", record.database().name(),
+                         record.database().regions(), record.database().replicas(),
+                         StateText(record.database().state()));
+    case pb::Record::kRegion: {
+      std::string nodes;
+      for (const auto& replica : record.region().replicas()) nodes += fmt::format(" {}", replica.node());
+      return fmt::format("database {}, slots {}-{}, nodes{}, {}", record.region().database(),
+                         record.region().slots().first(), record.region().slots().last(), nodes,
+                         StateText(record.region().state()));
+    }
+    case pb::Record::kEntry:
+      return Printable(record.entry().value());
+    case pb::Record::BODY_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+}  // namespace tenure::cli

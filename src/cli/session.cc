@@ -1,0 +1,161 @@
+#include "cli/session.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "catalog/refusal.h"
+
+namespace tenure::cli {
+namespace {
+
+constexpr Duration kLeaderTimeout = std::chrono::seconds(2);
+constexpr auto kRewatchPause = std::chrono::milliseconds(200);
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+// Hands what arrives on the executor to the thread that waits.
+class WatchQueue final : public runtime::StreamHandler {
+ public:
+  void OnMessage(std::string message) override {
+    const std::lock_guard lock(mutex_);
+    messages_.push_back(std::move(message));
+    changed_.notify_one();
+  }
+  void OnClosed(Status status) override {
+    const std::lock_guard lock(mutex_);
+    closed_ = std::move(status);
+    changed_.notify_one();
+  }
+  // The next message, or how the stream ended.
+  StatusOr<std::string> Next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !messages_.empty() || closed_.has_value(); });
+    if (messages_.empty()) return closed_->ok() ? absl::UnavailableError("the stream was closed") : *closed_;
+    std::string message = std::move(messages_.front());
+    messages_.pop_front();
+    return message;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> messages_;
+  std::optional<Status> closed_;
+};
+
+}  // namespace
+
+StatusOr<std::vector<runtime::Endpoint>> ParseEndpoints(const std::string& list) {
+  std::vector<runtime::Endpoint> endpoints;
+  size_t begin = 0;
+  while (begin <= list.size()) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const std::string endpoint = list.substr(begin, end - begin);
+    const size_t colon = endpoint.rfind(':');
+    const std::string port = colon == std::string::npos ? "" : endpoint.substr(colon + 1);
+    if (colon == 0 || port.empty() || port.size() > 5 ||
+        port.find_first_not_of("0123456789") != std::string::npos) {
+      return Error(StatusCode::kInvalidArgument, "--controllers: \"{}\" is no HOST:PORT", endpoint);
+    }
+    endpoints.push_back(endpoint);
+    begin = end + 1;
+  }
+  return endpoints;
+}
+
+StatusOr<std::unique_ptr<Session>> Session::Open(const Invocation& invocation) {
+  return Open(invocation.controllers.empty() ? std::string(kDefaultControllers) : invocation.controllers);
+}
+
+StatusOr<std::unique_ptr<Session>> Session::Open(const std::string& controllers) {
+  TENURE_ASSIGN_OR_RETURN(std::vector<runtime::Endpoint> endpoints, ParseEndpoints(controllers));
+  return std::unique_ptr<Session>(new Session(std::move(endpoints)));
+}
+
+Session::Session(std::vector<runtime::Endpoint> controllers) : ids_(Prng(RandomSeed())) {
+  executor_.RunAndWait([&] {
+    network_ = grpc_.MakeNetwork(executor_);
+    client_ = std::make_unique<client::ControllerClient>(executor_, *network_, std::move(controllers),
+                                                         Prng(RandomSeed()));
+  });
+}
+
+Session::~Session() {
+  executor_.Stop();
+}
+
+StatusOr<std::string> Session::CallBytes(std::string_view method,
+                                         const google::protobuf::MessageLite& request,
+                                         const client::CallOptions& options) {
+  std::promise<StatusOr<std::string>> answer;
+  executor_.Post([&] {
+    client_->Call(method, request.SerializeAsString(), options,
+                  [&answer](StatusOr<std::string> bytes) { answer.set_value(std::move(bytes)); });
+  });
+  return answer.get_future().get();
+}
+
+StatusOr<std::string> Session::CallAt(const runtime::Endpoint& endpoint, std::string_view method,
+                                      const google::protobuf::MessageLite& request, Duration timeout) {
+  std::promise<StatusOr<std::string>> answer;
+  executor_.Post([&] {
+    network_->Call(endpoint, method, request.SerializeAsString(), timeout,
+                   [&answer](StatusOr<std::string> bytes) { answer.set_value(std::move(bytes)); });
+  });
+  return answer.get_future().get();
+}
+
+StatusOr<pb::StatusResponse> Session::ClusterStatus(Duration timeout) {
+  constexpr std::string_view kMethod = "tenure.v1.Cluster/Status";
+  const pb::StatusRequest request;
+  TENURE_ASSIGN_OR_RETURN(pb::StatusResponse status, CallAny<pb::StatusResponse>(kMethod, request, timeout));
+  if (status.leader_address().empty() || status.leader_id() == status.answered_by()) return status;
+  // The leader alone knows the nodes; if it does not answer, what the other knows is better than nothing.
+  const auto answer = Parse<pb::StatusResponse>(
+      CallAt(status.leader_address(), kMethod, request, std::min(timeout, kLeaderTimeout)));
+  return answer.ok() ? *answer : status;
+}
+
+Status Session::Watch(pb::WatchRequest request, Duration timeout,
+                      const std::function<void(const pb::WatchResponse&)>& on_message) {
+  auto last_heard = std::chrono::steady_clock::now();
+  while (true) {
+    WatchQueue queue;
+    runtime::Endpoint endpoint;
+    std::unique_ptr<runtime::Stream> stream;
+    executor_.RunAndWait([&] {
+      endpoint = client_->Target();
+      stream = network_->OpenStream(endpoint, "tenure.v1.Catalog/Watch", queue, {});
+      stream->Send(request.SerializeAsString());
+    });
+    Status end;
+    while (end.ok()) {
+      const StatusOr<std::string> bytes = queue.Next();
+      const StatusOr<pb::WatchResponse> message = Parse<pb::WatchResponse>(bytes);
+      end = message.status();
+      if (!message.ok()) break;
+      last_heard = std::chrono::steady_clock::now();
+      on_message(*message);
+      for (const pb::Event& event : message->events()) request.set_after_revision(event.revision());
+      request.set_after_revision(std::max(request.after_revision(), message->progress_revision()));
+    }
+    executor_.RunAndWait([&] {
+      stream.reset();
+      client_->OnStreamFailed(endpoint, end);
+    });
+    const auto refusal = catalog::RefusalOf(end);
+    const bool may_try = refusal.has_value() ? refusal->retryable() : absl::IsUnavailable(end);
+    if (!may_try || std::chrono::steady_clock::now() - last_heard > timeout) return end;
+    std::this_thread::sleep_for(kRewatchPause);
+  }
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,32 @@
+#include "cli/tables.h"
+
+#include "cli/output.h"
+
+namespace tenure::cli {
+
+std::string ControllersTable(
+    const google::protobuf::RepeatedPtrField<tenure::v1::ControllerStatus>& controllers) {
+  Table table({"CONTROLLER", "NAME", "ADDRESS", "ROLE", "STATE", "MATCH"});
+  for (const auto& controller : controllers) {
+    table.AddRow({IdText(controller.record().id()), controller.record().name(), controller.record().address(),
+                  controller.record().voter() ? "voter" : "learner", controller.state(),
+                  controller.match_index() == 0 ? "-" : IdText(controller.match_index())});
+  }
+  return table.ToString();
+}
+
+std::string NodesTable(const google::protobuf::RepeatedPtrField<tenure::v1::NodeStatus>& nodes) {
+  Table table(
+      {"NODE", "NAME", "ADDRESS", "REDIS PROTOCOL", "STATE", "REVISION", "REGIONS", "LEADERS", "HEARD"});
+  for (const auto& node : nodes) {
+    table.AddRow({IdText(node.record().id()), node.record().name(), node.record().address(),
+                  node.record().resp_address(), node.state(), IdText(node.revision()), IdText(node.regions()),
+                  IdText(node.leaders()),
+                  node.last_heard_ms() < 0
+                      ? "never"
+                      : FormatMillis(static_cast<double>(node.last_heard_ms())) + " ago"});
+  }
+  return table.ToString();
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,18 @@
+// Tables that more than one command prints.
+//
+// Threading: pure functions.
+#pragma once
+
+#include <google/protobuf/repeated_ptr_field.h>
+
+#include <string>
+
+#include "tenure/v1/cluster.pb.h"
+
+namespace tenure::cli {
+
+std::string ControllersTable(
+    const google::protobuf::RepeatedPtrField<tenure::v1::ControllerStatus>& controllers);
+std::string NodesTable(const google::protobuf::RepeatedPtrField<tenure::v1::NodeStatus>& nodes);
+
+}  // namespace tenure::cli

@@ -1,0 +1,111 @@
+#include "daemon/cluster_check.h"
+
+#include <utility>
+
+#include "catalog/refusal.h"
+
+namespace tenure::daemon {
+namespace {
+
+namespace pb = ::tenure::v1;
+constexpr std::string_view kStatus = "tenure.v1.Cluster/Status";
+constexpr Duration kTimeout = std::chrono::seconds(1);
+constexpr Duration kInterval = std::chrono::seconds(2);
+
+}  // namespace
+
+ClusterCheck::ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self,
+                           std::vector<runtime::Endpoint> others, Logger logger)
+    : executor_(executor),
+      network_(network),
+      self_(std::move(self)),
+      others_(std::move(others)),
+      logger_(std::move(logger)) {}
+
+ClusterCheck::~ClusterCheck() { *alive_ = false; }
+
+void ClusterCheck::Stop() {
+  timer_.Cancel();
+  refused_ = nullptr;
+}
+
+void ClusterCheck::AskAll(Callback<std::vector<pb::StatusResponse>> done) {
+  auto round = std::make_shared<Round>();
+  round->missing = others_.size();
+  round->done = std::move(done);
+  if (others_.empty()) return round->done({});
+  for (const runtime::Endpoint& other : others_) {
+    network_.Call(other, kStatus, pb::StatusRequest().SerializeAsString(), kTimeout,
+                  [round](StatusOr<std::string> bytes) {
+                    pb::StatusResponse response;
+                    if (bytes.ok() && response.ParseFromString(*bytes) && !response.cluster_id().empty()) {
+                      round->answers.push_back(std::move(response));
+                    }
+                    if (--round->missing == 0) round->done(std::move(round->answers));
+                  });
+  }
+}
+
+void ClusterCheck::LookAround(Callback<StatusOr<std::string>> done) {
+  AskAll([this, alive = alive_, done = std::move(done)](std::vector<pb::StatusResponse> answers) mutable {
+    if (*alive) done(Judge(answers));
+  });
+}
+
+StatusOr<std::string> ClusterCheck::Judge(const std::vector<pb::StatusResponse>& answers) const {
+  std::string cluster_id;
+  for (const pb::StatusResponse& answer : answers) {
+    if (!cluster_id.empty() && cluster_id != answer.cluster_id()) {
+      return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
+                             "--initial-controllers names controllers of two clusters, {} and {}", cluster_id,
+                             answer.cluster_id());
+    }
+    cluster_id = answer.cluster_id();
+    for (const pb::ControllerStatus& controller : answer.controllers()) {
+      if (controller.record().id() != self_.controller_id) continue;
+      if (controller.record().address() != self_.address) {
+        return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
+                               "cluster {} has its controller {} at {}, this process advertises {}", cluster_id,
+                               self_.controller_id, controller.record().address(), self_.address);
+      }
+      if (controller.match_index() > 0) {
+        return catalog::Refuse(pb::REASON_CONDITION_FAILED,
+                               "controller {} has taken part in cluster {} before, but {} is empty: with its votes "
+                               "forgotten it must not return under this id. Restore the directory, or replace the "
+                               "controller (tenure controller remove, add)",
+                               self_.controller_id, cluster_id, self_.data);
+      }
+    }
+  }
+  return cluster_id;
+}
+
+void ClusterCheck::Watch(std::string cluster_id, std::function<void(Status)> refused) {
+  if (others_.empty()) return;
+  cluster_id_ = std::move(cluster_id);
+  refused_ = std::move(refused);
+  WatchOnce();
+}
+
+void ClusterCheck::WatchOnce() {
+  AskAll([this, alive = alive_](const std::vector<pb::StatusResponse>& answers) {
+    if (*alive && refused_) OnWatchAnswers(answers);
+  });
+}
+
+void ClusterCheck::OnWatchAnswers(const std::vector<pb::StatusResponse>& answers) {
+  const pb::StatusResponse* stranger = nullptr;
+  for (const pb::StatusResponse& answer : answers) {
+    if (answer.cluster_id() == cluster_id_) return Stop();
+    stranger = &answer;
+  }
+  if (stranger != nullptr) {
+    const auto refused = std::exchange(refused_, nullptr);
+    return refused(catalog::Refuse(pb::REASON_WRONG_CLUSTER,
+                                   "the data directory {} belongs to cluster {}, controller {} to cluster {}", self_.data,
+                                   cluster_id_, stranger->answered_by(), stranger->cluster_id()));
+  }
+  timer_ = executor_.After(kInterval, [this] { WatchOnce(); });
+}
+
+}  // namespace tenure::daemon

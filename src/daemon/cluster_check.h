@@ -1,0 +1,66 @@
+// Compares notes with the other controllers about which cluster this is, before and after this controller starts.
+//
+// Before (LookAround): a controller with an empty data directory asks whether the cluster exists already. If it does, and its
+// leader has replicated to this very controller id, the directory was lost: joining again with forgotten votes could
+// lose committed changes, so it is refused. (The leader only knows of this since it leads: a guard, not a proof.)
+// After (Watch): a controller that knows its cluster asks the others until one of them names the same; if all that
+// answer name another, this data directory is in the wrong place.
+//
+// Threading: the controller's executor.
+// Errors:    WRONG_CLUSTER, CONDITION_FAILED.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "runtime/executor.h"
+#include "runtime/network.h"
+#include "tenure/v1/cluster.pb.h"
+
+namespace tenure::daemon {
+
+class ClusterCheck {
+ public:
+  struct Self {
+    uint64_t controller_id = 0;
+    std::string address;
+    std::string data;  // directory, for messages
+  };
+  // `others`: addresses of the other controllers.
+  ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self, std::vector<runtime::Endpoint> others,
+               Logger logger);
+  ~ClusterCheck();
+
+  // The id of the cluster that exists already; empty if there is none yet.
+  void LookAround(Callback<StatusOr<std::string>> done);
+  // Calls `refused` at most once.
+  void Watch(std::string cluster_id, std::function<void(Status)> refused);
+  void Stop();
+
+ private:
+  struct Round {
+    std::vector<::tenure::v1::StatusResponse> answers;
+    size_t missing = 0;
+    Callback<std::vector<::tenure::v1::StatusResponse>> done;
+  };
+  void AskAll(Callback<std::vector<::tenure::v1::StatusResponse>> done);
+  StatusOr<std::string> Judge(const std::vector<::tenure::v1::StatusResponse>& answers) const;
+  void WatchOnce();
+  void OnWatchAnswers(const std::vector<::tenure::v1::StatusResponse>& answers);
+
+  runtime::Executor& executor_;
+  runtime::Network& network_;
+  const Self self_;
+  const std::vector<runtime::Endpoint> others_;
+  Logger logger_;
+  std::string cluster_id_;
+  std::function<void(Status)> refused_;
+  runtime::Timer timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::daemon

@@ -1,0 +1,66 @@
+// What `tenured` was started with: command line over configuration file over defaults, checked.
+//
+// Threading: pure functions (the file is read here).
+// Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is allowed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "base/time.h"
+
+namespace tenure::daemon {
+
+struct HostPort {
+  std::string host;  // without the brackets of [v6]
+  uint16_t port = 0;
+  bool IsWildcard() const { return host == "0.0.0.0" || host == "::"; }
+  std::string ToString() const;
+  friend bool operator==(const HostPort&, const HostPort&) = default;
+};
+// "127.0.0.1:7100", "[::1]:7100", "host:7100"; ports 1..65535.
+StatusOr<HostPort> ParseHostPort(std::string_view text);
+// "250ms", "5s", "1m".
+StatusOr<Duration> ParseDuration(std::string_view text);
+
+struct Config {
+  std::string data;
+  bool controller = false;
+  bool node = false;
+  HostPort listen;
+  HostPort advertise;
+  std::optional<HostPort> resp;  // role node
+  HostPort resp_advertise;       // as clients reach it: the host of `advertise` if --resp is a wildcard
+  std::optional<HostPort> http;
+  std::map<uint64_t, HostPort> initial_controllers;
+  uint64_t id = 0;  // controller id; 0: not a controller, or known from the data directory
+  std::vector<HostPort> controllers;
+  std::string name;
+  std::string zone;
+  std::vector<std::pair<std::string, std::string>> labels;
+
+  LogLevel log_level = LogLevel::kInfo;
+  Duration max_staleness = std::chrono::seconds(5);
+  Duration write_timeout = std::chrono::seconds(5);
+  Duration heartbeat_interval = std::chrono::milliseconds(100);  // Raft
+  Duration election_timeout = std::chrono::seconds(1);
+  size_t max_clients = 10000;
+};
+
+struct CommandLine {
+  std::optional<Config> config;
+  // Without a config: --help or --version; print this and exit 0.
+  std::string output;
+};
+
+// INVALID_ARGUMENT: wrong usage, exit code 2.
+StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
+
+}  // namespace tenure::daemon

@@ -1,0 +1,95 @@
+#include "daemon/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <utility>
+#include <vector>
+
+#include "daemon/version.h"
+
+namespace tenure::daemon {
+namespace {
+
+class Families {
+ public:
+  void Gauge(const char* name, const char* help, double value) { Add(name, help, prometheus::MetricType::Gauge, value); }
+  void Counter(const char* name, const char* help, double value) {
+    Add(name, help, prometheus::MetricType::Counter, value);
+  }
+  void Info(const char* name, const char* help, const char* label, const std::string& value) {
+    Add(name, help, prometheus::MetricType::Gauge, 1);
+    families_.back().metric.back().label.push_back({label, value});
+  }
+  std::string Text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+ private:
+  void Add(const char* name, const char* help, prometheus::MetricType type, double value) {
+    prometheus::ClientMetric metric;
+    (type == prometheus::MetricType::Gauge ? metric.gauge.value : metric.counter.value) = value;
+    prometheus::MetricFamily family;
+    family.name = name;
+    family.help = help;
+    family.type = type;
+    family.metric.push_back(std::move(metric));
+    families_.push_back(std::move(family));
+  }
+  std::vector<prometheus::MetricFamily> families_;
+};
+
+double D(uint64_t value) { return static_cast<double>(value); }
+
+void AddController(const ControllerNumbers& controller, Families& out) {
+  out.Gauge("tenure_controller_serving", "1 while this controller leads and its services run", controller.serving);
+  out.Gauge("tenure_controller_epoch", "leadership epoch as this controller knows it", D(controller.epoch));
+  out.Gauge("tenure_controller_applied_index", "catalog revision applied here", D(controller.applied));
+}
+
+void AddNode(const node::Node::Stats& node, Families& out) {
+  out.Gauge("tenure_node_regions", "region replicas that run here", D(node.regions));
+  out.Gauge("tenure_node_regions_led", "regions led here", D(node.leaders));
+  out.Gauge("tenure_node_regions_without_leader", "regions with a replica here that nobody leads", D(node.without_leader));
+  out.Gauge("tenure_node_operations_under_way", "client operations that wait for consensus", D(node.pending_operations));
+  out.Gauge("tenure_node_catalog_revision", "catalog revision known here", D(node.catalog_revision));
+  out.Gauge("tenure_node_controller_connected", "1 while a leading controller answers heartbeats", node.connected);
+}
+
+void AddResp(const resp::FrontEndCounters& counters, size_t connections, Families& out) {
+  out.Gauge("tenure_resp_connections", "Redis protocol clients connected", D(connections));
+  out.Counter("tenure_resp_connections_total", "Redis protocol clients ever connected", D(counters.connections));
+  out.Counter("tenure_resp_rejected_connections_total", "clients beyond the limit", D(counters.rejected_connections));
+  out.Counter("tenure_resp_commands_total", "commands received", D(counters.commands));
+  out.Counter("tenure_resp_error_replies_total", "commands answered with an error", D(counters.error_replies));
+  out.Counter("tenure_resp_protocol_errors_total", "connections closed for malformed input", D(counters.protocol_errors));
+  out.Counter("tenure_resp_input_bytes_total", "bytes received", D(counters.input_bytes));
+  out.Counter("tenure_resp_output_bytes_total", "bytes sent", D(counters.output_bytes));
+  out.Counter("tenure_resp_evicted_clients_total", "clients closed for the memory of all", D(counters.evicted_clients));
+}
+
+void AddStorage(const ProcessNumbers& numbers, Families& out) {
+  out.Gauge("tenure_wal_bytes", "bytes of the log on disk", D(numbers.wal_bytes));
+  out.Gauge("tenure_wal_low_on_space", "1 when the disk's reserve is reached: writes are refused",
+            numbers.wal_low_on_space);
+  out.Gauge("tenure_kv_memtable_bytes", "RocksDB: not flushed", D(numbers.engine.memtable_bytes));
+  out.Gauge("tenure_kv_table_bytes", "RocksDB: table files", D(numbers.engine.table_file_bytes));
+  out.Gauge("tenure_kv_pending_compaction_bytes", "RocksDB: to be compacted", D(numbers.engine.pending_compaction_bytes));
+  out.Gauge("tenure_kv_write_stopped", "1 while RocksDB takes no writes", numbers.engine.write_stopped);
+  out.Gauge("tenure_disk_free_bytes", "free on the data directory's disk", D(numbers.disk_free_bytes));
+}
+
+}  // namespace
+
+std::string MetricsText(const ProcessNumbers& numbers) {
+  Families out;
+  out.Info("tenure_build_info", "version of the program", "version", kVersion);
+  if (numbers.controller) AddController(*numbers.controller, out);
+  if (numbers.node) AddNode(*numbers.node, out);
+  if (numbers.resp) AddResp(*numbers.resp, numbers.resp_connections, out);
+  AddStorage(numbers, out);
+  out.Gauge("process_resident_memory_bytes", "resident memory", D(numbers.resident_bytes));
+  out.Counter("process_cpu_seconds_total", "user and system CPU time", numbers.cpu_seconds);
+  out.Gauge("process_start_time_seconds", "start since the epoch", static_cast<double>(numbers.started_at_s));
+  return out.Text();
+}
+
+}  // namespace tenure::daemon

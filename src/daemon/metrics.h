@@ -1,0 +1,38 @@
+// The numbers of /metrics, as Prometheus text.
+//
+// Threading: values.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "controller/controller.h"
+#include "kv/rocksdb/rocksdb_engine.h"
+#include "node/node.h"
+#include "resp/front_end.h"
+
+namespace tenure::daemon {
+
+struct ControllerNumbers {
+  bool serving = false;
+  uint64_t epoch = 0;
+  uint64_t applied = 0;
+};
+
+struct ProcessNumbers {
+  std::optional<ControllerNumbers> controller;
+  std::optional<node::Node::Stats> node;
+  std::optional<resp::FrontEndCounters> resp;
+  size_t resp_connections = 0;
+  kv::RocksStats engine;
+  uint64_t wal_bytes = 0;
+  bool wal_low_on_space = false;
+  uint64_t disk_free_bytes = 0;
+  uint64_t resident_bytes = 0;
+  double cpu_seconds = 0;
+  int64_t started_at_s = 0;
+};
+
+std::string MetricsText(const ProcessNumbers& numbers);
+
+}  // namespace tenure::daemon

@@ -1,0 +1,85 @@
+#include "daemon/run.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include "catalog/refusal.h"
+#include "daemon/config.h"
+#include "daemon/log_sink.h"
+#include "daemon/process.h"
+#include "daemon/signals.h"
+
+namespace tenure::daemon {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr Duration kMeasureInterval = std::chrono::seconds(2);
+
+// One line, whatever the message holds.
+int Complain(const Status& status, int code) {
+  const auto refusal = catalog::ToRefusal(status);
+  std::string message(MessageOf(status));
+  for (char& c : message) {
+    if (c == '\n') c = ' ';
+  }
+  fmt::print(stderr, "error: {}: {}\n", catalog::NameOf(refusal.reason()), message);
+  std::fflush(stderr);
+  return code;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+Signals::Reason WaitForEnd(Signals& signals, Process& process) {
+  while (true) {
+    process.Measure();
+    if (auto reason = signals.Wait(kMeasureInterval)) return std::move(*reason);
+  }
+}
+
+int Serve(Config config) {
+  StderrLog log(config.log_level);
+  const Logger logger(&log, "process");
+  Signals signals;
+  Process::OnEnd on_end;
+  on_end.refused = [&signals](Status status) { signals.Fail(std::move(status)); };
+  on_end.storage_failed = [](Status status) {
+    // Nothing that is under way may be acknowledged: no destructor, no hand-over, just the reason.
+    Complain(status, kFailed);
+    _exit(kFailed);
+  };
+  Process process(std::move(config), RandomSeed(), log, std::move(on_end));
+  if (const Status started = process.Start(); !started.ok()) return Complain(started, kFailed);
+  const Signals::Reason reason = WaitForEnd(signals, process);
+  signals.EndAtOnceOnSignal();
+  if (!reason.failure) logger.Info("stopping ({})", strsignal(reason.signal));
+  process.Stop();
+  if (reason.failure) return Complain(*reason.failure, kFailed);
+  logger.Info("stopped");
+  return 0;
+}
+
+}  // namespace
+
+int Run(int argc, const char* const* argv) {
+  StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
+  if (!line.ok()) {
+    Complain(line.status(), kUsage);
+    fmt::print(stderr, "tenured --help lists the flags\n");
+    return kUsage;
+  }
+  if (!line->config) {
+    fmt::print("{}", line->output);
+    return 0;
+  }
+  return Serve(std::move(*line->config));
+}
+
+}  // namespace tenure::daemon

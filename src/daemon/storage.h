@@ -1,0 +1,69 @@
+// What a process keeps on disk: its data directory with identity, log, engine and snapshots.
+//
+// Errors:   Open refuses a directory that is locked, another cluster's, another process's, damaged or of a newer
+//           format; the message says which. After Open the first I/O error of log or engine goes to `on_failure`, once,
+//           from any thread: the process must end.
+// Threading: Open and Close from the main thread; UpdateIdentity any thread.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/log.h"
+#include "base/prng.h"
+#include "daemon/config.h"
+#include "daemon/threads.h"
+#include "kv/rocksdb/rocksdb_engine.h"
+#include "runtime/real/real_disk.h"
+#include "wal/data_directory.h"
+#include "wal/snapshot_store.h"
+#include "wal/wal.h"
+
+namespace tenure::daemon {
+
+class Storage {
+ public:
+  static StatusOr<std::unique_ptr<Storage>> Open(const Config& config, Threads& threads, Prng prng, Logger logger,
+                                                 std::function<void(Status)> on_failure);
+  // Marks the log clean; for the end of a clean stop. Then nothing may be written any more.
+  void Close(Duration limit);
+
+  wal::Identity identity() const;
+  // This process was never part of a cluster.
+  bool fresh() const { return fresh_; }
+  // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
+  Status AdoptCluster(const std::string& cluster_id);
+
+  wal::Wal& wal() { return *wal_; }
+  kv::RocksEngine& engine() { return *engine_; }
+  wal::SnapshotStore& snapshots() { return *snapshots_; }
+  runtime::Disk& background_disk() { return background_disk_; }
+  std::string view_path() const { return directory_->path() + "/catalog-view"; }
+  const std::string& path() const { return directory_->path(); }
+
+ private:
+  explicit Storage(Threads& threads)
+      : threads_(threads),
+        wal_disk_(threads.wal),
+        background_disk_(threads.background) {}
+  Status OpenDirectory(const Config& config, Prng prng);
+  Status CheckIdentity(const Config& config, Prng& prng);
+
+  Threads& threads_;
+  runtime::RealDisk wal_disk_;
+  runtime::RealDisk background_disk_;
+  mutable std::mutex mutex_;  // the identity
+  std::unique_ptr<wal::DataDirectory> directory_;
+  bool fresh_ = false;
+  std::unique_ptr<wal::Wal> wal_;
+  std::unique_ptr<kv::RocksEngine> engine_;
+  std::unique_ptr<wal::SnapshotStore> snapshots_;
+};
+
+// A random (version 4) uuid as text.
+std::string MakeUuid(Prng& prng);
+
+}  // namespace tenure::daemon

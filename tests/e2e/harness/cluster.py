@@ -1,0 +1,154 @@
+"""A cluster of real processes, made with `tenure up` as a person would."""
+
+import os
+import pathlib
+import signal
+import time
+
+import redis
+import redis.cluster
+
+from harness import system
+
+
+class Cluster:
+    def __init__(self, case, directory, base, nodes=3, separate=False):
+        self.case = case
+        self.directory = pathlib.Path(directory)
+        self.base = base
+        self.nodes = nodes
+        self.separate = separate
+
+    # ---- layout, as docs/interfaces.md says ----
+
+    @property
+    def names(self):
+        if self.separate:
+            return [f"c{i}" for i in (1, 2, 3)] + [f"n{i}" for i in range(1, self.nodes + 1)]
+        return [str(i) for i in range(1, self.nodes + 1)]
+
+    @property
+    def node_names(self):
+        return [name for name in self.names if not name.startswith("c")]
+
+    def rpc_port(self, name):
+        number = int(name.lstrip("cn"))
+        return self.base + (100 if name.startswith("n") else 0) + 10 * number
+
+    def resp_port(self, name):
+        return self.rpc_port(name) + 1
+
+    def http_port(self, name):
+        return self.rpc_port(name) + 2
+
+    @property
+    def controllers(self):
+        count = 3 if self.separate or self.nodes >= 3 else 1
+        return ",".join(f"127.0.0.1:{self.base + 10 * i}" for i in range(1, count + 1))
+
+    def process_directory(self, name):
+        return self.directory / name
+
+    def log(self, name):
+        path = self.process_directory(name) / "tenured.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def pid(self, name):
+        return int((self.process_directory(name) / "tenured.pid").read_text())
+
+    def running(self, name):
+        try:
+            return system.alive(self.pid(name))
+        except (OSError, ValueError):
+            return False
+
+    # ---- its life ----
+
+    def up(self, *arguments, expect=0, timeout=90):
+        command = ["up", "--detach", "--data", self.directory, "--base-port", self.base, "--nodes", self.nodes]
+        if self.separate:
+            command.append("--separate")
+        return self.case.tenure(*command, *arguments, expect=expect, timeout=timeout)
+
+    def down(self, *arguments, expect=0, timeout=60):
+        return self.case.tenure("down", "--data", self.directory, *arguments, expect=expect, timeout=timeout)
+
+    def signal(self, name, number):
+        os.kill(self.pid(name), number)
+
+    def wait_gone(self, name, limit=30):
+        pid = self.pid(name)
+        system.until(lambda: not system.alive(pid), limit, f"process {name} ({pid}) has ended", interval=0.005)
+
+    def kill(self, *names):
+        """SIGKILL to all of them at once."""
+        for name in names:
+            self.signal(name, signal.SIGKILL)
+        for name in names:
+            self.wait_gone(name)
+
+    def stop(self, *names):
+        """A clean stop."""
+        for name in names:
+            self.signal(name, signal.SIGTERM)
+        for name in names:
+            self.wait_gone(name)
+
+    # ---- asking it ----
+
+    def tenure(self, *arguments, **options):
+        return self.case.tenure(*arguments, controllers=self.controllers, **options)
+
+    def json(self, *arguments, **options):
+        return self.tenure(*arguments, "--output", "json", **options).json
+
+    def status(self):
+        return self.json("status")
+
+    def leader(self):
+        """Name of the process whose controller leads, once there is one."""
+
+        def look():
+            leader = self.status()["leader"]
+            return leader and leader["address"]
+
+        address = system.until(look, 20, "a controller leads")
+        return next(name for name in self.names if address.endswith(f":{self.rpc_port(name)}"))
+
+    def wait_serving(self, limit=30):
+        """Every region has a leader and every running node says so."""
+
+        def look():
+            regions = self.json("region", "list", timeout=15)
+            return regions and all(region["leader"] for region in regions) and all(
+                self.redis(name).cluster("info")["cluster_state"] == "ok"
+                for name in self.node_names if self.running(name))
+
+        system.until(look, limit, "every region has a leader", interval=0.1)
+
+    def redis(self, name=None, **options):
+        """A plain connection to one process."""
+        options.setdefault("socket_timeout", 10)
+        return redis.Redis(port=self.resp_port(name or self.node_names[0]), decode_responses=True, **options)
+
+    def redis_cluster(self, **options):
+        options.setdefault("socket_timeout", 10)
+        nodes = [redis.cluster.ClusterNode("127.0.0.1", self.resp_port(name)) for name in self.node_names]
+        return redis.cluster.RedisCluster(startup_nodes=nodes, decode_responses=True, **options)
+
+    def redis_cli(self, name, *arguments, **options):
+        return self.case.run("redis-cli", "-c", "-p", self.resp_port(name), *arguments, **options)
+
+    def wait_writable(self, limit=30):
+        """A write to each of many slots is acknowledged; the time it took."""
+        begin = time.monotonic()
+
+        def look():
+            client = self.redis_cluster()
+            for i in range(64):
+                client.set(f"writable:{i}", "1")
+            client.close()
+            return True
+
+        system.until(look, limit, "all slots take writes", interval=0.1)
+        return time.monotonic() - begin
