@@ -1,6 +1,6 @@
-// A client that sends anything: the input cut into pieces (first byte: how) goes to a session whose node answers at
-// once, later, out of order or with refusals. Checked: nothing crashes, replies are well-formed and as many as
-// requests allow, memory is accounted for to the last byte.
+// A client that sends anything: the input cut into pieces (first byte: how) goes to a session whose node
+// answers at once, later, out of order or with refusals. Checked: nothing crashes, replies are well-formed
+// and as many as requests allow, memory is accounted for to the last byte.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -39,7 +39,8 @@ bool SkipReply(std::string_view& text, int depth) {
     case ':':
     case ',':
     case '#':
-    case '_': return true;
+    case '_':
+      return true;
     case '$':
     case '=':
       if (!resp::ParseInteger(rest_of_line, count)) return false;
@@ -56,7 +57,8 @@ bool SkipReply(std::string_view& text, int depth) {
         if (!SkipReply(text, depth + 1)) return false;
       }
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

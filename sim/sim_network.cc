@@ -18,14 +18,14 @@ void SimNetwork::AddHost(SimProcess& process, const Endpoint& address) {
   TENURE_CHECK(HostAt(address) == nullptr, "{} is taken", address);
   auto host = std::make_shared<SimHost>(*this, process, address);
   hosts_[address] = host;
-  hosts_of_processes_[&process] = host;
+  by_process_[&process] = host;
   powered_off_.erase(address);
   process.OnKill([this, host] { OnKilled(host); });
 }
 
 std::unique_ptr<runtime::Network> SimNetwork::MakeView(SimProcess& process, SimExecutor& executor) {
-  const auto host = hosts_of_processes_.find(&process);
-  TENURE_CHECK(host != hosts_of_processes_.end(), "process {} is not on the network", process.name());
+  const auto host = by_process_.find(&process);
+  TENURE_CHECK(host != by_process_.end(), "process {} is not on the network", process.name());
   auto state = std::make_shared<SimViewState>(SimViewState{host->second, executor});
   return std::make_unique<SimNetworkView>(*this, std::move(state));
 }
@@ -173,7 +173,7 @@ void SimNetwork::OnKilled(const std::shared_ptr<SimHost>& host) {
   host->alive = false;
   host->silent = powered_off_.contains(host->address);
   hosts_.erase(host->address);
-  hosts_of_processes_.erase(&host->process);
+  by_process_.erase(&host->process);
   for (const auto& [connection, number] :
        EndsOn([&](const SimViewState& view) { return view.host == host; })) {
     const auto side = static_cast<SimConnection::Side>(number);

@@ -121,7 +121,7 @@ class SimNetwork {
   Duration max_keepalive_ = std::chrono::seconds(8);
   std::map<std::pair<Endpoint, Endpoint>, Link> links_;
   std::map<Endpoint, std::shared_ptr<SimHost>> hosts_;
-  std::map<const SimProcess*, std::shared_ptr<SimHost>> hosts_of_processes_;  // lint: allow(pointer) looked up only
+  std::map<const SimProcess*, std::shared_ptr<SimHost>> by_process_;  // lint: allow(pointer) looked up only
   std::set<Endpoint> powered_off_;
   // Everything that lives on a connection: calls and streams, by their number.
   std::map<uint64_t, std::shared_ptr<SimConnection>> connections_;

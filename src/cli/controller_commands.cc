@@ -1,7 +1,6 @@
 // tenure controller list | transfer: the members of group 0 and who leads them.
 
 #include "cli/invocation.h"
-#include "cli/queries.h"
 #include "cli/records.h"
 #include "cli/session.h"
 #include "cli/tables.h"
@@ -16,7 +15,7 @@ struct TransferOptions {
 
 Status List(const Invocation& invocation, const NoOptions&) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
-  TENURE_ASSIGN_OR_RETURN(const auto answer, ListControllers(*session, invocation.timeout()));
+  TENURE_ASSIGN_OR_RETURN(const auto answer, session->ClusterStatus(invocation.timeout()));
   if (invocation.format == OutputFormat::kTable) {
     Print(ControllersTable(answer.controllers()));
     return OkStatus();
@@ -29,12 +28,12 @@ Status List(const Invocation& invocation, const NoOptions&) {
 
 // An id or a name.
 StatusOr<uint64_t> FindController(Session& session, const std::string& wanted, Duration timeout) {
-  TENURE_ASSIGN_OR_RETURN(const auto answer, ListControllers(session, timeout));
-  for (const auto& controller : answer.controllers()) {
-    if (IdText(controller.record().id()) == wanted || controller.record().name() == wanted) {
-      return controller.record().id();
-    }
-  }
+  TENURE_ASSIGN_OR_RETURN(const auto answer, session.ClusterStatus(timeout));
+  const auto& controllers = answer.controllers();
+  const auto found = FindByIdOrName(
+      controllers, wanted, [](const auto& controller) { return IdText(controller.record().id()); },
+      [](const auto& controller) { return controller.record().name(); });
+  if (found != controllers.end()) return found->record().id();
   return Error(StatusCode::kNotFound, "controller {} does not exist; `tenure controller list` shows them",
                wanted);
 }

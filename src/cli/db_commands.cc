@@ -160,10 +160,10 @@ void AddDatabaseCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* command = family->add_subcommand("create", "Create a database");
   command->add_option("name", create->name)->required();
   command->add_option("--regions", create->regions, "Regions that share its 16384 slots")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   command->add_option("--replicas", create->replicas, "Replicas of each region")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   command->add_flag("--strict", create->strict, "Rows of tables only, no plain keys");
   AddWaitFlag(command, create->wait);

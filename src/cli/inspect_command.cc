@@ -158,9 +158,13 @@ std::string CatalogTable(const DirectoryInspection& found) {
   for (const auto& record : found.catalog) {
     table.AddRow({KindText(record), IdOf(record), IdText(record.modify_revision()), Summary(record)});
   }
-  return fmt::format("catalog at revision {}, {} entries besides\n", found.catalog_revision.value(),
-                     found.catalog_entries) +
-         table.ToString();
+  std::string heading = fmt::format("catalog at revision {}, {} entries besides", found.catalog_revision.value(),
+                                    found.catalog_entries);
+  const LogIndex last = found.log.groups.at(kCatalogGroup).state.last_index;
+  if (last.value() > found.catalog_revision.value()) {
+    heading += fmt::format("; its log goes on to {}, not known here to be committed", last.value());
+  }
+  return heading + "\n" + table.ToString();
 }
 
 std::string EntriesTable(const DirectoryInspection& found) {

@@ -122,11 +122,7 @@ void ReadCatalog(const kv::Reader& engine, const Entries& entries, DirectoryInsp
   kv::Overlay overlay(engine, group::GroupHost::StatePrefix(kCatalogGroup));
   catalog.Reset(overlay, Revision(applied.value()));
   result.catalog_revision = Replay(entries, applied, state.hard_state.commit, catalog, overlay);
-  if (catalog.cluster() != nullptr) {
-    tenure::v1::Record record;
-    *record.mutable_cluster() = *catalog.cluster();
-    result.catalog.push_back(record);
-  }
+  if (catalog.cluster_record() != nullptr) result.catalog.push_back(*catalog.cluster_record());
   for (const auto* records :
        {&catalog.controllers(), &catalog.nodes(), &catalog.databases(), &catalog.regions()}) {
     for (const auto& [id, record] : *records) result.catalog.push_back(record);

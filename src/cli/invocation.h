@@ -42,6 +42,8 @@ void OnCommand(CLI::App* command, Invocation& invocation, std::shared_ptr<Option
 
 // A command that groups others: `tenure kv ...`.
 CLI::App* AddFamily(CLI::App& app, const std::string& name, const std::string& description);
+// A number that is positive, said in few words.
+CLI::Validator Positive();
 // The option --wait/--no-wait, on by default.
 void AddWaitFlag(CLI::App* command, bool& wait);
 

@@ -146,8 +146,8 @@ Status StayInForeground(LocalCluster& cluster) {
 
 Status Up(const Invocation& invocation, const UpOptions& options) {
   BlockEndSignals();
-  TENURE_ASSIGN_OR_RETURN(const std::string tenured, FindProgram("tenured"));
   TENURE_ASSIGN_OR_RETURN(ClusterLayout layout, ChooseLayout(options));
+  TENURE_ASSIGN_OR_RETURN(const std::string tenured, FindProgram("tenured"));
   LocalCluster cluster(std::move(layout));
   cluster.FindRunning();
   const std::vector<std::string> was_running = cluster.RunningNames();
@@ -197,10 +197,13 @@ void AddLocalClusterCommands(CLI::App& app, Invocation& invocation) {
   const auto up = std::make_shared<UpOptions>();
   CLI::App* command = app.add_subcommand("up", "Run a cluster on this machine; again: start what is down");
   command->add_option("--data", up->directory, "Directory of the cluster")->capture_default_str();
-  up->nodes = command->add_option("--nodes", up->choice.nodes, "Number of nodes")->capture_default_str();
+  up->nodes = command->add_option("--nodes", up->choice.nodes, "Number of nodes")
+                  ->check(CLI::Range(1, 50))
+                  ->capture_default_str();
   up->base_port = command
                       ->add_option("--base-port", up->choice.base_port,
                                    "Process i has base+10*i (gRPC), +1 (Redis protocol), +2 (HTTP)")
+                      ->check(CLI::Range(1, 65000))
                       ->capture_default_str();
   up->separate = command->add_flag("--separate", up->choice.separate,
                                    "Three controllers and the nodes as processes of their own");

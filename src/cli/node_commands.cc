@@ -1,7 +1,6 @@
 // tenure node list | show: the data nodes as the leading controller sees them.
 
 #include "cli/invocation.h"
-#include "cli/queries.h"
 #include "cli/records.h"
 #include "cli/session.h"
 #include "cli/tables.h"
@@ -16,7 +15,7 @@ struct ShowOptions {
 
 Status List(const Invocation& invocation, const NoOptions&) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
-  TENURE_ASSIGN_OR_RETURN(const auto answer, ListNodes(*session, invocation.timeout()));
+  TENURE_ASSIGN_OR_RETURN(const auto answer, session->LeaderStatus(invocation.timeout()));
   if (invocation.format == OutputFormat::kTable) {
     Print(NodesTable(answer.nodes()));
     return OkStatus();
@@ -47,17 +46,20 @@ std::string Details(const pb::NodeStatus& node) {
 
 Status Show(const Invocation& invocation, const ShowOptions& options) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
-  TENURE_ASSIGN_OR_RETURN(const auto answer, ListNodes(*session, invocation.timeout()));
-  for (const auto& node : answer.nodes()) {
-    if (IdText(node.record().id()) != options.node && node.record().name() != options.node) continue;
-    if (invocation.format == OutputFormat::kJson) {
-      PrintJson(ToJsonInFull(node));
-    } else {
-      Print(Details(node));
-    }
-    return OkStatus();
+  TENURE_ASSIGN_OR_RETURN(const auto answer, session->LeaderStatus(invocation.timeout()));
+  const auto found = FindByIdOrName(
+      answer.nodes(), options.node, [](const auto& node) { return IdText(node.record().id()); },
+      [](const auto& node) { return node.record().name(); });
+  if (found == answer.nodes().end()) {
+    return Error(StatusCode::kNotFound, "node {} does not exist; `tenure node list` shows them",
+                 options.node);
   }
-  return Error(StatusCode::kNotFound, "node {} does not exist; `tenure node list` shows them", options.node);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJsonInFull(*found));
+  } else {
+    Print(Details(*found));
+  }
+  return OkStatus();
 }
 
 }  // namespace

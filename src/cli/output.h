@@ -3,6 +3,7 @@
 // Threading: values. Units: durations in JSON are milliseconds, in tables they are what people read ("1.5s").
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -60,6 +61,13 @@ std::string Printable(std::string_view bytes);
 bool IsUtf8(std::string_view bytes);
 // Adds `name`: text, or `name`_base64 if the bytes are not UTF-8.
 void SetBytes(Json& object, const std::string& name, std::string_view bytes);
+// The element of `list` with this id or, if none has it, with this name: people's names may look like ids.
+template <class List, class Id, class Name>
+auto FindByIdOrName(const List& list, const std::string& wanted, Id id, Name name) {
+  const auto found = std::find_if(list.begin(), list.end(), [&](const auto& e) { return id(e) == wanted; });
+  if (found != list.end()) return found;
+  return std::find_if(list.begin(), list.end(), [&](const auto& e) { return name(e) == wanted; });
+}
 // An id of JSON output: 64-bit numbers lose digits in JavaScript.
 std::string IdText(uint64_t id);
 

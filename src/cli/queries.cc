@@ -28,14 +28,4 @@ StatusOr<pb::ListRegionsResponse> ListRegions(Session& session, const std::strin
   return session.Call<pb::ListRegionsResponse>("tenure.v1.Regions/List", request, timeout);
 }
 
-StatusOr<pb::ListControllersResponse> ListControllers(Session& session, Duration timeout) {
-  const pb::ListControllersRequest request;
-  return session.Call<pb::ListControllersResponse>("tenure.v1.Cluster/ListControllers", request, timeout);
-}
-
-StatusOr<pb::ListNodesResponse> ListNodes(Session& session, Duration timeout) {
-  const pb::ListNodesRequest request;
-  return session.Call<pb::ListNodesResponse>("tenure.v1.Cluster/ListNodes", request, timeout);
-}
-
 }  // namespace tenure::cli

@@ -18,7 +18,5 @@ StatusOr<pb::GetDatabaseResponse> GetDatabase(Session& session, const std::strin
 // Of one database; of all if `database` is empty.
 StatusOr<pb::ListRegionsResponse> ListRegions(Session& session, const std::string& database,
                                               Duration timeout);
-StatusOr<pb::ListControllersResponse> ListControllers(Session& session, Duration timeout);
-StatusOr<pb::ListNodesResponse> ListNodes(Session& session, Duration timeout);
 
 }  // namespace tenure::cli

@@ -36,9 +36,10 @@ Status Get(const Invocation& invocation, const GetOptions& options) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
   TENURE_ASSIGN_OR_RETURN(const auto records,
                           ListRecords(*session, kKinds.at(options.kind), invocation.timeout()));
-  for (const pb::Record& record : records) {
-    if (!record.has_cluster() && IdOf(record) != options.id && NameOf(record) != options.id) continue;
-    PrintJson(ToJson(record));  // a record's fields differ by kind: there is no better table of one
+  const auto found =
+      options.kind == "cluster" ? records.begin() : FindByIdOrName(records, options.id, IdOf, NameOf);
+  if (found != records.end()) {
+    PrintJson(ToJson(*found));  // a record's fields differ by kind: there is no better table of one
     return OkStatus();
   }
   return Error(StatusCode::kNotFound, "{} {} does not exist", options.kind, options.id);

@@ -118,9 +118,10 @@ Status Show(const Invocation& invocation, const ShowOptions& options) {
 // A node's id or name.
 StatusOr<uint64_t> FindNode(Session& session, const std::string& wanted, Duration timeout) {
   TENURE_ASSIGN_OR_RETURN(const auto records, ListRecords(session, pb::RECORD_NODE, timeout));
-  for (const pb::Record& record : records) {
-    if (IdText(record.node().id()) == wanted || record.node().name() == wanted) return record.node().id();
-  }
+  const auto found = FindByIdOrName(
+      records, wanted, [](const pb::Record& record) { return IdText(record.node().id()); },
+      [](const pb::Record& record) { return record.node().name(); });
+  if (found != records.end()) return found->node().id();
   return Error(StatusCode::kNotFound, "node {} does not exist; `tenure node list` shows them", wanted);
 }
 

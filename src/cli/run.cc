@@ -6,6 +6,7 @@
 
 #include "cli/invocation.h"
 #include "cli/output.h"
+#include "cli/session.h"
 
 namespace tenure::cli {
 namespace {
@@ -23,6 +24,8 @@ void AddGlobalOptions(CLI::App& app, Invocation& invocation) {
   app.add_option("--controllers", invocation.controllers,
                  "Where the cluster is: HOST:PORT,... (default " + std::string(kDefaultControllers) + ")")
       ->envname("TENURE_CONTROLLERS")
+      ->check(CLI::Validator(
+          [](std::string& list) { return std::string(MessageOf(ParseEndpoints(list).status())); }, ""))
       ->type_name("LIST");
   app.add_option_function<double>(
          "--timeout",
@@ -31,7 +34,7 @@ void AddGlobalOptions(CLI::App& app, Invocation& invocation) {
            invocation.timeout_given = true;
          },
          "Seconds a command may take (default 10; up 120, db create and drop 60)")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->type_name("SECONDS");
 }
 

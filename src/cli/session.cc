@@ -9,11 +9,13 @@
 #include <thread>
 
 #include "catalog/refusal.h"
+#include "cli/waiting.h"
 
 namespace tenure::cli {
 namespace {
 
 constexpr Duration kLeaderTimeout = std::chrono::seconds(2);
+constexpr auto kElectionPause = std::chrono::milliseconds(100);
 constexpr auto kRewatchPause = std::chrono::milliseconds(200);
 
 uint64_t RandomSeed() {
@@ -63,7 +65,7 @@ StatusOr<std::vector<runtime::Endpoint>> ParseEndpoints(const std::string& list)
     const std::string port = colon == std::string::npos ? "" : endpoint.substr(colon + 1);
     if (colon == 0 || port.empty() || port.size() > 5 ||
         port.find_first_not_of("0123456789") != std::string::npos) {
-      return Error(StatusCode::kInvalidArgument, "--controllers: \"{}\" is no HOST:PORT", endpoint);
+      return Error(StatusCode::kInvalidArgument, "\"{}\" is no HOST:PORT", endpoint);
     }
     endpoints.push_back(endpoint);
     begin = end + 1;
@@ -122,6 +124,18 @@ StatusOr<pb::StatusResponse> Session::ClusterStatus(Duration timeout) {
   const auto answer = Parse<pb::StatusResponse>(
       CallAt(status.leader_address(), kMethod, request, std::min(timeout, kLeaderTimeout)));
   return answer.ok() ? *answer : status;
+}
+
+StatusOr<pb::StatusResponse> Session::LeaderStatus(Duration timeout) {
+  const Deadline deadline(timeout);
+  while (true) {
+    TENURE_ASSIGN_OR_RETURN(pb::StatusResponse status, ClusterStatus(deadline.remaining()));
+    if (status.leader_id() != 0 && status.leader_id() == status.answered_by()) return status;
+    if (deadline.remaining() == Duration::zero()) {
+      return catalog::MakeRefusal(pb::REASON_UNAVAILABLE, "no controller leads at present");
+    }
+    std::this_thread::sleep_for(kElectionPause);
+  }
 }
 
 Status Session::Watch(pb::WatchRequest request, Duration timeout,

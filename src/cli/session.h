@@ -55,7 +55,9 @@ class Session {
     client::CallOptions options{.timeout = timeout, .any_controller = true};
     return Parse<Response>(CallBytes(method, request, options));
   }
-  // What the leader says or, while there is none, any controller that answers.
+  // What the leader says; UNAVAILABLE if nobody leads within `timeout`.
+  StatusOr<pb::StatusResponse> LeaderStatus(Duration timeout);
+  // The same, but while nobody leads what any controller says.
   StatusOr<pb::StatusResponse> ClusterStatus(Duration timeout);
   // Calls `on_message` for each message, in the calling thread. A stream that breaks is taken up where it
   // stopped; returns when the watch is refused, or nobody could be reached for `timeout`.

@@ -1,5 +1,6 @@
 #include "client/catalog_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "catalog/refusal.h"
@@ -10,38 +11,52 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-constexpr Duration kReconnectPause = std::chrono::milliseconds(50);
+constexpr Duration kFirstPause = std::chrono::milliseconds(20);  // before the next stream; doubles
+constexpr Duration kMaxPause = std::chrono::milliseconds(500);
+constexpr Duration kLater = std::chrono::milliseconds(50);  // for requests that are refused for now
 constexpr Duration kExpiryCheck = std::chrono::milliseconds(250);
+constexpr Duration kSessionIdle = std::chrono::minutes(5);  // well below what the controllers remember
 
-uint64_t SequenceOf(const pb::StreamRequest& request) {
-  if (request.has_put()) return request.put().id().sequence();
-  if (request.has_delete_()) return request.delete_().id().sequence();
-  return 0;
+const pb::RequestId* IdOf(const pb::StreamRequest& request) {
+  if (request.has_put()) return &request.put().id();
+  if (request.has_delete_()) return &request.delete_().id();
+  return nullptr;
 }
 
 }  // namespace
 
 CatalogStream::CatalogStream(runtime::Executor& executor, runtime::Network& network,
-                             ControllerClient& controllers, Prng prng, Duration timeout)
+                             ControllerClient& controllers, Prng prng, Duration timeout, size_t max_outstanding)
     : executor_(executor),
       network_(network),
       controllers_(controllers),
       ids_(prng.Fork("client id")),
       prng_(prng),
-      timeout_(timeout) {
+      timeout_(timeout),
+      max_outstanding_(max_outstanding),
+      last_send_(executor.Now()) {
   Expire();
 }
 
-CatalogStream::~CatalogStream() {
-  *alive_ = false;
+CatalogStream::~CatalogStream() { *alive_ = false; }
+
+void CatalogStream::GiveId(pb::StreamRequest& request) {
+  if (request.has_put()) *request.mutable_put()->mutable_id() = ids_.Next();
+  if (request.has_delete_()) *request.mutable_delete_()->mutable_id() = ids_.Next();
 }
 
 void CatalogStream::Send(pb::StreamRequest request, Callback<StatusOr<pb::StreamResponse>> done) {
+  if (pending_.size() >= max_outstanding_) {
+    return done(catalog::Refuse(pb::REASON_OVERLOADED, "{} requests are outstanding, the limit is {}",
+                                pending_.size(), max_outstanding_));
+  }
+  const Instant now = executor_.Now();
+  if (now - last_send_ > kSessionIdle && ids_.unanswered() == 0) ids_.Renew();
+  last_send_ = now;
   const uint64_t tag = next_tag_++;
   request.set_tag(tag);
-  if (request.has_put()) *request.mutable_put()->mutable_id() = ids_.Next();
-  if (request.has_delete_()) *request.mutable_delete_()->mutable_id() = ids_.Next();
-  pending_.emplace(tag, Pending{std::move(request), executor_.Now() + timeout_, std::move(done)});
+  GiveId(request);
+  pending_.emplace_hint(pending_.end(), tag, Pending{std::move(request), now + timeout_, std::move(done)});
   unsent_.push_back(tag);
   ScheduleFlush();
 }
@@ -62,11 +77,12 @@ void CatalogStream::Flush() {
     stream_ = network_.OpenStream(endpoint_, "tenure.v1.Catalog/Stream", *this, {});
   }
   pb::StreamRequests message;
-  for (const uint64_t tag : unsent_) {
+  for (const uint64_t tag : std::exchange(unsent_, {})) {
     const auto it = pending_.find(tag);
-    if (it != pending_.end()) *message.add_requests() = it->second.request;
+    if (it == pending_.end()) continue;
+    it->second.sent = true;
+    *message.add_requests() = it->second.request;
   }
-  unsent_.clear();
   if (message.requests_size() > 0) stream_->Send(message.SerializeAsString());
 }
 
@@ -76,60 +92,115 @@ void CatalogStream::OnMessage(std::string bytes) {
     return Reconnect(Error(StatusCode::kInternal, "StreamResponses: malformed"));
   }
   const std::shared_ptr<bool> alive = alive_;
+  Status redirect;
   for (pb::StreamResponse& response : *message.mutable_responses()) {
-    OnResponse(std::move(response));
+    Status status = OnResponse(std::move(response));
     if (!*alive) return;
+    if (!status.ok()) redirect = std::move(status);
   }
+  // The rest of the message may hold answers: the whole stream moves after it.
+  if (!redirect.ok()) Reconnect(redirect);
 }
 
-void CatalogStream::OnResponse(pb::StreamResponse response) {
+Status CatalogStream::OnResponse(pb::StreamResponse response) {
   const uint64_t tag = response.tag();
-  if (!response.has_refusal()) return Finish(tag, std::move(response));
+  const auto pending = pending_.find(tag);
+  if (pending == pending_.end()) return OkStatus();
+  pending->second.sent = false;
+  if (!response.has_refusal()) {
+    failures_ = 0;
+    controllers_.OnLeader(endpoint_);
+    Finish(tag, std::move(response));
+    return OkStatus();
+  }
   const Status status = catalog::MakeRefusal(response.refusal());
-  if (!response.refusal().retryable()) return Finish(tag, status);
-  // Sent again as it is; a redirect moves the whole stream.
-  if (pending_.contains(tag)) unsent_.push_back(tag);
-  if (response.refusal().reason() == pb::REASON_NOT_LEADER) return Reconnect(status);
-  waiting_ = true;
-  reconnect_timer_ = executor_.After(kReconnectPause, [this] {
-    waiting_ = false;
+  last_error_ = status;
+  const pb::Reason reason = response.refusal().reason();
+  if (catalog::RuleOf(reason).effect == catalog::Effect::kUnknown && response.refusal().retryable()) {
+    ++pending->second.unsure_sends;
+  }
+  if (reason == pb::REASON_DUPLICATE_EXPIRED) {
+    OnExpiredSession(pending, status);
+  } else if (!response.refusal().retryable()) {
+    Finish(tag, status);
+  } else if (reason == pb::REASON_NOT_LEADER) {
+    return status;  // sent again with the rest
+  } else {
+    SendLater(tag);
+  }
+  return OkStatus();
+}
+
+void CatalogStream::OnExpiredSession(std::map<uint64_t, Pending>::iterator pending, const Status& status) {
+  if (pending->second.unsure_sends > 0) {
+    return Finish(pending->first, catalog::MakeRefusal(pb::REASON_UNKNOWN_OUTCOME, std::string(MessageOf(status))));
+  }
+  // It cannot have been executed: it is a new request of the next session.
+  const pb::RequestId* id = IdOf(pending->second.request);
+  if (id != nullptr && id->client_id() == ids_.client_id()) ids_.Renew();
+  GiveId(pending->second.request);
+  unsent_.push_back(pending->first);
+  ScheduleFlush();
+}
+
+void CatalogStream::SendLater(uint64_t tag) {
+  later_.push_back(tag);
+  if (std::exchange(later_set_, true)) return;
+  later_timer_ = executor_.After(kLater, [this] {
+    later_set_ = false;
+    for (const uint64_t waited : std::exchange(later_, {})) unsent_.push_back(waited);
     ScheduleFlush();
   });
 }
 
 void CatalogStream::OnClosed(Status status) {
-  Reconnect(status);
+  Reconnect(status.ok() ? Error(StatusCode::kUnavailable, "the controller closed the stream") : status);
 }
 
 void CatalogStream::Reconnect(const Status& why) {
-  controllers_.OnStreamFailed(endpoint_, why);
+  last_error_ = why;
+  const bool redirected = controllers_.OnStreamFailed(endpoint_, why);
   if (stream_) {
-    stream_->Close(why.ok() ? OkStatus() : Error(StatusCode::kCancelled, "the client reconnects"));
+    stream_->Close(Error(StatusCode::kCancelled, "the client reconnects"));
     // This may be called from inside the stream's own callback.
     executor_.Post([dead = std::shared_ptr<runtime::Stream>(std::move(stream_))] {});
   }
+  const bool unsure = !runtime::WasNotSent(why);
   unsent_.clear();
-  for (const auto& [tag, pending] : pending_) unsent_.push_back(tag);
+  later_.clear();
+  for (auto& [tag, pending] : pending_) {
+    if (std::exchange(pending.sent, false) && unsure) ++pending.unsure_sends;
+    unsent_.push_back(tag);
+  }
+  ++failures_;
+  if (redirected && failures_ <= 2) return ScheduleFlush();
   waiting_ = true;
-  reconnect_timer_ = executor_.After(kReconnectPause, [this] {
+  const Duration pause = std::min(kMaxPause, kFirstPause * (int64_t{1} << std::min(failures_ - 1, 8)));
+  const Duration jittered = pause / 2 + Duration(prng_.Between(0, pause.count() / 2));
+  reconnect_timer_ = executor_.After(jittered, [this] {
     waiting_ = false;
-    ScheduleFlush();
+    if (!pending_.empty()) ScheduleFlush();
   });
 }
 
 void CatalogStream::Expire() {
+  expiry_timer_ = executor_.After(kExpiryCheck, [this] { Expire(); });
   const Instant now = executor_.Now();
   std::vector<uint64_t> expired;
   for (const auto& [tag, pending] : pending_) {
     if (pending.deadline > now) break;  // tags rise with deadlines
     expired.push_back(tag);
   }
-  expiry_timer_ = executor_.After(kExpiryCheck, [this] { Expire(); });
   const std::shared_ptr<bool> alive = alive_;
   for (const uint64_t tag : expired) {
-    Finish(tag,
-           Error(StatusCode::kDeadlineExceeded, "no answer from {} within {} ms: it may have been executed",
-                 endpoint_, ToMillis(timeout_)));
+    const Pending& pending = pending_.at(tag);
+    const bool unknown = IdOf(pending.request) != nullptr && (pending.sent || pending.unsure_sends > 0);
+    const std::string heard =
+        last_error_.ok() ? fmt::format("{}: no answer", endpoint_)
+                         : fmt::format("{}: {}", endpoint_, MessageOf(last_error_));
+    Finish(tag, catalog::Refuse(unknown ? pb::REASON_UNKNOWN_OUTCOME : pb::REASON_UNAVAILABLE,
+                                "no answer within {} ms{}: {}", ToMillis(timeout_),
+                                unknown ? "; it may or may not have been done" : "", heard));
     if (!*alive) return;
   }
 }
@@ -137,7 +208,7 @@ void CatalogStream::Expire() {
 void CatalogStream::Finish(uint64_t tag, StatusOr<pb::StreamResponse> response) {
   auto node = pending_.extract(tag);
   if (node.empty()) return;
-  if (const uint64_t sequence = SequenceOf(node.mapped().request); sequence != 0) ids_.Done(sequence);
+  if (const pb::RequestId* id = IdOf(node.mapped().request)) ids_.Done(*id);
   node.mapped().done(std::move(response));
 }
 

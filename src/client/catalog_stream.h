@@ -4,13 +4,13 @@
 //
 // Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
 // Errors: a final refusal as a status with a tenure.v1.Refusal. A request without an answer in `timeout`
-//         ends DEADLINE_EXCEEDED and may have been executed.
+//         ends UNKNOWN_OUTCOME if it is a change that may have been executed, else UNAVAILABLE, with what was heard last.
+// Bounds: `max_outstanding` requests; beyond it Send answers OVERLOADED at once.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,9 +28,11 @@ namespace tenure::client {
 
 class CatalogStream final : public runtime::StreamHandler {
  public:
+  static constexpr size_t kMaxOutstanding = 16384;  // what a controller takes on one stream
+
   // `controllers` finds the leader and outlives this.
   CatalogStream(runtime::Executor& executor, runtime::Network& network, ControllerClient& controllers,
-                Prng prng, Duration timeout);
+                Prng prng, Duration timeout, size_t max_outstanding = kMaxOutstanding);
   ~CatalogStream() override;
 
   // `request` needs no tag and no request id: both are filled in.
@@ -46,11 +48,17 @@ class CatalogStream final : public runtime::StreamHandler {
     ::tenure::v1::StreamRequest request;
     Instant deadline;
     Callback<StatusOr<::tenure::v1::StreamResponse>> done;
+    int unsure_sends = 0;  // whose answer never came
+    bool sent = false;     // on the present stream, unanswered
   };
 
+  void GiveId(::tenure::v1::StreamRequest& request);
   void ScheduleFlush();
   void Flush();
-  void OnResponse(::tenure::v1::StreamResponse response);
+  // Returns the redirect, if this response is one.
+  Status OnResponse(::tenure::v1::StreamResponse response);
+  void OnExpiredSession(std::map<uint64_t, Pending>::iterator pending, const Status& status);
+  void SendLater(uint64_t tag);
   void Reconnect(const Status& why);
   void Expire();
   void Finish(uint64_t tag, StatusOr<::tenure::v1::StreamResponse> response);
@@ -61,14 +69,21 @@ class CatalogStream final : public runtime::StreamHandler {
   RequestIds ids_;
   Prng prng_;
   const Duration timeout_;
+  const size_t max_outstanding_;
   std::unique_ptr<runtime::Stream> stream_;
   runtime::Endpoint endpoint_;
+  Status last_error_;
+  int failures_ = 0;                     // streams in a row that ended without an answer
   std::map<uint64_t, Pending> pending_;  // by tag
   std::vector<uint64_t> unsent_;         // tags for the next message
+  std::vector<uint64_t> later_;          // refused for now
   uint64_t next_tag_ = 1;
+  Instant last_send_{};
   bool flush_posted_ = false;
   bool waiting_ = false;  // for the pause before the next stream
+  bool later_set_ = false;
   runtime::Timer reconnect_timer_;
+  runtime::Timer later_timer_;
   runtime::Timer expiry_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

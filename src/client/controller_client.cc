@@ -12,15 +12,25 @@ namespace tenure::client {
 
 namespace pb = ::tenure::v1;
 
+namespace {
+
+constexpr size_t kMaxEndpoints = 32;  // learned ones included
+
+}  // namespace
+
 struct ControllerClient::Pending {
   uint64_t id = 0;
   std::string method;
   std::string request;
   CallOptions options;
   Instant deadline;
-  int attempts = 0;
-  Status last_refusal;                           // retryable
-  std::map<runtime::Endpoint, Status> failures;  // what each controller said last
+  size_t tried = 0;    // since the last pause
+  int pauses = 0;
+  size_t turn = 0;     // of any_controller
+  bool last_try = false;
+  bool maybe_executed = false;
+  pb::Reason last_reason = pb::REASON_UNSPECIFIED;  // of a retryable refusal
+  std::map<runtime::Endpoint, Status> failures;     // what each controller said last
   Callback<StatusOr<std::string>> done;
   runtime::Timer timer;
 };
@@ -36,9 +46,7 @@ ControllerClient::ControllerClient(runtime::Executor& executor, runtime::Network
   turn_ = prng_.Below(endpoints_.size());
 }
 
-ControllerClient::~ControllerClient() {
-  *alive_ = false;
-}
+ControllerClient::~ControllerClient() { *alive_ = false; }
 
 void ControllerClient::Call(std::string_view method, std::string request, const CallOptions& options,
                             Callback<StatusOr<std::string>> done) {
@@ -48,17 +56,22 @@ void ControllerClient::Call(std::string_view method, std::string request, const 
   pending->request = std::move(request);
   pending->options = options;
   pending->deadline = executor_.Now() + options.timeout;
+  pending->turn = turn_;
   pending->done = std::move(done);
   pending_[pending->id] = pending;
   Attempt(pending);
 }
 
-runtime::Endpoint ControllerClient::Target() const {
-  return leader_ ? *leader_ : endpoints_[turn_];
+runtime::Endpoint ControllerClient::Target() const { return leader_ ? *leader_ : endpoints_[turn_]; }
+
+void ControllerClient::OnLeader(const runtime::Endpoint& endpoint) {
+  leader_ = endpoint;
+  failed_at_.erase(endpoint);
 }
 
 void ControllerClient::AddEndpoints(const std::vector<runtime::Endpoint>& endpoints) {
   for (const runtime::Endpoint& endpoint : endpoints) {
+    if (endpoints_.size() >= kMaxEndpoints) return;
     if (std::find(endpoints_.begin(), endpoints_.end(), endpoint) == endpoints_.end())
       endpoints_.push_back(endpoint);
   }
@@ -67,8 +80,9 @@ void ControllerClient::AddEndpoints(const std::vector<runtime::Endpoint>& endpoi
 void ControllerClient::Attempt(const std::shared_ptr<Pending>& pending) {
   const Duration left = pending->deadline - executor_.Now();
   if (left <= Duration::zero()) return GiveUp(pending);
-  const runtime::Endpoint asked = pending->options.any_controller ? endpoints_[turn_] : Target();
-  ++pending->attempts;
+  const runtime::Endpoint asked =
+      pending->options.any_controller ? endpoints_[pending->turn % endpoints_.size()] : Target();
+  ++pending->tried;
   const Duration attempt =
       std::min(left, pending->options.attempt_timeout.value_or(options_.attempt_timeout));
   network_.Call(asked, pending->method, pending->request, attempt,
@@ -80,57 +94,94 @@ void ControllerClient::Attempt(const std::shared_ptr<Pending>& pending) {
 void ControllerClient::OnAnswer(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
                                 StatusOr<std::string> answer) {
   if (answer.ok()) {
-    if (!pending->options.any_controller) leader_ = asked;
+    if (!pending->options.any_controller) OnLeader(asked);
     return Finish(pending, std::move(answer));
   }
-  const Status& status = answer.status();
-  const auto refusal = catalog::RefusalOf(status);
-  pending->failures[asked] = status;
-  if (refusal) {
-    const bool redirect = refusal->reason() == pb::REASON_NOT_LEADER;
-    const bool unknown = catalog::RuleOf(refusal->reason()).effect == catalog::Effect::kUnknown;
-    if (!refusal->retryable() || (unknown && !pending->options.idempotent))
-      return Finish(pending, std::move(answer));
-    pending->last_refusal = status;
-    if (!redirect) {
-      return RetryAfter(pending, std::max(Backoff(*pending),
-                                          Duration(std::chrono::milliseconds(refusal->retry_after_ms()))));
-    }
-    const runtime::Endpoint before = Target();
-    Redirect(asked, status);
-    // A redirect to somebody else is followed at once; while nobody leads, everybody is asked in turn.
-    const bool elsewhere = leader_ && *leader_ != asked && *leader_ != before;
-    return RetryAfter(pending, elsewhere ? Duration::zero() : Backoff(*pending));
+  pending->failures[asked] = answer.status();
+  ++pending->turn;
+  if (catalog::RefusalOf(answer.status())) return OnRefusal(pending, asked, std::move(answer));
+  OnTransportFailure(pending, asked, std::move(answer));
+}
+
+void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
+                                 StatusOr<std::string> answer) {
+  const pb::Refusal refusal = *catalog::RefusalOf(answer.status());
+  failed_at_.erase(asked);
+  const bool unknown = catalog::RuleOf(refusal.reason()).effect == catalog::Effect::kUnknown;
+  if (unknown && refusal.retryable()) {
+    pending->maybe_executed = true;
+    if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
   }
+  if (!refusal.retryable() || (unknown && !pending->options.idempotent)) return Finish(pending, std::move(answer));
+  pending->last_reason = refusal.reason();
+  const Duration least = std::chrono::milliseconds(refusal.retry_after_ms());
+  switch (refusal.reason()) {
+    case pb::REASON_NOT_LEADER:
+      if (Redirect(asked, answer.status()) && pending->tried <= endpoints_.size()) {
+        return RetryAfter(pending, Duration::zero());
+      }
+      return TryElsewhere(pending);
+    case pb::REASON_WARMING_UP:  // it leads: stay with it
+      leader_ = asked;
+      return RetryAfter(pending, std::max(Backoff(*pending), least));
+    case pb::REASON_UNAVAILABLE:  // starting, or handing over: another may know more
+      Redirect(asked, answer.status());
+      return RetryAfter(pending, std::max(Backoff(*pending), least));
+    default:
+      return RetryAfter(pending, std::max(Backoff(*pending), least));
+  }
+}
+
+void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
+                                          StatusOr<std::string> answer) {
+  const Status& status = answer.status();
   const bool transport =
       status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
-  if (!transport || (!pending->options.idempotent && !runtime::WasNotSent(status))) {
-    return Finish(pending, std::move(answer));
+  if (!transport) return Finish(pending, std::move(answer));
+  if (!runtime::WasNotSent(status)) {
+    pending->maybe_executed = true;
+    if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
+    if (!pending->options.idempotent) {
+      if (!pending->options.changes) return Finish(pending, std::move(answer));
+      return Finish(pending, catalog::Refuse(pb::REASON_UNKNOWN_OUTCOME, "{}: {}; it may or may not have been done",
+                                             asked, MessageOf(status)));
+    }
   }
+  failed_at_[asked] = executor_.Now();
   Redirect(asked, status);
+  TryElsewhere(pending);
+}
+
+void ControllerClient::TryElsewhere(const std::shared_ptr<Pending>& pending) {
+  if (pending->tried < endpoints_.size()) return RetryAfter(pending, Duration::zero());
   RetryAfter(pending, Backoff(*pending));
 }
 
-void ControllerClient::Redirect(const runtime::Endpoint& asked, const Status& status) {
-  const auto refusal = catalog::RefusalOf(status);
-  if (refusal && refusal->reason() == pb::REASON_NOT_LEADER &&
-      !refusal->not_leader().leader_address().empty() && refusal->not_leader().leader_address() != asked) {
-    leader_ = refusal->not_leader().leader_address();
-    AddEndpoints({*leader_});
-    return;
-  }
+bool ControllerClient::Redirect(const runtime::Endpoint& asked, const Status& status) {
   if (leader_ == asked) leader_.reset();
   if (endpoints_[turn_] == asked) turn_ = (turn_ + 1) % endpoints_.size();
+  const auto refusal = catalog::RefusalOf(status);
+  if (!refusal || refusal->reason() != pb::REASON_NOT_LEADER) return false;
+  const runtime::Endpoint& named = refusal->not_leader().leader_address();
+  if (named.empty() || named == asked) return false;
+  // Who does not answer may still be named by those who have not noticed: the others are asked meanwhile.
+  const auto failed = failed_at_.find(named);
+  if (failed != failed_at_.end() && executor_.Now() - failed->second < options_.dead_for) return false;
+  leader_ = named;
+  AddEndpoints({named});
+  return true;
 }
 
-void ControllerClient::OnStreamFailed(const runtime::Endpoint& endpoint, const Status& status) {
-  Redirect(endpoint, status);
+bool ControllerClient::OnStreamFailed(const runtime::Endpoint& endpoint, const Status& status) {
+  if (!status.ok() && !catalog::RefusalOf(status)) failed_at_[endpoint] = executor_.Now();
+  return Redirect(endpoint, status);
 }
 
-Duration ControllerClient::Backoff(const Pending& pending) {
-  // The first round over all controllers is quick; then the pause doubles, with jitter.
-  const int rounds = pending.attempts / static_cast<int>(endpoints_.size());
-  const Duration doubled = options_.backoff_min * (int64_t{1} << std::min(rounds, 10));
+Duration ControllerClient::Backoff(Pending& pending) {
+  // Doubles with every pause, with jitter.
+  const Duration doubled = options_.backoff_min * (int64_t{1} << std::min(pending.pauses, 10));
+  ++pending.pauses;
+  pending.tried = 0;
   const Duration base = std::min(options_.backoff_max, doubled);
   return base / 2 + Duration(prng_.Between(0, base.count() / 2));
 }
@@ -138,18 +189,35 @@ Duration ControllerClient::Backoff(const Pending& pending) {
 void ControllerClient::RetryAfter(const std::shared_ptr<Pending>& pending, Duration delay) {
   const Duration left = pending->deadline - executor_.Now();
   if (left <= Duration::zero()) return GiveUp(pending);
-  // One last try when the time is almost up is worth more than none.
-  pending->timer = executor_.After(std::min(delay, left * 9 / 10), [this, pending] { Attempt(pending); });
+  if (delay >= left) {
+    // One last try when the time is almost up is worth more than none.
+    if (std::exchange(pending->last_try, true)) return GiveUp(pending);
+    delay = left / 2;
+  }
+  pending->timer = executor_.After(delay, [this, pending] { Attempt(pending); });
 }
 
 void ControllerClient::GiveUp(const std::shared_ptr<Pending>& pending) {
-  if (!pending->last_refusal.ok()) return Finish(pending, pending->last_refusal);
   std::string tried;
+  bool answered = false;
   for (const auto& [endpoint, status] : pending->failures) {
     tried += fmt::format("{}{}: {}", tried.empty() ? "" : "; ", endpoint, MessageOf(status));
+    answered = answered || catalog::RefusalOf(status).has_value();
   }
   if (tried.empty()) tried = fmt::format("{}: no answer", Target());
-  Finish(pending, catalog::MakeRefusal(pb::REASON_UNAVAILABLE, "no controller answered in time: " + tried));
+  const int64_t after = ToMillis(pending->options.timeout);
+  if (pending->maybe_executed && pending->options.changes) {
+    return Finish(pending, catalog::Refuse(pb::REASON_UNKNOWN_OUTCOME,
+                                           "no answer within {} ms; it may or may not have been done: {}", after, tried));
+  }
+  if (!answered) {
+    return Finish(pending,
+                  catalog::Refuse(pb::REASON_UNAVAILABLE, "no controller reachable within {} ms: {}", after, tried));
+  }
+  const bool leaderless =
+      pending->last_reason == pb::REASON_NOT_LEADER || pending->last_reason == pb::REASON_UNSPECIFIED;
+  Finish(pending, catalog::Refuse(leaderless ? pb::REASON_UNAVAILABLE : pending->last_reason,
+                                  "no leader took the request within {} ms: {}", after, tried));
 }
 
 void ControllerClient::Finish(const std::shared_ptr<Pending>& pending, StatusOr<std::string> answer) {

@@ -2,9 +2,10 @@
 // and gives up by deadline, never by count.
 //
 // Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
-// Errors: a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: the
-// last
-//         retryable refusal, or UNAVAILABLE naming every controller that was tried and what it said.
+// Errors: a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: a refusal with
+//         the reason that kept the call from being done (UNAVAILABLE if nobody could be reached or nobody led), naming
+//         every controller that was tried and what it said; for `changes` of which an attempt may have been executed,
+//         UNKNOWN_OUTCOME.
 //         A call that is not `idempotent` is repeated only when it certainly was not executed; otherwise its
 //         failure may mean that it was.
 #pragma once
@@ -31,6 +32,8 @@ struct ClientOptions {
   Duration attempt_timeout = std::chrono::seconds(2);
   Duration backoff_min = std::chrono::milliseconds(20);
   Duration backoff_max = std::chrono::milliseconds(500);
+  // A redirect to an address that failed less than this ago is not followed at once: others are asked first.
+  Duration dead_for = std::chrono::seconds(1);
 };
 
 struct CallOptions {
@@ -41,6 +44,10 @@ struct CallOptions {
   bool idempotent = true;
   // Any controller will do: no search for the leader.
   bool any_controller = false;
+  // Says UNKNOWN_OUTCOME rather than UNAVAILABLE in the end, if it may have been executed.
+  bool changes = false;
+  // If set: becomes true when an attempt may have been executed without its answer having arrived.
+  std::shared_ptr<bool> maybe_executed;
 };
 
 class ControllerClient {
@@ -49,6 +56,8 @@ class ControllerClient {
   ControllerClient(runtime::Executor& executor, runtime::Network& network,
                    std::vector<runtime::Endpoint> endpoints, Prng prng, ClientOptions options = {});
   ~ControllerClient();
+  ControllerClient(const ControllerClient&) = delete;
+  ControllerClient& operator=(const ControllerClient&) = delete;
 
   // `method`: "tenure.v1.Catalog/PutEntry".
   void Call(std::string_view method, std::string request, const CallOptions& options,
@@ -72,8 +81,10 @@ class ControllerClient {
   // Where to open a stream: the leader if known, else the next controller in turn.
   runtime::Endpoint Target() const;
   // A stream to `endpoint` ended with `status`: a redirect is followed, else the next controller is the
-  // target.
-  void OnStreamFailed(const runtime::Endpoint& endpoint, const Status& status);
+  // target. True if a leader other than `endpoint` is now known: it may be tried at once.
+  bool OnStreamFailed(const runtime::Endpoint& endpoint, const Status& status);
+  // `endpoint` answered as the leader does.
+  void OnLeader(const runtime::Endpoint& endpoint);
   // More controllers became known (from a status or the catalog); known ones are kept.
   void AddEndpoints(const std::vector<runtime::Endpoint>& endpoints);
   const std::vector<runtime::Endpoint>& endpoints() const { return endpoints_; }
@@ -84,18 +95,24 @@ class ControllerClient {
   void Attempt(const std::shared_ptr<Pending>& pending);
   void OnAnswer(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
                 StatusOr<std::string> answer);
+  void OnRefusal(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked, StatusOr<std::string> answer);
+  void OnTransportFailure(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
+                          StatusOr<std::string> answer);
+  // Tries the next controller at once if this round has one left, else after a pause.
+  void TryElsewhere(const std::shared_ptr<Pending>& pending);
   void RetryAfter(const std::shared_ptr<Pending>& pending, Duration delay);
   void GiveUp(const std::shared_ptr<Pending>& pending);
   void Finish(const std::shared_ptr<Pending>& pending, StatusOr<std::string> answer);
-  Duration Backoff(const Pending& pending);
-  // Follows a redirect, or moves on from `asked`.
-  void Redirect(const runtime::Endpoint& asked, const Status& status);
+  Duration Backoff(Pending& pending);
+  // Follows a redirect, or moves on from `asked`. True if a leader is known that may be tried at once.
+  bool Redirect(const runtime::Endpoint& asked, const Status& status);
 
   runtime::Executor& executor_;
   runtime::Network& network_;
   std::vector<runtime::Endpoint> endpoints_;
   size_t turn_ = 0;  // next endpoint while the leader is unknown
   std::optional<runtime::Endpoint> leader_;
+  std::map<runtime::Endpoint, Instant> failed_at_;  // no connection or no answer
   Prng prng_;
   const ClientOptions options_;
   std::map<uint64_t, std::shared_ptr<Pending>> pending_;

@@ -14,7 +14,7 @@ namespace tenure::client {
 class RequestIds {
  public:
   // The client's id is drawn: 64 random bits, never zero.
-  explicit RequestIds(Prng prng) : client_id_(prng.Next64() | 1) {}
+  explicit RequestIds(Prng prng) : prng_(prng), client_id_(prng_.Next64() | 1) {}
 
   ::tenure::v1::RequestId Next() {
     unanswered_.insert(next_);
@@ -24,11 +24,25 @@ class RequestIds {
     id.set_answered_below(*unanswered_.begin());
     return id;
   }
-  // The request with this sequence will not be sent again.
+  // The request will not be sent again. One of an earlier session is forgotten already.
   void Done(uint64_t sequence) { unanswered_.erase(sequence); }
+  void Done(const ::tenure::v1::RequestId& id) {
+    if (id.client_id() == client_id_) unanswered_.erase(id.sequence());
+  }
+
+  // A new session under a new client id: the controllers forget one that was idle for long (DUPLICATE_EXPIRED).
+  // Requests under way keep their ids.
+  void Renew() {
+    client_id_ = prng_.Next64() | 1;
+    next_ = 1;
+    unanswered_.clear();
+  }
+  uint64_t client_id() const { return client_id_; }
+  size_t unanswered() const { return unanswered_.size(); }
 
  private:
-  const uint64_t client_id_;
+  Prng prng_;
+  uint64_t client_id_;
   uint64_t next_ = 1;
   std::set<uint64_t> unanswered_;
 };

@@ -74,9 +74,9 @@ void CatalogAccess::Read(const pb::ReadOptions& options, Callback<StatusOr<Catal
     return;
   }
 #ifdef TENURE_MUTANT_read_without_confirm
+  (void)options;
   done(CatalogView{catalog(), *machine_.state(), applied()});
-  return;
-#endif
+#else
   if (options.stale()) {
     const auto contact = group_.SinceLeaderContact();
     done(CatalogView{catalog(), *machine_.state(), applied(), contact ? ToMillis(*contact) : -1});
@@ -94,6 +94,7 @@ void CatalogAccess::Read(const pb::ReadOptions& options, Callback<StatusOr<Catal
       done(!leading.ok() ? leading : MakeRefusal(pb::REASON_UNAVAILABLE, std::string(MessageOf(confirmed))));
     }
   });
+#endif
 }
 
 }  // namespace tenure::controller

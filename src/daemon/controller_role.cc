@@ -33,7 +33,8 @@ ControllerRole::ControllerRole(const Config& config, Threads& threads, Storage& 
       refused_(std::move(refused)),
       network_(grpc.MakeNetwork(threads.controller)) {}
 
-ControllerRole::~ControllerRole() = default;
+// The network goes before the services it calls.
+ControllerRole::~ControllerRole() { network_.reset(); }
 
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;

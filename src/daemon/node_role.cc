@@ -35,7 +35,8 @@ NodeRole::NodeRole(const Config& config, Threads& threads, Storage& storage, rpc
       refused_(std::move(refused)),
       network_(grpc.MakeNetwork(threads.regions)) {}
 
-NodeRole::~NodeRole() = default;
+// The network goes before the services it calls.
+NodeRole::~NodeRole() { network_.reset(); }
 
 node::NodeIdentity NodeRole::Identity() const {
   const wal::Identity identity = storage_.identity();

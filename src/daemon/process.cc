@@ -19,11 +19,14 @@ Process::Process(Config config, uint64_t seed, LogSink& sink, OnEnd on_end)
   started_at_s_ = ToMillis(threads_.background.WallNow()) / 1000;
 }
 
+// What belonged to an executor is destroyed after it has stopped, wherever it stood (a stop that took too long
+// included), and before the network it used. Last words already sent still leave while gRPC shuts down.
 Process::~Process() {
-  if (http_) http_->Stop();
-  if (node_) node_->ClosePort();
-  if (grpc_) grpc_->Shutdown(Duration::zero());
+  Stop();
   threads_.StopAll();
+  node_.reset();
+  controller_.reset();
+  if (grpc_) grpc_->Shutdown(kGrace);
 }
 
 Status Process::Start() {
@@ -59,13 +62,15 @@ Status Process::Start() {
 }
 
 void Process::Stop() {
-  // The regions go first, while a controller is there to hear it.
-  if (node_) node_->Stop(kHandOverLimit);
-  if (controller_) controller_->Stop(kHandOverLimit);
+  if (std::exchange(stopped_, true)) return;
   if (http_) http_->Stop();
-  if (node_) node_->ClosePort();
-  grpc_->Shutdown(kGrace);
-  storage_->Close(kAskLimit);
+  // The regions go first, while a controller is there to hear it.
+  if (node_) {
+    node_->Stop(kHandOverLimit);
+    node_->ClosePort();
+  }
+  if (controller_) controller_->Stop(kHandOverLimit);
+  if (storage_) storage_->Close(kAskLimit);
 }
 
 void Process::Measure() {

@@ -3,7 +3,7 @@
 //   Config -> Threads -> Storage -> GrpcProcess -> ControllerRole, NodeRole -> HttpServer
 //
 // Threading: one main thread. `on_end` is called from any thread when the process has to end by itself.
-// Lifetime:  Stop for a clean end; destruction without it is like a crash as far as the data is concerned.
+// Lifetime:  Stop for a clean end; destruction does the same if nobody did.
 #pragma once
 
 #include <functional>
@@ -55,6 +55,7 @@ class Process {
   std::unique_ptr<HttpServer> http_;
   std::atomic<uint64_t> disk_free_bytes_{0};
   int64_t started_at_s_ = 0;
+  bool stopped_ = false;
 };
 
 }  // namespace tenure::daemon

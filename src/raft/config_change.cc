@@ -11,18 +11,21 @@ namespace tenure::raft {
 Status ValidateTarget(const Configuration& target) {
   for (size_t i = 0; i < target.members.size(); i++) {
     const Member& member = target.members[i];
-    if (member.id.IsNone()) return Error(StatusCode::kInvalidArgument, "configuration: a member has no replica id");
+    if (member.id.IsNone())
+      return Error(StatusCode::kInvalidArgument, "configuration: a member has no replica id");
     if (i > 0 && !(target.members[i - 1].id < member.id)) {
       return Error(StatusCode::kInvalidArgument, "configuration: member {} is out of order", member.id);
     }
     if (member.role != MemberRole::kVoter && member.role != MemberRole::kLearner) {
-      return Error(StatusCode::kInvalidArgument, "configuration: member {} must be voter or learner", member.id);
+      return Error(StatusCode::kInvalidArgument, "configuration: member {} must be voter or learner",
+                   member.id);
     }
   }
   const size_t voters = VoterCount(target, Half::kNew);
   if (voters == 0) return Error(StatusCode::kInvalidArgument, "configuration: no voter");
   if (voters > kMaxVoters) {
-    return Error(StatusCode::kInvalidArgument, "configuration: {} voters, the limit is {}", voters, kMaxVoters);
+    return Error(StatusCode::kInvalidArgument, "configuration: {} voters, the limit is {}", voters,
+                 kMaxVoters);
   }
   return OkStatus();
 }

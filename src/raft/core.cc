@@ -28,8 +28,10 @@ RaftCore::Impl::Impl(const RaftConfig& config, PersistedState state, Prng prng, 
       prng_(prng),
       now_(now) {
   TENURE_CHECK(!config.self.IsNone(), "a replica of group {} has no id", config.group);
-  TENURE_CHECK(log_.last_term() <= term_, "R1: the log has term {}, the hard state {}", log_.last_term(), term_);
-  TENURE_CHECK(commit_ <= log_.last_index(), "R5: commit {} is beyond the log's end {}", commit_, log_.last_index());
+  TENURE_CHECK(log_.last_term() <= term_, "R1: the log has term {}, the hard state {}", log_.last_term(),
+               term_);
+  TENURE_CHECK(commit_ <= log_.last_index(), "R5: commit {} is beyond the log's end {}", commit_,
+               log_.last_index());
   reported_role_ = {Role::kFollower, term_, leader_};
   const Duration timeout = config.election_timeout_min;
   const bool alone = IsVoter() && HasMajority(active(), [&](ReplicaId id) { return id == config.self; });
@@ -38,7 +40,8 @@ RaftCore::Impl::Impl(const RaftConfig& config, PersistedState state, Prng prng, 
   wait = Duration::zero();
 #endif
   if (HasNeverRun(state)) {
-    // Nobody can hold a lease on its silence, so only a fair spread of candidates counts, not the full timeout.
+    // Nobody can hold a lease on its silence, so only a fair spread of candidates counts, not the full
+    // timeout.
     election_at_ = alone ? now : now + timeout / 4 + Duration(prng_.Between(0, timeout.count() - 1));
   } else {
     wait_until_ = now + wait;
@@ -102,7 +105,8 @@ void RaftCore::Impl::Step(ReplicaId from, Message&& message) {
 
 void RaftCore::Impl::OnPersisted(uint64_t token) {
   if (!outbox_.OnPersisted(token)) return;
-  if (auto* candidate = std::get_if<Candidate>(&role_); candidate != nullptr && outbox_.IsDurable(candidate->own_vote)) {
+  if (auto* candidate = std::get_if<Candidate>(&role_);
+      candidate != nullptr && outbox_.IsDurable(candidate->own_vote)) {
     OnVoteGranted(config_.self);
   }
   if (AsLeader() != nullptr) MaybeCommit();
@@ -115,8 +119,8 @@ void RaftCore::Impl::OnApplied(LogIndex index) {
     handed_commit_ = std::max(handed_commit_, index);
     if (outbox_.effects().commit && *outbox_.effects().commit < commit_) outbox_.effects().commit = commit_;
   }
-  TENURE_CHECK(index <= handed_commit_ && index <= outbox_.persisted(), "R5: applied {}, commit is {}, durable {}",
-               index, handed_commit_, outbox_.persisted());
+  TENURE_CHECK(index <= handed_commit_ && index <= outbox_.persisted(),
+               "R5: applied {}, commit is {}, durable {}", index, handed_commit_, outbox_.persisted());
   applied_ = std::max(applied_, index);
 }
 
@@ -194,7 +198,8 @@ void RaftCore::Impl::OnConfigurationInForce() {
 
 void RaftCore::Impl::AdvanceCommit(LogIndex commit) {
   if (commit <= commit_) return;
-  TENURE_CHECK(commit <= log_.last_index(), "R2: commit {} is beyond the log's end {}", commit, log_.last_index());
+  TENURE_CHECK(commit <= log_.last_index(), "R2: commit {} is beyond the log's end {}", commit,
+               log_.last_index());
 #ifdef TENURE_MUTANT_config_on_commit
   const bool configures = log_.configuration_index() > commit_;
   commit_ = commit;
@@ -205,7 +210,7 @@ void RaftCore::Impl::AdvanceCommit(LogIndex commit) {
 
 bool RaftCore::Impl::MayRaiseTerm(ReplicaId from, Term term, LogIndex index) const {
 #ifdef TENURE_MUTANT_outsider_raises_term
-  return true;
+  if (!from.IsNone()) return true;
 #endif
   // One that is no voter here may be a voter of a configuration that we lack - if its log has more than ours.
   return active().IsVoter(from) || log_.IsAhead(term, index);
@@ -213,10 +218,8 @@ bool RaftCore::Impl::MayRaiseTerm(ReplicaId from, Term term, LogIndex index) con
 
 bool RaftCore::Impl::HasHigherTermOfMember(ReplicaId from, Term term) {
   if (term <= term_) return false;
-#ifndef TENURE_MUTANT_outsider_raises_term
-  if (!active().Contains(from)) return true;
-#endif
-  BecomeFollower(term, ReplicaId());
+  const bool raises = active().Contains(from) || MayRaiseTerm(from, Term(), LogIndex());
+  if (raises) BecomeFollower(term, ReplicaId());
   return true;
 }
 

@@ -20,8 +20,9 @@ bool IsMajority(const Configuration& configuration, const std::vector<ReplicaId>
 
 }  // namespace
 
-// A replica that its last configuration removes as a voter is still needed while that is not committed: the remaining
-// voters may lack this very entry, and so the votes of those that have it (thesis 4.2.2). It leads until it is.
+// A replica that its last configuration removes as a voter is still needed while that is not committed: the
+// remaining voters may lack this very entry, and so the votes of those that have it (thesis 4.2.2). It leads
+// until it is.
 bool RaftCore::Impl::IsPossibleLeader() const {
   if (IsVoter()) return true;
   const LogIndex index = log_.configuration_index();
@@ -33,7 +34,7 @@ bool RaftCore::Impl::MayStand() const {
 }
 
 void RaftCore::Impl::Campaign() {
-  if (!MayStand() || IsSticky() || !std::holds_alternative<Follower>(role_)) return;
+  if (!MayStand() || IsSticky() || std::holds_alternative<Candidate>(role_)) return;
   StartPreVote();
 }
 
@@ -42,7 +43,8 @@ void RaftCore::Impl::StartPreVote() {
   leader_ = ReplicaId();
   role_ = PreCandidate{};
   ResetElectionTimer();
-  AskForVotes({.term = term_.Next(), .last_index = log_.last_index(), .last_term = log_.last_term(), .pre = true});
+  AskForVotes(
+      {.term = term_.Next(), .last_index = log_.last_index(), .last_term = log_.last_term(), .pre = true});
   OnVoteGranted(config_.self);
 }
 
@@ -88,7 +90,9 @@ void RaftCore::Impl::OnVoteGranted(ReplicaId from) {
 }
 
 void RaftCore::Impl::Handle(ReplicaId from, const VoteRequest& request) {
-  const auto refuse = [&] { outbox_.Send(from, VoteResponse{.term = term_, .pre = request.pre, .granted = false}); };
+  const auto refuse = [&] {
+    outbox_.Send(from, VoteResponse{.term = term_, .pre = request.pre, .granted = false});
+  };
   if (request.term < term_ || (request.pre && request.term == term_)) return refuse();
   if (!MayRaiseTerm(from, request.last_term, request.last_index)) return;
   // A leader's lease is its own promise to itself not to help anybody else into office.

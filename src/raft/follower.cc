@@ -21,7 +21,8 @@ bool IsWellFormed(const AppendRequest& request) {
 
 }  // namespace
 
-// Whether `from` is this term's leader to us; (entry_term, entry_index) is the furthest position its message names.
+// Whether `from` is this term's leader to us; (entry_term, entry_index) is the furthest position its message
+// names.
 bool RaftCore::Impl::FollowSender(ReplicaId from, Term term, Term entry_term, LogIndex entry_index) {
   if (term < term_) return false;
   if (term > term_) {
@@ -30,8 +31,8 @@ bool RaftCore::Impl::FollowSender(ReplicaId from, Term term, Term entry_term, Lo
   }
   TENURE_CHECK(AsLeader() == nullptr, "one leader per term: {} says it leads term {}, as {} does", from, term,
                config_.self);
-  TENURE_CHECK(leader_.IsNone() || leader_ == from, "one leader per term: {} leads term {}, so did {}", from, term,
-               leader_);
+  TENURE_CHECK(leader_.IsNone() || leader_ == from, "one leader per term: {} leads term {}, so did {}", from,
+               term, leader_);
   HeardFromLeader(from);
   return true;
 }
@@ -99,7 +100,8 @@ void RaftCore::Impl::Acknowledge(ReplicaId from, LogIndex verified) {
 }
 
 void RaftCore::Impl::Handle(ReplicaId from, const HeartbeatRequest& request) {
-  // A heartbeat proves nothing about its sender's log: one from a stranger waits until an append has introduced it.
+  // A heartbeat proves nothing about its sender's log: one from a stranger waits until an append has
+  // introduced it.
   const bool follows = FollowSender(from, request.term, Term(), LogIndex());
   // Rounds are numbered per term, and the sender may lead our term by now: refusing names no round.
 #ifdef TENURE_MUTANT_round_of_any_term
@@ -127,7 +129,8 @@ void RaftCore::Impl::Handle(ReplicaId from, const InstallSnapshot& request) {
 }
 
 void RaftCore::Impl::OnSnapshotInstalled(const SnapshotMark& mark) {
-  TENURE_CHECK(installing_ && installing_->mark == mark, "no snapshot at {} was asked to be installed", mark.index);
+  TENURE_CHECK(installing_ && installing_->mark == mark, "no snapshot at {} was asked to be installed",
+               mark.index);
   const Term offered_in = installing_->term;
   installing_.reset();
   log_.Reset(mark);

@@ -92,8 +92,9 @@ void RaftCore::Impl::SendAppends(Peer& peer) {
     }
     if (peer.state == Peer::State::kProbe) {
       if (peer.probe_out) return;
-      SendAppend(peer, peer.probe_empty ? std::vector<Entry>()
-                                        : log_.Cached(peer.next, log_.last_index(), config_.max_append_bytes));
+      SendAppend(peer, peer.probe_empty
+                           ? std::vector<Entry>()
+                           : log_.Cached(peer.next, log_.last_index(), config_.max_append_bytes));
       return;
     }
     if (peer.next > log_.last_index()) return;
@@ -120,8 +121,8 @@ void RaftCore::Impl::SendAppend(Peer& peer, std::vector<Entry> entries) {
                                       .entries = std::move(entries)});
 }
 
-// The peer is alive: if an answer is overdue, ask where it is. A window is not sent anew before the peer has said
-// that it is lost, since a slow disk looks the same.
+// The peer is alive: if an answer is overdue, ask where it is. A window is not sent anew before the peer has
+// said that it is lost, since a slow disk looks the same.
 void RaftCore::Impl::ResendIfStalled(Peer& peer) {
   switch (peer.state) {
     case Peer::State::kProbe:
@@ -216,12 +217,14 @@ void RaftCore::Impl::Handle(ReplicaId from, const AppendResponse& response) {
   peer->heard_at = now_;
   peer->answered = true;
   if (!response.accepted) {
-    const LogIndex possible = log_.LastPossibleMatch(response.hint_index, response.hint_term);
+    // Below our log's beginning there is nothing to look for: a snapshot will be needed.
+    const LogIndex possible =
+        std::min(response.hint_index, log_.LastPossibleMatch(response.hint_index, response.hint_term));
     if (peer->OnRejected(response.index, possible)) SendAppends(*peer);
     return;
   }
-  TENURE_CHECK(response.index <= log_.last_index(), "R2: {} acknowledges {}, the leader's log ends at {}", from,
-               response.index, log_.last_index());
+  TENURE_CHECK(response.index <= log_.last_index(), "R2: {} acknowledges {}, the leader's log ends at {}",
+               from, response.index, log_.last_index());
   const bool answers_probe = peer->state == Peer::State::kProbe && response.index >= peer->next.Previous();
   peer->OnAccepted(now_, response.index);
   const bool caught_up = peer->state == Peer::State::kSnapshot && peer->match >= log_.mark_index();
@@ -241,7 +244,8 @@ void RaftCore::Impl::Handle(ReplicaId from, const HeartbeatResponse& response) {
   Peer* peer = leader == nullptr ? nullptr : leader->Find(from);
   if (peer == nullptr) return;
   if (response.term < term_) {
-    // To the peer we are a stranger. An append that names the end of our log introduces us (rule 6), or a snapshot.
+    // To the peer we are a stranger. An append that names the end of our log introduces us (rule 6), or a
+    // snapshot.
     if (peer->answered) return;
     if (peer->state != Peer::State::kSnapshot) peer->BecomeProbe(log_.last_index().Next(), true);
     return ResendIfStalled(*peer);

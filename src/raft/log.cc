@@ -8,16 +8,19 @@
 namespace tenure::raft {
 
 RaftLog::RaftLog(const PersistedState& state)
-    : mark_index_(state.mark.index), mark_term_(state.mark.term), last_index_(state.last_index), runs_(state.terms) {
+    : mark_index_(state.mark.index),
+      mark_term_(state.mark.term),
+      last_index_(state.last_index),
+      runs_(state.terms) {
   TENURE_CHECK(last_index_ >= mark_index_, "log ends at {} before its mark {}", last_index_, mark_index_);
-  TENURE_CHECK(runs_.empty() == (last_index_ == mark_index_), "{} term runs cover ({}, {}]", runs_.size(), mark_index_,
-               last_index_);
+  TENURE_CHECK(runs_.empty() == (last_index_ == mark_index_), "{} term runs cover ({}, {}]", runs_.size(),
+               mark_index_, last_index_);
   TENURE_CHECK(runs_.empty() || runs_.front().first == mark_index_.Next(), "terms begin at {} after mark {}",
                runs_.front().first, mark_index_);
   Term before = mark_term_;
   for (const TermRun& run : runs_) {
-    TENURE_CHECK(run.term >= before && run.first <= last_index_, "term {} at {} follows term {}", run.term, run.first,
-                 before);
+    TENURE_CHECK(run.term >= before && run.first <= last_index_, "term {} at {} follows term {}", run.term,
+                 run.first, before);
     before = run.term;
   }
   configurations_.emplace_back(mark_index_, state.mark.configuration);
@@ -59,7 +62,8 @@ LogIndex RaftLog::LastPossibleMatch(LogIndex index, Term term) const {
 
 void RaftLog::Append(const Entry& entry) {
   TENURE_CHECK(entry.index == last_index_.Next(), "entry {} after {}", entry.index, last_index_);
-  TENURE_CHECK(entry.term >= last_term(), "entry {} of term {} after term {}", entry.index, entry.term, last_term());
+  TENURE_CHECK(entry.term >= last_term(), "entry {} of term {} after term {}", entry.index, entry.term,
+               last_term());
   if (runs_.empty() || runs_.back().term != entry.term) runs_.push_back({entry.index, entry.term});
   last_index_ = entry.index;
   cached_bytes_ += CostOf(entry);
@@ -93,15 +97,16 @@ void RaftLog::Reset(const SnapshotMark& mark) {
 
 void RaftLog::Compact(const SnapshotMark& mark) {
   if (mark.index <= mark_index_) return;
-  TENURE_CHECK(Matches(mark.index, mark.term), "compaction to {}/{}, the log there has term {}", mark.index, mark.term,
-               TermAt(mark.index));
+  TENURE_CHECK(Matches(mark.index, mark.term), "compaction to {}/{}, the log there has term {}", mark.index,
+               mark.term, TermAt(mark.index));
   Evict(mark.index);
   const auto after = std::upper_bound(runs_.begin(), runs_.end(), mark.index,
                                       [](LogIndex i, const TermRun& run) { return i < run.first; });
   if (mark.index == last_index_) {
     runs_.clear();
   } else {
-    const auto holding_next = after == runs_.end() || after->first > mark.index.Next() ? std::prev(after) : after;
+    const auto holding_next =
+        after == runs_.end() || after->first > mark.index.Next() ? std::prev(after) : after;
     runs_.erase(runs_.begin(), holding_next);
     runs_.front().first = mark.index.Next();
   }
@@ -123,7 +128,8 @@ std::vector<Entry> RaftLog::Cached(LogIndex from, LogIndex to, size_t max_bytes)
   const size_t end = position + (to.value() - from.value()) + 1;
   size_t bytes = 0;
   size_t stop = position;
-  while (stop < end && (stop == position || bytes + CostOf(cache_[stop]) <= max_bytes)) bytes += CostOf(cache_[stop++]);
+  while (stop < end && (stop == position || bytes + CostOf(cache_[stop]) <= max_bytes))
+    bytes += CostOf(cache_[stop++]);
   entries.reserve(stop - position);
   for (; position < stop; position++) entries.push_back(cache_[position]);
   return entries;

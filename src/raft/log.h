@@ -1,5 +1,5 @@
-// One replica's log as far as deciding needs it: the terms of everything after the mark, the configurations in it,
-// and a cache of recent entries. It does not know what is durable (outbox.h does) or committed.
+// One replica's log as far as deciding needs it: the terms of everything after the mark, the configurations
+// in it, and a cache of recent entries. It does not know what is durable (outbox.h does) or committed.
 //
 // Driven by RaftCore. Indexes are contiguous; (mark_index, last_index] is the log.
 //
@@ -30,8 +30,8 @@ class RaftLog {
   bool IsUpToDate(Term term, LogIndex index) const;
   // Whether it holds something that this one does not: strictly more up to date.
   bool IsAhead(Term term, LogIndex index) const;
-  // The last index <= `index` whose term is <= `term`, not before the mark: where two logs may still agree when
-  // they differ at `index` (fast back-up).
+  // The last index <= `index` whose term is <= `term`, not before the mark: where two logs may still agree
+  // when they differ at `index` (fast back-up).
   LogIndex LastPossibleMatch(LogIndex index, Term term) const;
 
   void Append(const Entry& entry);
@@ -64,6 +64,8 @@ class RaftLog {
 };
 
 // What an entry counts as, against limits in bytes.
-inline size_t CostOf(const Entry& entry) { return entry.payload.size() + 32; }
+inline size_t CostOf(const Entry& entry) {
+  return entry.payload.size() + 32;
+}
 
 }  // namespace tenure::raft

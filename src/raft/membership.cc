@@ -11,7 +11,8 @@ ProposeResult RaftCore::Impl::ProposeConfiguration(const Configuration& target, 
   if (leader == nullptr) return ProposeResult::kNotLeader;
   if (leader->handover) return ProposeResult::kTransferring;
   if (!ValidateTarget(target).ok()) return ProposeResult::kInvalid;
-  // Without an entry of this term committed, an earlier leader's change may still be undecided (thesis 4.1, erratum).
+  // Without an entry of this term committed, an earlier leader's change may still be undecided (thesis 4.1,
+  // erratum).
   if (log_.configuration_index() > commit_ || active().IsJoint() || commit_ < leader->term_start) {
     return ProposeResult::kChangePending;
   }
@@ -63,7 +64,8 @@ void RaftCore::Impl::StartHandover(ReplicaId to) {
   AdvanceHandover();
 }
 
-// Once the successor holds everything: first the lease ends, for the rest of the term, then TimeoutNow leaves.
+// Once the successor holds everything: first the lease ends, for the rest of the term, then TimeoutNow
+// leaves.
 void RaftCore::Impl::AdvanceHandover() {
   Leader& leader = *AsLeader();
   if (!leader.handover || leader.handover->timeout_now_sent) return;
@@ -82,7 +84,8 @@ void RaftCore::Impl::OnHandoverTimeout() {
   const bool lease_is_gone = leader.handover->timeout_now_sent;
   leader.handover.reset();
   if (!IsVoter()) return BecomeFollower(term_, ReplicaId());
-  // Leases come back with a new term only, and this leader, which has none, may call its election at any time.
+  // Leases come back with a new term only, and this leader, which has none, may call its election at any
+  // time.
   if (lease_is_gone) Stand(true);
 }
 

@@ -11,9 +11,12 @@ namespace {
 
 std::string_view Suffix(EntryType type) {
   switch (type) {
-    case EntryType::kCommand: return "";
-    case EntryType::kNoOp: return "n";
-    case EntryType::kConfiguration: return "c";
+    case EntryType::kCommand:
+      return "";
+    case EntryType::kNoOp:
+      return "n";
+    case EntryType::kConfiguration:
+      return "c";
   }
   return "?";
 }
@@ -23,11 +26,12 @@ std::string Line(const VoteRequest& m) {
                      m.transfer ? " transfer" : "");
 }
 std::string Line(const VoteResponse& m) {
-  return fmt::format("{}Answer term={} {}", m.pre ? "PreVote" : "Vote", m.term, m.granted ? "granted" : "refused");
+  return fmt::format("{}Answer term={} {}", m.pre ? "PreVote" : "Vote", m.term,
+                     m.granted ? "granted" : "refused");
 }
 std::string Line(const AppendRequest& m) {
-  std::string out =
-      fmt::format("Append term={} prev={}/{} commit={} entries=[", m.term, m.prev_index, m.prev_term, m.commit);
+  std::string out = fmt::format("Append term={} prev={}/{} commit={} entries=[", m.term, m.prev_index,
+                                m.prev_term, m.commit);
   for (size_t i = 0; i < m.entries.size(); i++) {
     const Entry& entry = m.entries[i];
     fmt::format_to(std::back_inserter(out), "{}{}/{}{}", i == 0 ? "" : " ", entry.index, entry.term,
@@ -37,16 +41,22 @@ std::string Line(const AppendRequest& m) {
 }
 std::string Line(const AppendResponse& m) {
   if (m.accepted) return fmt::format("AppendAnswer term={} accepted index={}", m.term, m.index);
-  return fmt::format("AppendAnswer term={} rejected index={} hint={}/{}", m.term, m.index, m.hint_index, m.hint_term);
+  return fmt::format("AppendAnswer term={} rejected index={} hint={}/{}", m.term, m.index, m.hint_index,
+                     m.hint_term);
 }
 std::string Line(const HeartbeatRequest& m) {
-  return fmt::format("Heartbeat term={} round={} commit={}{}", m.term, m.round, m.commit, m.quiesce ? " quiesce" : "");
+  return fmt::format("Heartbeat term={} round={} commit={}{}", m.term, m.round, m.commit,
+                     m.quiesce ? " quiesce" : "");
 }
-std::string Line(const HeartbeatResponse& m) { return fmt::format("HeartbeatAnswer term={} round={}", m.term, m.round); }
-std::string Line(const TimeoutNow& m) { return fmt::format("TimeoutNow term={}", m.term); }
+std::string Line(const HeartbeatResponse& m) {
+  return fmt::format("HeartbeatAnswer term={} round={}", m.term, m.round);
+}
+std::string Line(const TimeoutNow& m) {
+  return fmt::format("TimeoutNow term={}", m.term);
+}
 std::string Line(const InstallSnapshot& m) {
-  return fmt::format("InstallSnapshot term={} mark={}/{} configuration=[{}]", m.term, m.mark.index, m.mark.term,
-                     ToString(m.mark.configuration));
+  return fmt::format("InstallSnapshot term={} mark={}/{} configuration=[{}]", m.term, m.mark.index,
+                     m.mark.term, ToString(m.mark.configuration));
 }
 
 }  // namespace

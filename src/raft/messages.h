@@ -1,4 +1,5 @@
-// What replicas of one group say to each other. Sender and receiver travel beside the message (group/ wraps it).
+// What replicas of one group say to each other. Sender and receiver travel beside the message (group/ wraps
+// it).
 //
 // Threading: values.
 #pragma once
@@ -36,7 +37,7 @@ struct AppendRequest {
 struct AppendResponse {
   Term term;
   bool accepted = false;
-  LogIndex index;       // accepted: verified and durable up to here; rejected: the prev_index that did not match
+  LogIndex index;  // accepted: verified and durable up to here; rejected: the prev_index that did not match
   LogIndex hint_index;  // rejected: last index that may match ...
   Term hint_term;       // ... and the receiver's term there
 };

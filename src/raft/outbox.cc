@@ -15,9 +15,9 @@ constexpr uint64_t kCommitStride = 256;
 
 bool Outbox::HasEffects() const {
   const Effects& e = effects_;
-  return e.NeedsPersist() || !e.messages.empty() || !e.messages_after_persist.empty() || e.commit || !e.reads.empty() ||
-         !e.failed_reads.empty() || e.role_change || e.configuration || !e.fetches.empty() ||
-         !e.snapshots_needed.empty() || e.install_snapshot;
+  return e.NeedsPersist() || !e.messages.empty() || !e.messages_after_persist.empty() || e.commit ||
+         !e.reads.empty() || !e.failed_reads.empty() || e.role_change || e.configuration ||
+         !e.fetches.empty() || !e.snapshots_needed.empty() || e.install_snapshot;
 }
 
 Effects Outbox::Take(const HardState& hard_state) {
@@ -32,7 +32,8 @@ Effects Outbox::Take(const HardState& hard_state) {
     in_flight_.push_back({last_token_, handed_});
   }
   TENURE_CHECK(effects_.NeedsPersist() || effects_.messages_after_persist.empty(),
-               "R1-R3: {} messages wait for a persistence that is not asked for", effects_.messages_after_persist.size());
+               "R1-R3: {} messages wait for a persistence that is not asked for",
+               effects_.messages_after_persist.size());
   Effects taken = std::move(effects_);
   effects_ = Effects();
   return taken;
@@ -76,8 +77,9 @@ void Outbox::TruncateFrom(LogIndex index) {
 }
 
 void Outbox::OnLogReplaced(LogIndex mark) {
-  TENURE_CHECK(effects_.entries.empty() && !effects_.truncate_from, "the log is replaced by a snapshot at {} while {} entries wait",
-               mark, effects_.entries.size());
+  TENURE_CHECK(effects_.entries.empty() && !effects_.truncate_from,
+               "the log is replaced by a snapshot at {} while {} entries wait", mark,
+               effects_.entries.size());
   for (InFlight& record : in_flight_) record.upto = LogIndex();
   persisted_ = handed_ = mark;
 }
@@ -91,7 +93,8 @@ bool Outbox::OnPersisted(uint64_t token) {
     in_flight_.pop_front();
   }
   auto held = held_.begin();
-  for (; held != held_.end() && held->token <= token; ++held) effects_.messages.push_back(std::move(held->outgoing));
+  for (; held != held_.end() && held->token <= token; ++held)
+    effects_.messages.push_back(std::move(held->outgoing));
   held_.erase(held_.begin(), held);
   return true;
 }

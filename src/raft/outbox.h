@@ -1,9 +1,9 @@
-// Collects one Effects value and knows what is durable: which persistence a message waits for, and how far the log
-// on disk agrees with the log in memory. All order rules about persistence come down to three calls here -
-// Send, SendWhenDurable, OnPersisted.
+// Collects one Effects value and knows what is durable: which persistence a message waits for, and how far
+// the log on disk agrees with the log in memory. All order rules about persistence come down to three calls
+// here - Send, SendWhenDurable, OnPersisted.
 //
-// Driven by RaftCore. A value is handed out by Take with a token; tokens become durable in order. Messages that
-// wait for something that was handed out earlier are held and leave when OnPersisted covers them.
+// Driven by RaftCore. A value is handed out by Take with a token; tokens become durable in order. Messages
+// that wait for something that was handed out earlier are held and leave when OnPersisted covers them.
 //
 // Invariants: R1, R2, R3 of raft_core.h; persisted() never counts an entry that memory has since truncated.
 // Threading: one owner.

@@ -28,15 +28,15 @@ struct Peer {
   LogIndex next;   // the next append begins here
   State state = State::kProbe;
 
-  Instant heard_at;              // received its last answer, or began to lead, or it joined
-  bool answered = false;         // in this term
+  Instant heard_at;       // received its last answer, or began to lead, or it joined
+  bool answered = false;  // in this term
   uint64_t acknowledged_round = 0;
 
   // kProbe
   bool probe_out = false;
   bool probe_empty = false;  // the next probe carries no entries: it only asks where the peer is
   // kProbe, kReplicate
-  Instant sent_at;  // the last append, or progress of the window
+  Instant sent_at;                   // the last append, or progress of the window
   std::optional<LogIndex> fetching;  // entries from here were asked of the driver
   // kReplicate
   struct Inflight {
@@ -46,7 +46,7 @@ struct Peer {
   std::deque<Inflight> inflight;
   size_t inflight_bytes = 0;
   // kSnapshot
-  bool snapshot_running = false;          // the driver was asked for one and has not reported back
+  bool snapshot_running = false;        // the driver was asked for one and has not reported back
   std::optional<SnapshotMark> offered;  // its content is there, installation was asked for
   Instant offered_at;
   uint32_t offers = 0;

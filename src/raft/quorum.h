@@ -1,5 +1,5 @@
-// What a majority means, also in a joint configuration (thesis 4.3): pure functions over a configuration and a
-// value per replica. Everything that counts replicas - votes, match indexes, heartbeat rounds, the time a
+// What a majority means, also in a joint configuration (thesis 4.3): pure functions over a configuration and
+// a value per replica. Everything that counts replicas - votes, match indexes, heartbeat rounds, the time a
 // replica was last heard - counts here and nowhere else.
 //
 // Threading: pure functions.
@@ -23,11 +23,15 @@ enum class Half { kOld, kNew };
 // Whether a member of this role votes in that half.
 constexpr bool VotesIn(MemberRole role, Half half) {
   switch (role) {
-    case MemberRole::kVoter: return true;
-    case MemberRole::kLearner: return false;
-    case MemberRole::kIncoming: return half == Half::kNew;
+    case MemberRole::kVoter:
+      return true;
+    case MemberRole::kLearner:
+      return false;
+    case MemberRole::kIncoming:
+      return half == Half::kNew;
     case MemberRole::kOutgoing:
-    case MemberRole::kDemoting: return half == Half::kOld;
+    case MemberRole::kDemoting:
+      return half == Half::kOld;
   }
   return false;
 }
@@ -47,7 +51,8 @@ T MajorityValueInHalf(const Configuration& configuration, Half half, T none, con
   if (count == 0) return none;
   // In descending order a majority has at least what stands at count / 2.
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(count / 2);
-  std::nth_element(values.begin(), middle, values.begin() + static_cast<std::ptrdiff_t>(count), std::greater<T>());
+  std::nth_element(values.begin(), middle, values.begin() + static_cast<std::ptrdiff_t>(count),
+                   std::greater<T>());
   return *middle;
 }
 

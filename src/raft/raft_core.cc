@@ -19,7 +19,9 @@ void RaftCore::Tick(Instant now) {
   impl_->Leave();
 }
 
-Instant RaftCore::NextTick() const { return impl_->NextTick(); }
+Instant RaftCore::NextTick() const {
+  return impl_->NextTick();
+}
 
 void RaftCore::Step(Instant now, ReplicaId from, Message message) {
   impl_->Enter(now);
@@ -34,7 +36,8 @@ ProposeResult RaftCore::Propose(Instant now, std::vector<Bytes> payloads, LogInd
   return result;
 }
 
-ProposeResult RaftCore::ProposeConfiguration(Instant now, const Configuration& target, LogIndex* index, Term* term) {
+ProposeResult RaftCore::ProposeConfiguration(Instant now, const Configuration& target, LogIndex* index,
+                                             Term* term) {
   impl_->Enter(now);
   const ProposeResult result = impl_->ProposeConfiguration(target, index, term);
   impl_->Leave();
@@ -73,7 +76,9 @@ void RaftCore::OnPersisted(Instant now, uint64_t persist_token) {
   impl_->Leave();
 }
 
-void RaftCore::OnApplied(LogIndex index) { impl_->OnApplied(index); }
+void RaftCore::OnApplied(LogIndex index) {
+  impl_->OnApplied(index);
+}
 
 void RaftCore::OnFetched(Instant now, ReplicaId peer, LogIndex from, std::vector<Entry> entries) {
   impl_->Enter(now);
@@ -93,7 +98,9 @@ void RaftCore::OnSnapshotInstalled(Instant now, const SnapshotMark& mark) {
   impl_->Leave();
 }
 
-void RaftCore::OnSnapshotRejected() { impl_->OnSnapshotRejected(); }
+void RaftCore::OnSnapshotRejected() {
+  impl_->OnSnapshotRejected();
+}
 
 void RaftCore::OnCompacted(const SnapshotMark& mark) {
   TENURE_CHECK(mark.index <= impl_->handed_commit_, "compaction to {} beyond commit {}", mark.index,
@@ -101,29 +108,65 @@ void RaftCore::OnCompacted(const SnapshotMark& mark) {
   impl_->log_.Compact(mark);
 }
 
-void RaftCore::EvictCache(LogIndex index) { impl_->log_.Evict(std::min(index, impl_->outbox_.persisted())); }
+void RaftCore::EvictCache(LogIndex index) {
+  impl_->log_.Evict(std::min(index, impl_->outbox_.persisted()));
+}
 
-bool RaftCore::HasEffects() const { return impl_->outbox_.HasEffects(); }
-Effects RaftCore::TakeEffects() { return impl_->TakeEffects(); }
+bool RaftCore::HasEffects() const {
+  return impl_->outbox_.HasEffects();
+}
+Effects RaftCore::TakeEffects() {
+  return impl_->TakeEffects();
+}
 
-Role RaftCore::role() const { return impl_->role(); }
-Term RaftCore::term() const { return impl_->term_; }
-ReplicaId RaftCore::leader() const { return impl_->leader_; }
-ReplicaId RaftCore::voted_for() const { return impl_->vote_; }
-LogIndex RaftCore::commit_index() const { return impl_->commit_; }
-LogIndex RaftCore::last_index() const { return impl_->log_.last_index(); }
-LogIndex RaftCore::persisted_index() const { return impl_->outbox_.persisted(); }
-LogIndex RaftCore::mark_index() const { return impl_->log_.mark_index(); }
-Term RaftCore::TermAt(LogIndex index) const { return impl_->log_.TermAt(index); }
-const Configuration& RaftCore::configuration() const { return impl_->active(); }
-LogIndex RaftCore::configuration_index() const { return impl_->log_.configuration_index(); }
-Configuration RaftCore::ConfigurationAt(LogIndex index) const { return impl_->log_.ConfigurationAt(index); }
+Role RaftCore::role() const {
+  return impl_->role();
+}
+Term RaftCore::term() const {
+  return impl_->term_;
+}
+ReplicaId RaftCore::leader() const {
+  return impl_->leader_;
+}
+ReplicaId RaftCore::voted_for() const {
+  return impl_->vote_;
+}
+LogIndex RaftCore::commit_index() const {
+  return impl_->commit_;
+}
+LogIndex RaftCore::last_index() const {
+  return impl_->log_.last_index();
+}
+LogIndex RaftCore::persisted_index() const {
+  return impl_->outbox_.persisted();
+}
+LogIndex RaftCore::mark_index() const {
+  return impl_->log_.mark_index();
+}
+Term RaftCore::TermAt(LogIndex index) const {
+  return impl_->log_.TermAt(index);
+}
+const Configuration& RaftCore::configuration() const {
+  return impl_->active();
+}
+LogIndex RaftCore::configuration_index() const {
+  return impl_->log_.configuration_index();
+}
+Configuration RaftCore::ConfigurationAt(LogIndex index) const {
+  return impl_->log_.ConfigurationAt(index);
+}
 std::vector<Entry> RaftCore::CachedEntries(LogIndex from, LogIndex to, size_t max_bytes) const {
   return impl_->log_.Cached(from, to, max_bytes);
 }
-size_t RaftCore::cached_bytes() const { return impl_->log_.cached_bytes(); }
-bool RaftCore::HasLease(Instant now) const { return impl_->HasLease(now); }
-bool RaftCore::quiescent() const { return impl_->quiescent_; }
+size_t RaftCore::cached_bytes() const {
+  return impl_->log_.cached_bytes();
+}
+bool RaftCore::HasLease(Instant now) const {
+  return impl_->HasLease(now);
+}
+bool RaftCore::quiescent() const {
+  return impl_->quiescent_;
+}
 
 std::vector<RaftCore::PeerStatus> RaftCore::Peers(Instant now) const {
   std::vector<PeerStatus> status;

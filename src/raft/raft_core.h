@@ -1,22 +1,23 @@
-// One replica's share of one Raft group: elections, replication, commitment, membership, reads, leases. Inputs
-// are method calls that carry the time they happen at; outputs are collected with TakeEffects after each
-// input. The core never blocks, does no I/O and calls nobody.
+// One replica's share of one Raft group: elections, replication, commitment, membership, reads, leases.
+// Inputs are method calls that carry the time they happen at; outputs are collected with TakeEffects after
+// each input. The core never blocks, does no I/O and calls nobody.
 //
-// Driven by group/ (one owner, one executor). It does not apply entries, move snapshots' content, know addresses
-// or keep the whole log: entries beyond its cache are asked for by FetchRequest.
+// Driven by group/ (one owner, one executor). It does not apply entries, move snapshots' content, know
+// addresses or keep the whole log: entries beyond its cache are asked for by FetchRequest.
 //
 // Invariants (numbers reappear in TENURE_CHECK messages and in the simulator's checkers; docs/consensus.md):
-//   R1 term and vote are durable before a granted vote or an own candidacy leaves; the vote never changes in a term
-//   R2 an acknowledgement names what that append verified, in its leader's term, and leaves when that is durable
-//   R3 a truncation is durable before anything appended after it is acknowledged
-//   R4 the leader counts itself only for what is durable; only entries of its term commit by counting
-//   R5 `commit` given to the driver never exceeds what is durable locally
-//   R6 votes only for possible voters with a log at least as up to date; messages from outside never raise the term
-//   R8 for one minimum election timeout after start: no vote granted, no candidacy
-//   L1 the lease counts from the send time of a round that a majority acknowledged, lasts
+//   R1 term and vote are durable before a granted vote or an own candidacy leaves; the vote never changes in
+//   a term R2 an acknowledgement names what that append verified, in its leader's term, and leaves when that
+//   is durable R3 a truncation is durable before anything appended after it is acknowledged R4 the leader
+//   counts itself only for what is durable; only entries of its term commit by counting R5 `commit` given to
+//   the driver never exceeds what is durable locally R6 votes only for possible voters with a log at least as
+//   up to date; messages from outside never raise the term R8 for one minimum election timeout after start:
+//   no vote granted, no candidacy L1 the lease counts from the send time of a round that a majority
+//   acknowledged, lasts
 //      election_timeout_min / (1 + drift), is void once TimeoutNow leaves and does not return in that term
 //
-// Source: Raft thesis (Ongaro 2014) 3, 4 (joint consensus 4.3), 6.4 (reads), 9.6 (pre-vote), 10.2 (pipelining).
+// Source: Raft thesis (Ongaro 2014) 3, 4 (joint consensus 4.3), 6.4 (reads), 9.6 (pre-vote), 10.2
+// (pipelining).
 #pragma once
 
 #include <cstdint>
@@ -38,13 +39,13 @@ struct RaftConfig {
   ReplicaId self;
   Duration heartbeat_interval = std::chrono::milliseconds(100);
   Duration election_timeout_min = std::chrono::milliseconds(1000);  // actual: uniform in [min, 2 * min)
-  uint32_t drift_permille = 10;         // bound on the relative drift of two clocks
-  size_t max_append_bytes = 1 << 20;    // of one AppendRequest
-  size_t max_inflight_appends = 64;     // unacknowledged per peer
-  size_t max_inflight_bytes = 16 << 20; // unacknowledged per peer
+  uint32_t drift_permille = 10;             // bound on the relative drift of two clocks
+  size_t max_append_bytes = 1 << 20;        // of one AppendRequest
+  size_t max_inflight_appends = 64;         // unacknowledged per peer
+  size_t max_inflight_bytes = 16 << 20;     // unacknowledged per peer
   size_t max_uncommitted_bytes = 64 << 20;  // proposals beyond this are Overloaded
-  // An idle leader and its followers stop their timers after this long; zero: never. Only for drivers that learn of
-  // dead processes otherwise, and call Wake then.
+  // An idle leader and its followers stop their timers after this long; zero: never. Only for drivers that
+  // learn of dead processes otherwise, and call Wake then.
   Duration quiesce_after = Duration::zero();
 };
 
@@ -72,41 +73,43 @@ class RaftCore {
   ProposeResult Propose(Instant now, std::vector<Bytes> payloads, LogIndex* first, Term* term);
   // Moves to `target` (no joint roles in it) through a joint configuration, which is left by itself once
   // committed; directly if only learners change. *index is the first step's entry; the change is done when
-  // configuration() equals `target` and configuration_index() is committed. A leader that is no voter in `target`
-  // hands over, or steps down, after that. kChangePending while another change is under way or no entry of this
-  // term is committed yet.
+  // configuration() equals `target` and configuration_index() is committed. A leader that is no voter in
+  // `target` hands over, or steps down, after that. kChangePending while another change is under way or no
+  // entry of this term is committed yet.
   ProposeResult ProposeConfiguration(Instant now, const Configuration& target, LogIndex* index, Term* term);
-  // Confirms leadership for a linearizable read. Answered by ReadReady or failed_reads with `context`; at once if
-  // the lease holds. False (nothing will follow) if this is not the leader.
+  // Confirms leadership for a linearizable read. Answered by ReadReady or failed_reads with `context`; at
+  // once if the lease holds. False (nothing will follow) if this is not the leader.
   bool ReadIndex(Instant now, uint64_t context);
   // Hands leadership to a voter: stops accepting proposals, brings `to` up to date, voids the lease, sends
-  // TimeoutNow. Given up after an election timeout: proposals are accepted again at once if TimeoutNow had not left
-  // (the lease was never void), else after this leader's re-election in a new term, which it calls by itself.
-  // kAccepted also if `to` leads already; kNotLeader; kChangePending if `to` is no voter to stay.
+  // TimeoutNow. Given up after an election timeout: proposals are accepted again at once if TimeoutNow had
+  // not left (the lease was never void), else after this leader's re-election in a new term, which it calls
+  // by itself. kAccepted also if `to` leads already; kNotLeader; kChangePending if `to` is no voter to stay.
   ProposeResult TransferLeadership(Instant now, ReplicaId to);
-  // Calls an election at once (by pre-vote) if that is legal: a voter, not waiting after a restart, that has not heard
-  // from a leader within the minimum election timeout. Else nothing happens.
+  // Calls an election at once (by pre-vote) if that is legal: a voter, not waiting after a restart, that has
+  // not heard from a leader within the minimum election timeout. Else nothing happens.
   void Campaign(Instant now);
-  // Ends quiescence: a leader heartbeats, a follower gives its leader one election timeout. For the driver, when
-  // the process of a quiescent group's leader (or, at the leader, of a member) went silent or came back.
+  // Ends quiescence: a leader heartbeats, a follower gives its leader one election timeout. For the driver,
+  // when the process of a quiescent group's leader (or, at the leader, of a member) went silent or came back.
   void Wake(Instant now);
   // The driver made Effects with this token (and all earlier ones) durable.
   void OnPersisted(Instant now, uint64_t persist_token);
-  // Before the first other input it also says what the state machine held at the start, which may be beyond the
-  // commit index in PersistedState.
+  // Before the first other input it also says what the state machine held at the start, which may be beyond
+  // the commit index in PersistedState.
   void OnApplied(LogIndex index);
   void OnFetched(Instant now, ReplicaId peer, LogIndex from, std::vector<Entry> entries);
-  // The snapshot stream to `peer` ended; `ok`: it holds the content of a snapshot at `mark_index`. The core then sends
-  // InstallSnapshot, again until it is answered; when it is not, or `ok` is false, or the log has meanwhile been
-  // compacted beyond the mark, it asks for another one by snapshots_needed.
+  // The snapshot stream to `peer` ended; `ok`: it holds the content of a snapshot at `mark_index`. The core
+  // then sends InstallSnapshot, again until it is answered; when it is not, or `ok` is false, or the log has
+  // meanwhile been compacted beyond the mark, it asks for another one by snapshots_needed.
   void OnSnapshotSent(Instant now, ReplicaId peer, LogIndex mark_index, bool ok);
-  // Effects::install_snapshot was carried out and is durable: state and log are replaced, after everything that was
-  // handed out before it was persisted. An InstallSnapshot whose content is not there must not reach Step: the
-  // driver drops it.
+  // Effects::install_snapshot was carried out and is durable: state and log are replaced, after everything
+  // that was handed out before it was persisted. An InstallSnapshot whose content is not there must not reach
+  // Step: the driver drops it.
   void OnSnapshotInstalled(Instant now, const SnapshotMark& mark);
-  // The driver does not hold the content that install_snapshot asked for: nothing changed, the leader offers it again.
+  // The driver does not hold the content that install_snapshot asked for: nothing changed, the leader offers
+  // it again.
   void OnSnapshotRejected();
-  // The log now begins after `mark.index` (it is applied and covered by the state machine): drops older terms.
+  // The log now begins after `mark.index` (it is applied and covered by the state machine): drops older
+  // terms.
   void OnCompacted(const SnapshotMark& mark);
   // Entries up to `index` may leave the cache (they are durable and can be fetched).
   void EvictCache(LogIndex index);
@@ -122,11 +125,11 @@ class RaftCore {
   ReplicaId voted_for() const;
   LogIndex commit_index() const;
   LogIndex last_index() const;
-  LogIndex persisted_index() const;  // the log in memory is durable up to here
-  LogIndex mark_index() const;       // the log begins after it
-  Term TermAt(LogIndex index) const;  // zero if unknown (compacted or beyond the end)
-  const Configuration& configuration() const;       // in force
-  LogIndex configuration_index() const;             // its entry, or the mark's index
+  LogIndex persisted_index() const;            // the log in memory is durable up to here
+  LogIndex mark_index() const;                 // the log begins after it
+  Term TermAt(LogIndex index) const;           // zero if unknown (compacted or beyond the end)
+  const Configuration& configuration() const;  // in force
+  LogIndex configuration_index() const;        // its entry, or the mark's index
   // The configuration in force at `index`, for snapshots.
   Configuration ConfigurationAt(LogIndex index) const;
   // Entries [from, to] as far as they are cached; stops at the first gap or after max_bytes (at least one).

@@ -1,5 +1,5 @@
-// Heartbeat rounds and what they prove: the leader lease, linearizable reads, check-quorum; and quiescence, when
-// there are none (thesis 6.4, 6.2; ../../docs/consensus.md "Lease").
+// Heartbeat rounds and what they prove: the leader lease, linearizable reads, check-quorum; and quiescence,
+// when there are none (thesis 6.4, 6.2; ../../docs/consensus.md "Lease").
 #include <algorithm>
 
 #include "raft/core.h"
@@ -29,8 +29,8 @@ void RaftCore::Impl::StartRound(bool quiesce) {
   OnRoundAcknowledged();
 }
 
-// Whoever acknowledged a round has also heard what was sent before it; it stays with this leader for the minimum
-// election timeout from then on, and "then" is not before the round was sent.
+// Whoever acknowledged a round has also heard what was sent before it; it stays with this leader for the
+// minimum election timeout from then on, and "then" is not before the round was sent.
 void RaftCore::Impl::OnRoundAcknowledged() {
   Leader& leader = *AsLeader();
   const uint64_t confirmed = MajorityValue(active(), uint64_t{0}, [&](ReplicaId id) {
@@ -99,9 +99,11 @@ bool RaftCore::Impl::HeardFromMajority() const {
 // Everybody holds everything, knows that it is committed, and nothing has happened for a while.
 bool RaftCore::Impl::MayQuiesce() const {
   const Leader& leader = *AsLeader();
-  if (config_.quiesce_after <= Duration::zero() || now_ < leader.busy_at + config_.quiesce_after) return false;
+  if (config_.quiesce_after <= Duration::zero() || now_ < leader.busy_at + config_.quiesce_after)
+    return false;
   const LogIndex last = log_.last_index();
-  if (commit_ < last || outbox_.persisted() < last || active().IsJoint() || leader.handover || !leader.reads.empty()) {
+  if (commit_ < last || outbox_.persisted() < last || active().IsJoint() || leader.handover ||
+      !leader.reads.empty()) {
     return false;
   }
   return std::all_of(leader.peers.begin(), leader.peers.end(), [&](const Peer& peer) {

@@ -13,17 +13,23 @@ constexpr char kConfigurationFormat = 1;
 
 std::string_view NameOf(MemberRole role) {
   switch (role) {
-    case MemberRole::kVoter: return "voter";
-    case MemberRole::kLearner: return "learner";
-    case MemberRole::kIncoming: return "incoming";
-    case MemberRole::kOutgoing: return "outgoing";
-    case MemberRole::kDemoting: return "demoting";
+    case MemberRole::kVoter:
+      return "voter";
+    case MemberRole::kLearner:
+      return "learner";
+    case MemberRole::kIncoming:
+      return "incoming";
+    case MemberRole::kOutgoing:
+      return "outgoing";
+    case MemberRole::kDemoting:
+      return "demoting";
   }
   return "unknown";
 }
 
 bool IsKnown(uint8_t role) {
-  return role >= static_cast<uint8_t>(MemberRole::kVoter) && role <= static_cast<uint8_t>(MemberRole::kDemoting);
+  return role >= static_cast<uint8_t>(MemberRole::kVoter) &&
+         role <= static_cast<uint8_t>(MemberRole::kDemoting);
 }
 
 }  // namespace
@@ -81,8 +87,8 @@ StatusOr<Configuration> DecodeConfiguration(std::string_view bytes) {
   ByteReader reader(bytes);
   const uint8_t format = reader.Byte();
   if (reader.ok() && format != kConfigurationFormat) {
-    return Error(StatusCode::kUnimplemented, "configuration: format {} is unknown, this binary reads {}", format,
-                 int{kConfigurationFormat});
+    return Error(StatusCode::kUnimplemented, "configuration: format {} is unknown, this binary reads {}",
+                 format, int{kConfigurationFormat});
   }
   Configuration configuration;
   const uint64_t count = reader.Varint();
@@ -93,7 +99,8 @@ StatusOr<Configuration> DecodeConfiguration(std::string_view bytes) {
     const uint8_t role = reader.Byte();
     if (!reader.ok()) break;
     if (!IsKnown(role)) {
-      return Error(StatusCode::kDataLoss, "configuration: member {} has the unknown role {}", member.id, role);
+      return Error(StatusCode::kDataLoss, "configuration: member {} has the unknown role {}", member.id,
+                   role);
     }
     member.role = static_cast<MemberRole>(role);
     if (!configuration.members.empty() && !(configuration.members.back().id < member.id)) {
@@ -102,7 +109,8 @@ StatusOr<Configuration> DecodeConfiguration(std::string_view bytes) {
     configuration.members.push_back(member);
   }
   if (!reader.AtEnd()) {
-    return Error(StatusCode::kDataLoss, "configuration: {} bytes do not hold {} members", bytes.size(), count);
+    return Error(StatusCode::kDataLoss, "configuration: {} bytes do not hold {} members", bytes.size(),
+                 count);
   }
   return configuration;
 }

@@ -94,9 +94,9 @@ struct TermRun {
 // term 0, with the initial configuration, and nothing else.
 struct PersistedState {
   HardState hard_state;
-  SnapshotMark mark;            // the log begins after mark.index
-  LogIndex last_index;          // last durable entry; mark.index if there is none
-  std::vector<TermRun> terms;   // covering (mark.index, last_index]
+  SnapshotMark mark;           // the log begins after mark.index
+  LogIndex last_index;         // last durable entry; mark.index if there is none
+  std::vector<TermRun> terms;  // covering (mark.index, last_index]
   // Configuration entries in (mark.index, last_index], in order; the last one is in force.
   std::vector<std::pair<LogIndex, Configuration>> configurations;
 };

@@ -62,7 +62,9 @@ std::string ParseKill(CommandContext& c, KillFilter& filter) {
 
 }  // namespace
 
-void ClientId(CommandContext& c) { c.reply.Integer(static_cast<int64_t>(c.client.id)); }
+void ClientId(CommandContext& c) {
+  c.reply.Integer(static_cast<int64_t>(c.client.id));
+}
 
 void ClientGetName(CommandContext& c) {
   if (c.client.name.empty()) return c.reply.Null();
@@ -171,32 +173,50 @@ void ClientNoTouch(CommandContext& c) {
   c.reply.Ok();
 }
 
-void ClientUnpause(CommandContext& c) { c.reply.Ok(); }
+void ClientUnpause(CommandContext& c) {
+  c.reply.Ok();
+}
 
-void ClientGetRedir(CommandContext& c) { c.reply.Integer(-1); }
+void ClientGetRedir(CommandContext& c) {
+  c.reply.Integer(-1);
+}
 
 void ClientTracking(CommandContext& c) {
   if (EqualsIgnoreCase(c[2], "off")) return c.reply.Ok();
   c.reply.Error("ERR client-side caching is not supported");
 }
 
-void ClientPause(CommandContext& c) { c.reply.Error("ERR CLIENT PAUSE is not supported"); }
+void ClientPause(CommandContext& c) {
+  c.reply.Error("ERR CLIENT PAUSE is not supported");
+}
 
 void ClientHelp(CommandContext& c) {
   constexpr std::string_view kLines[] = {
       "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-      "GETNAME", "    Return the name of the current connection.",
-      "ID", "    Return the ID of the current connection.",
-      "INFO", "    Return information about the current client connection.",
-      "KILL <ip:port>", "    Kill connection made from <ip:port>.",
-      "KILL <option> <value> [<option> <value> [...]]", "    Kill connections. Options are: ADDR LADDR TYPE USER SKIPME ID.",
-      "LIST [TYPE NORMAL | ID <id> ...]", "    Return information about client connections.",
-      "NO-EVICT (ON|OFF)", "    Accepted; no client is exempt from the memory limit of all clients.",
-      "REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection.",
-      "SETINFO (LIB-NAME|LIB-VER) <value>", "    Assign client library information to the current connection.",
-      "SETNAME <name>", "    Assign the name <name> to the current connection.",
-      "UNPAUSE", "    Accepted; clients are never paused.",
-      "HELP", "    Prints this help."};
+      "GETNAME",
+      "    Return the name of the current connection.",
+      "ID",
+      "    Return the ID of the current connection.",
+      "INFO",
+      "    Return information about the current client connection.",
+      "KILL <ip:port>",
+      "    Kill connection made from <ip:port>.",
+      "KILL <option> <value> [<option> <value> [...]]",
+      "    Kill connections. Options are: ADDR LADDR TYPE USER SKIPME ID.",
+      "LIST [TYPE NORMAL | ID <id> ...]",
+      "    Return information about client connections.",
+      "NO-EVICT (ON|OFF)",
+      "    Accepted; no client is exempt from the memory limit of all clients.",
+      "REPLY (ON|OFF|SKIP)",
+      "    Control the replies sent to the current connection.",
+      "SETINFO (LIB-NAME|LIB-VER) <value>",
+      "    Assign client library information to the current connection.",
+      "SETNAME <name>",
+      "    Assign the name <name> to the current connection.",
+      "UNPAUSE",
+      "    Accepted; clients are never paused.",
+      "HELP",
+      "    Prints this help."};
   c.reply.Array(std::size(kLines));
   for (const std::string_view line : kLines) c.reply.Simple(line);
 }

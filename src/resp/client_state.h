@@ -1,5 +1,5 @@
-// What one connection has chosen or is: the part of a session that commands like HELLO, SELECT and CLIENT read and
-// change. Owned by Session.
+// What one connection has chosen or is: the part of a session that commands like HELLO, SELECT and CLIENT
+// read and change. Owned by Session.
 //
 // Threading: the node's executor.
 #pragma once
@@ -31,9 +31,9 @@ struct ClientState {
   std::string library_version;
   bool no_evict = false;  // told to CLIENT LIST; nobody is exempt
 
-  bool reply_off = false;   // CLIENT REPLY OFF
-  bool skip_next = false;   // CLIENT REPLY SKIP, until the next command has begun
-  bool quit = false;        // close after this command's reply
+  bool reply_off = false;  // CLIENT REPLY OFF
+  bool skip_next = false;  // CLIENT REPLY SKIP, until the next command has begun
+  bool quit = false;       // close after this command's reply
 
   std::string_view last_command = "NULL";  // points into a command table
 };

@@ -45,14 +45,20 @@ struct Elsewhere {
   std::string_view instead;
 };
 constexpr std::array kElsewhere = {
-    Elsewhere{"addslots", "slots are given to regions when a database is created: tenure db create; later: tenure region split|merge"},
-    Elsewhere{"addslotsrange", "slots are given to regions when a database is created: tenure db create; later: tenure region split|merge"},
+    Elsewhere{"addslots",
+              "slots are given to regions when a database is created: tenure db create; later: tenure region "
+              "split|merge"},
+    Elsewhere{"addslotsrange",
+              "slots are given to regions when a database is created: tenure db create; later: tenure region "
+              "split|merge"},
     Elsewhere{"bumpepoch", "epochs are kept by the controllers: tenure status"},
     Elsewhere{"delslots", "a slot always belongs to a region: tenure region split|merge, tenure db drop"},
-    Elsewhere{"delslotsrange", "a slot always belongs to a region: tenure region split|merge, tenure db drop"},
+    Elsewhere{"delslotsrange",
+              "a slot always belongs to a region: tenure region split|merge, tenure db drop"},
     Elsewhere{"flushslots", "a slot always belongs to a region: tenure region split|merge, tenure db drop"},
     Elsewhere{"forget", "use: tenure node drain, then tenure node remove"},
-    Elsewhere{"meet", "a node joins by itself: start tenured on it with --controllers; see: tenure node list"},
+    Elsewhere{"meet",
+              "a node joins by itself: start tenured on it with --controllers; see: tenure node list"},
     Elsewhere{"replicate", "replicas are placed by region: tenure region add-replica, tenure region move"},
     Elsewhere{"reset", "use: tenure node drain, then tenure node remove; to drop data: tenure db drop"},
     Elsewhere{"set-config-epoch", "epochs are kept by the controllers: tenure status"},
@@ -89,10 +95,13 @@ void ClusterMyShardId(CommandContext& c) {
   if (const node::NodeView* self = Self(c)) c.reply.Bulk(ShardIdOf(*self));
 }
 
-void ClusterKeySlot(CommandContext& c) { c.reply.Integer(SlotOfKey(c[2])); }
+void ClusterKeySlot(CommandContext& c) {
+  c.reply.Integer(SlotOfKey(c[2]));
+}
 
 void ClusterCountKeysInSlot(CommandContext& c) {
   int64_t slot = 0;
+  if (!ParseInteger(c[2], slot)) return c.reply.Error("ERR value is not an integer or out of range");
   if (!ParseSlot(c[2], slot)) return c.reply.Error("ERR Invalid slot");
   const std::optional<DatabaseId> database = CurrentDatabase(c.front, c.client);
   if (!database) return c.reply.Error(NoDatabaseText(c.front, c.client));
@@ -108,12 +117,14 @@ void ClusterGetKeysInSlot(CommandContext& c) {
   if (!ParseSlot(c[2], slot) || limit < 0) return c.reply.Error("ERR Invalid slot or number of keys");
   const std::optional<DatabaseId> database = CurrentDatabase(c.front, c.client);
   if (!database) return c.reply.Error(NoDatabaseText(c.front, c.client));
-  WriteOutcome(c.front.service().KeysInSlot(*database, static_cast<uint16_t>(slot), static_cast<size_t>(limit)),
-               c.reply);
+  WriteOutcome(
+      c.front.service().KeysInSlot(*database, static_cast<uint16_t>(slot), static_cast<size_t>(limit)),
+      c.reply);
 }
 
 void ClusterLinks(CommandContext& c) {
-  if (const node::ClusterView* view = ViewOrError(c)) WriteClusterLinks(*view, c.front.service().Now(), c.reply);
+  if (const node::ClusterView* view = ViewOrError(c))
+    WriteClusterLinks(*view, c.front.service().Now(), c.reply);
 }
 
 // Every node is a master (cluster_format.h), so none has replicas in Redis' sense.
@@ -128,7 +139,9 @@ void ClusterCountFailureReports(CommandContext& c) {
   if (const node::NodeView* node = NamedNode(c, *view)) c.reply.Integer(node->alive ? 0 : 1);
 }
 
-void ClusterSaveConfig(CommandContext& c) { c.reply.Ok(); }  // it always is
+void ClusterSaveConfig(CommandContext& c) {
+  c.reply.Ok();
+}  // it always is
 
 void ClusterElsewhere(CommandContext& c) {
   const std::string subcommand = Lower(c[1]);
@@ -141,24 +154,38 @@ void ClusterElsewhere(CommandContext& c) {
 void ClusterHelp(CommandContext& c) {
   constexpr std::string_view kLines[] = {
       "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-      "COUNT-FAILURE-REPORTS <node-id>", "    Return 1 if <node-id> is considered dead, else 0.",
-      "COUNTKEYSINSLOT <slot>", "    Return the number of keys in <slot>.",
-      "FAILOVER [FORCE|TAKEOVER]", "    Take the leaderships of the regions this node holds.",
-      "GETKEYSINSLOT <slot> <count>", "    Return key names stored by current node in a slot.",
-      "INFO", "    Return information about the cluster.",
-      "KEYSLOT <key>", "    Return the hash slot for <key>.",
-      "LINKS", "    Return information about the links between this node and its peers.",
-      "MYID", "    Return the node id.",
-      "MYSHARDID", "    Return the node's shard id.",
-      "NODES", "    Return cluster configuration seen by node. Output format:",
+      "COUNT-FAILURE-REPORTS <node-id>",
+      "    Return 1 if <node-id> is considered dead, else 0.",
+      "COUNTKEYSINSLOT <slot>",
+      "    Return the number of keys in <slot>.",
+      "FAILOVER [FORCE|TAKEOVER]",
+      "    Take the leaderships of the regions this node holds.",
+      "GETKEYSINSLOT <slot> <count>",
+      "    Return key names stored by current node in a slot.",
+      "INFO",
+      "    Return information about the cluster.",
+      "KEYSLOT <key>",
+      "    Return the hash slot for <key>.",
+      "LINKS",
+      "    Return information about the links between this node and its peers.",
+      "MYID",
+      "    Return the node id.",
+      "MYSHARDID",
+      "    Return the node's shard id.",
+      "NODES",
+      "    Return cluster configuration seen by node. Output format:",
       "    <id> <ip:port@port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
-      "REPLICAS <node-id>", "    Return <node-id> replicas: none, every node leads some slots and follows in others.",
-      "SHARDS", "    Return the regions with their slots and nodes.",
-      "SLOTS", "    Return information about slots range mappings. Each range is made of:",
+      "REPLICAS <node-id>",
+      "    Return <node-id> replicas: none, every node leads some slots and follows in others.",
+      "SHARDS",
+      "    Return the regions with their slots and nodes.",
+      "SLOTS",
+      "    Return information about slots range mappings. Each range is made of:",
       "    start, end, leader and followers: addresses, ports and ids",
       "MEET, FORGET, RESET, REPLICATE, ADDSLOTS, DELSLOTS, SETSLOT, ...",
       "    Tell which command of `tenure` to use instead.",
-      "HELP", "    Prints this help."};
+      "HELP",
+      "    Prints this help."};
   c.reply.Array(std::size(kLines));
   for (const std::string_view line : kLines) c.reply.Simple(line);
 }

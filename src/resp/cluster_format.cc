@@ -32,8 +32,8 @@ const NodeView* AnyLeader(const ClusterView& view, const ShardView& shard) {
   return nullptr;
 }
 
-// Who to ask about a range: its leader, then the followers that can serve. While no leader is known some replica
-// stands in the leader's place: it answers with a redirection or with the reason.
+// Who to ask about a range: its leader, then the followers that can serve. While no leader is known some
+// replica stands in the leader's place: it answers with a redirection or with the reason.
 std::vector<const NodeView*> NodesToAsk(const ClusterView& view, const ShardView& shard) {
   std::vector<const NodeView*> nodes;
   if (const NodeView* leader = AnyLeader(view, shard)) nodes.push_back(leader);
@@ -44,6 +44,7 @@ std::vector<const NodeView*> NodesToAsk(const ClusterView& view, const ShardView
   if (nodes.empty() && !shard.replicas.empty()) {
     if (const NodeView* node = FindNode(view, shard.replicas.front().node)) nodes.push_back(node);
   }
+  std::erase_if(nodes, [](const NodeView* node) { return node->resp_address.empty(); });  // serves no clients
   return nodes;
 }
 
@@ -62,7 +63,9 @@ void WriteSlotsEntry(store::SlotRange slots, const std::vector<const NodeView*>&
   }
 }
 
-uint64_t CountSlots(store::SlotRange slots) { return uint64_t{slots.last} - slots.first + 1; }
+uint64_t CountSlots(store::SlotRange slots) {
+  return uint64_t{slots.last} - slots.first + 1;
+}
 
 }  // namespace
 
@@ -96,8 +99,9 @@ const NodeView* FindNodeByRedisId(const ClusterView& view, std::string_view redi
 }
 
 const NodeView* LeaderOf(const ClusterView& view, uint16_t slot) {
-  const auto after = std::upper_bound(view.shards.begin(), view.shards.end(), slot,
-                                      [](uint16_t s, const ShardView& shard) { return s < shard.slots.first; });
+  const auto after =
+      std::upper_bound(view.shards.begin(), view.shards.end(), slot,
+                       [](uint16_t s, const ShardView& shard) { return s < shard.slots.first; });
   if (after == view.shards.begin()) return nullptr;
   const ShardView& shard = *std::prev(after);
   return shard.slots.Contains(slot) ? AnyLeader(view, shard) : nullptr;
@@ -130,8 +134,9 @@ void WriteClusterSlots(const ClusterView& view, ReplyWriter& reply) {
     const size_t shown = nodes.size();
     ranges.push_back({shard.slots, std::move(nodes), shown});
   }
-  // redis-py takes a node for a replica for good if that is how it meets it first, and then leaves it out of SCAN,
-  // DBSIZE and the like. Nodes that lead something are therefore introduced as leaders: by one slot of theirs.
+  // redis-py takes a node for a replica for good if that is how it meets it first, and then leaves it out of
+  // SCAN, DBSIZE and the like. Nodes that lead something are therefore introduced as leaders: by one slot of
+  // theirs.
   std::vector<Entry> introductions;
   std::set<NodeId> met;
   for (const Entry& range : ranges) {
@@ -192,12 +197,13 @@ void WriteClusterShards(const ClusterView& view, ReplyWriter& reply) {
 std::string ClusterNodeLine(const ClusterView& view, const NodeView& node, WallTime now) {
   const HostPort address = SplitAddress(node.resp_address);
   const bool self = node.id == view.self;
-  std::string line = fmt::format("{} {}:{}@{} {}master{} - 0 {} {} {}", node.redis_id, address.host, address.port,
-                                 SplitAddress(node.rpc_address).port, self ? "myself," : "",
-                                 node.alive ? "" : ",fail", self ? 0 : ToMillis(now), view.revision,
-                                 node.alive ? "connected" : "disconnected");
+  std::string line =
+      fmt::format("{} {}:{}@{} {}master{} - 0 {} {} {}", node.redis_id, address.host, address.port,
+                  SplitAddress(node.rpc_address).port, self ? "myself," : "", node.alive ? "" : ",fail",
+                  self ? 0 : ToMillis(now), view.revision, node.alive ? "connected" : "disconnected");
   for (const store::SlotRange& range : RangesLedBy(view, node.id)) {
-    line += range.first == range.last ? fmt::format(" {}", range.first) : fmt::format(" {}-{}", range.first, range.last);
+    line += range.first == range.last ? fmt::format(" {}", range.first)
+                                      : fmt::format(" {}-{}", range.first, range.last);
   }
   return line;
 }
@@ -205,6 +211,7 @@ std::string ClusterNodeLine(const ClusterView& view, const NodeView& node, WallT
 std::string ClusterNodesText(const ClusterView& view, WallTime now) {
   std::string text;
   for (const NodeView& node : view.nodes) {
+    if (node.resp_address.empty()) continue;
     text += ClusterNodeLine(view, node, now);
     text += '\n';
   }

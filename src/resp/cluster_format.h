@@ -1,8 +1,9 @@
 // What CLUSTER SLOTS, SHARDS, NODES, INFO and LINKS say, computed from the node's view of the cluster.
 //
-// Redis' model knows masters that own slots and replicas of masters. Here a region has a leader and followers and a
-// node is in many regions in either role. So every node is shown as a master that owns the slots it leads (NODES),
-// and followers are shown per slot range (SLOTS) and per shard (SHARDS), where a shard is a region.
+// Redis' model knows masters that own slots and replicas of masters. Here a region has a leader and followers
+// and a node is in many regions in either role. So every node is shown as a master that owns the slots it
+// leads (NODES), and followers are shown per slot range (SLOTS) and per shard (SHARDS), where a shard is a
+// region.
 //
 // Threading: pure functions.   Source: Redis 7.0 cluster.c; https://redis.io/commands/cluster-nodes
 #pragma once

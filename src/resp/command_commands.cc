@@ -17,10 +17,13 @@ struct Row {
   std::string_view group;
 };
 
-std::string_view GroupOf(const store::CommandSpec& spec) { return spec.name.starts_with("h") ? "hash" : "string"; }
+std::string_view GroupOf(const store::CommandSpec& spec) {
+  return spec.name.starts_with("h") ? "hash" : "string";
+}
 
 Row RowOf(const store::CommandSpec& spec) {
-  return {spec.name, spec.arity, spec.write, true, spec.first_key, spec.last_key, spec.key_step, GroupOf(spec)};
+  return {spec.name,      spec.arity,    spec.write,    true,
+          spec.first_key, spec.last_key, spec.key_step, GroupOf(spec)};
 }
 
 Row RowOf(const FrontCommand& command) {
@@ -34,7 +37,9 @@ Row RowOf(const FrontCommand& command) {
   return row;
 }
 
-bool IsSubcommand(const FrontCommand& command) { return command.name.find('|') != std::string_view::npos; }
+bool IsSubcommand(const FrontCommand& command) {
+  return command.name.find('|') != std::string_view::npos;
+}
 
 std::vector<Row> AllRows() {
   std::vector<Row> rows;
@@ -59,7 +64,8 @@ void WriteNames(ReplyWriter& reply, std::initializer_list<std::string_view> name
   for (const std::string_view name : names) reply.Simple(name);
 }
 
-// Ten fields as of Redis 7: name, arity, flags, first key, last key, step, categories, tips, key specs, subcommands.
+// Ten fields as of Redis 7: name, arity, flags, first key, last key, step, categories, tips, key specs,
+// subcommands.
 void WriteRow(const Row& row, ReplyWriter& reply) {
   reply.Array(10);
   reply.Bulk(row.name);
@@ -100,7 +106,9 @@ void Command(CommandContext& c) {
   for (const Row& row : rows) WriteRow(row, c.reply);
 }
 
-void CommandCount(CommandContext& c) { c.reply.Integer(static_cast<int64_t>(AllRows().size())); }
+void CommandCount(CommandContext& c) {
+  c.reply.Integer(static_cast<int64_t>(AllRows().size()));
+}
 
 void CommandList(CommandContext& c) {
   std::vector<Row> rows = AllRows();
@@ -131,7 +139,7 @@ void CommandInfo(CommandContext& c) {
     if (const std::optional<Row> row = FindRow(c[i])) {
       WriteRow(*row, c.reply);
     } else {
-      c.reply.NullArray();
+      c.reply.Null();
     }
   }
 }
@@ -154,22 +162,29 @@ void CommandGetKeys(CommandContext& c) {
     return c.reply.Error("ERR Invalid number of arguments specified for command");
   }
   if (row->first_key == 0) return c.reply.Error("ERR The command has no key arguments");
-  const store::CommandSpec spec{row->name, row->arity, row->write, row->first_key, row->last_key, row->key_step};
+  const store::CommandSpec spec{row->name,      row->arity,    row->write,
+                                row->first_key, row->last_key, row->key_step};
   const std::vector<std::string_view> keys = store::KeysOf(spec, inner);
   c.reply.Array(keys.size());
   for (const std::string_view key : keys) c.reply.Bulk(key);
 }
 
 void CommandHelp(CommandContext& c) {
-  constexpr std::string_view kLines[] = {
-      "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-      "(no subcommand)", "    Return details about all commands.",
-      "COUNT", "    Return the total number of commands in this server.",
-      "LIST [FILTERBY PATTERN <pattern>]", "    Return a list of all commands in this server.",
-      "INFO [<command-name> ...]", "    Return details about multiple commands.",
-      "DOCS [<command-name> ...]", "    Return documentation details about multiple commands.",
-      "GETKEYS <full-command>", "    Return the keys from a full command.",
-      "HELP", "    Prints this help."};
+  constexpr std::string_view kLines[] = {"COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                                         "(no subcommand)",
+                                         "    Return details about all commands.",
+                                         "COUNT",
+                                         "    Return the total number of commands in this server.",
+                                         "LIST [FILTERBY PATTERN <pattern>]",
+                                         "    Return a list of all commands in this server.",
+                                         "INFO [<command-name> ...]",
+                                         "    Return details about multiple commands.",
+                                         "DOCS [<command-name> ...]",
+                                         "    Return documentation details about multiple commands.",
+                                         "GETKEYS <full-command>",
+                                         "    Return the keys from a full command.",
+                                         "HELP",
+                                         "    Prints this help."};
   c.reply.Array(std::size(kLines));
   for (const std::string_view line : kLines) c.reply.Simple(line);
 }

@@ -38,7 +38,8 @@ constexpr std::array kFrontCommands = {
     FrontCommand{"cluster|addslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|addslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|bumpepoch", 2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
-    FrontCommand{"cluster|count-failure-reports", 3, Mode::kImmediate, ClusterCountFailureReports, true, "cluster"},
+    FrontCommand{"cluster|count-failure-reports", 3, Mode::kImmediate, ClusterCountFailureReports, true,
+                 "cluster"},
     FrontCommand{"cluster|countkeysinslot", 3, Mode::kBarrier, ClusterCountKeysInSlot, true, "cluster"},
     FrontCommand{"cluster|delslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|delslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
@@ -98,7 +99,9 @@ constexpr std::array kFrontCommands = {
 static_assert(std::is_sorted(kFrontCommands.begin(), kFrontCommands.end(),
                              [](const FrontCommand& a, const FrontCommand& b) { return a.name < b.name; }));
 
-char LowerChar(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char LowerChar(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 // "[...]" at `pattern[at]`; leaves `at` behind the ']'.
 bool MatchesClass(std::string_view pattern, size_t& at, char c) {
@@ -132,8 +135,8 @@ std::string Lower(std::string_view text) {
 }
 
 bool EqualsIgnoreCase(std::string_view text, std::string_view lower) {
-  return text.size() == lower.size() &&
-         std::equal(text.begin(), text.end(), lower.begin(), [](char a, char b) { return LowerChar(a) == b; });
+  return text.size() == lower.size() && std::equal(text.begin(), text.end(), lower.begin(),
+                                                   [](char a, char b) { return LowerChar(a) == b; });
 }
 
 bool ParseInteger(std::string_view text, int64_t& value) {
@@ -184,8 +187,9 @@ bool MatchesPattern(std::string_view pattern, std::string_view text) {
 const FrontCommand* FindFrontCommandByName(std::string_view name) {
   if (name.size() > 40) return nullptr;
   const std::string lower = Lower(name);
-  const auto at = std::lower_bound(kFrontCommands.begin(), kFrontCommands.end(), std::string_view(lower),
-                                   [](const FrontCommand& row, std::string_view key) { return row.name < key; });
+  const auto at =
+      std::lower_bound(kFrontCommands.begin(), kFrontCommands.end(), std::string_view(lower),
+                       [](const FrontCommand& row, std::string_view key) { return row.name < key; });
   return at != kFrontCommands.end() && at->name == lower ? &*at : nullptr;
 }
 
@@ -199,7 +203,9 @@ const FrontCommand* FindFrontCommand(const store::Arguments& arguments) {
   return sub != nullptr ? sub : row;
 }
 
-std::span<const FrontCommand> AllFrontCommands() { return kFrontCommands; }
+std::span<const FrontCommand> AllFrontCommands() {
+  return kFrontCommands;
+}
 
 bool ArityFits(int arity, size_t arguments) {
   return arity >= 0 ? arguments == static_cast<size_t>(arity) : arguments >= static_cast<size_t>(-arity);
@@ -225,7 +231,8 @@ std::string UnknownSubcommandText(const store::Arguments& arguments) {
   std::string container = Lower(arguments[0]);
   std::transform(container.begin(), container.end(), container.begin(),
                  [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-  return fmt::format("unknown subcommand '{}'. Try {} HELP.", std::string_view(arguments[1]).substr(0, 128), container);
+  return fmt::format("unknown subcommand '{}'. Try {} HELP.", std::string_view(arguments[1]).substr(0, 128),
+                     container);
 }
 
 std::string WrongArityText(std::string_view name) {

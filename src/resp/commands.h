@@ -1,5 +1,5 @@
-// The commands the front end answers itself: connection, cluster, introspection. Data commands are store/'s table.
-// A subcommand is a row of its own, "cluster|slots".
+// The commands the front end answers itself: connection, cluster, introspection. Data commands are store/'s
+// table. A subcommand is a row of its own, "cluster|slots".
 //
 // Threading: pure functions over constant tables; handlers run on the node's executor.
 #pragma once
@@ -33,7 +33,14 @@ struct FrontCommand {
     kImmediate,  // the handler answers when the request is parsed
     kBarrier,    // the handler runs once every earlier command of the connection is answered
     kContainer,  // the second argument names the row
-    kMulti, kExec, kDiscard, kWatch, kUnwatch, kReset, kScan, kFailover,  // Session's own
+    kMulti,
+    kExec,
+    kDiscard,
+    kWatch,
+    kUnwatch,
+    kReset,
+    kScan,
+    kFailover,  // Session's own
   };
   std::string_view name;  // lower case
   int arity;              // as store::CommandSpec::arity; of a subcommand, container's name counted

@@ -47,7 +47,9 @@ void Ping(CommandContext& c) {
   c.reply.Simple("PONG");
 }
 
-void Echo(CommandContext& c) { c.reply.Bulk(c[1]); }
+void Echo(CommandContext& c) {
+  c.reply.Bulk(c[1]);
+}
 
 void Select(CommandContext& c) {
   const std::string name = c[1] == "0" ? "default" : c[1];
@@ -75,7 +77,8 @@ void Hello(CommandContext& c) {
   int64_t version = c.client.protocol;
   size_t at = 1;
   if (c.size() > 1) {
-    if (!ParseInteger(c[1], version)) return c.reply.Error("ERR Protocol version is not an integer or out of range");
+    if (!ParseInteger(c[1], version))
+      return c.reply.Error("ERR Protocol version is not an integer or out of range");
     if (version < 2 || version > 3) return c.reply.Error("NOPROTO unsupported protocol version");
     at = 2;
   }
@@ -117,6 +120,8 @@ void ReadWrite(CommandContext& c) {
 }
 
 // Slots do not migrate key by key here, so there is never an -ASK to follow.
-void Asking(CommandContext& c) { c.reply.Ok(); }
+void Asking(CommandContext& c) {
+  c.reply.Ok();
+}
 
 }  // namespace tenure::resp

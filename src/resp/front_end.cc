@@ -7,7 +7,8 @@
 
 namespace tenure::resp {
 
-FrontEnd::FrontEnd(FrontEndSettings settings, node::DataService& service, const runtime::Clock& clock, Logger logger)
+FrontEnd::FrontEnd(FrontEndSettings settings, node::DataService& service, const runtime::Clock& clock,
+                   Logger logger)
     : settings_(std::move(settings)),
       service_(service),
       clock_(clock),
@@ -34,8 +35,8 @@ std::vector<Session*> FrontEnd::Clients() const {
 }
 
 void FrontEnd::AccountMemory(size_t before, size_t after) {
-  TENURE_CHECK(total_bytes_ + after >= before, "clients hold {} bytes, one gives back {} of them", total_bytes_,
-               before - after);
+  TENURE_CHECK(total_bytes_ + after >= before, "clients hold {} bytes, one gives back {} of them",
+               total_bytes_, before - after);
   total_bytes_ = total_bytes_ + after - before;
   if (after > before && total_bytes_ > settings_.max_total_bytes && !evicting_) EvictLargest();
 }

@@ -1,5 +1,6 @@
-// What all sessions of one node share: the service behind them, settings, the list of clients and the counters of
-// INFO. Bounds the memory of all clients together by disconnecting the largest, as Redis' maxmemory-clients does.
+// What all sessions of one node share: the service behind them, settings, the list of clients and the
+// counters of INFO. Bounds the memory of all clients together by disconnecting the largest, as Redis'
+// maxmemory-clients does.
 //
 // Built by daemon/ and sim/; must outlive every session's use. Knows nothing of sockets.
 // Threading: the node's executor.
@@ -29,11 +30,11 @@ struct FrontEndSettings {
   ParserLimits parser;
   store::Limits store;
   // Per connection.
-  size_t max_in_flight = 1024;                        // commands submitted and not answered
-  size_t max_in_flight_bytes = size_t{64} << 20;      // of their arguments
-  size_t output_pause_bytes = size_t{1} << 20;        // replies not taken by the client: read no more commands
-  size_t output_limit_bytes = size_t{256} << 20;      // and beyond this: disconnect
-  size_t max_queued_commands = size_t{64} << 10;      // between MULTI and EXEC
+  size_t max_in_flight = 1024;                    // commands submitted and not answered
+  size_t max_in_flight_bytes = size_t{64} << 20;  // of their arguments
+  size_t output_pause_bytes = size_t{1} << 20;    // replies not taken by the client: read no more commands
+  size_t output_limit_bytes = size_t{256} << 20;  // and beyond this: disconnect
+  size_t max_queued_commands = size_t{64} << 10;  // between MULTI and EXEC
   size_t max_watched_keys = size_t{64} << 10;
   // All connections together.
   size_t max_total_bytes = size_t{2} << 30;

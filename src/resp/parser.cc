@@ -21,7 +21,9 @@ bool ParseInteger(std::string_view text, int64_t& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' || c == '\0'; }
+bool IsBlank(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' || c == '\0';
+}
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -32,12 +34,18 @@ int HexDigit(char c) {
 
 char Unescape(char c) {
   switch (c) {
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'b': return '\b';
-    case 'a': return '\a';
-    default: return c;
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    case 'b':
+      return '\b';
+    case 'a':
+      return '\a';
+    default:
+      return c;
   }
 }
 
@@ -111,13 +119,27 @@ RequestParser::Result RequestParser::Next(std::string_view& input) {
   while (true) {
     Step step = Step::kContinue;
     switch (state_) {
-      case State::kStart: step = Start(input); break;
-      case State::kInline: step = ReadInline(input); break;
-      case State::kCount: step = ReadCount(input); break;
-      case State::kLength: step = ReadLength(input); break;
-      case State::kBody: step = ReadBody(input); break;
-      case State::kSkip: step = SkipBody(input); break;
-      case State::kBodyEnd: step = ReadBodyEnd(input); break;
+      case State::kStart:
+        step = Start(input);
+        break;
+      case State::kInline:
+        step = ReadInline(input);
+        break;
+      case State::kCount:
+        step = ReadCount(input);
+        break;
+      case State::kLength:
+        step = ReadLength(input);
+        break;
+      case State::kBody:
+        step = ReadBody(input);
+        break;
+      case State::kSkip:
+        step = SkipBody(input);
+        break;
+      case State::kBodyEnd:
+        step = ReadBodyEnd(input);
+        break;
     }
     if (step == Step::kContinue) continue;
     if (step == Step::kNeedMore) return Result::kNeedMore;
@@ -143,9 +165,12 @@ RequestParser::Step RequestParser::Start(std::string_view& input) {
 RequestParser::Step RequestParser::ReadInline(std::string_view& input) {
   std::string_view line;
   switch (TakeInline(input, line)) {
-    case LineResult::kNeedMore: return Step::kNeedMore;
-    case LineResult::kTooLong: return Fail("too big inline request");
-    case LineResult::kLine: break;
+    case LineResult::kNeedMore:
+      return Step::kNeedMore;
+    case LineResult::kTooLong:
+      return Fail("too big inline request");
+    case LineResult::kLine:
+      break;
   }
   if (!SplitInline(line, arguments_)) return Fail("unbalanced quotes in request");
   state_ = State::kStart;
@@ -157,9 +182,12 @@ RequestParser::Step RequestParser::ReadInline(std::string_view& input) {
 RequestParser::Step RequestParser::ReadCount(std::string_view& input) {
   std::string_view line;
   switch (TakeHeader(input, line)) {
-    case LineResult::kNeedMore: return Step::kNeedMore;
-    case LineResult::kTooLong: return Fail("too big mbulk count string");
-    case LineResult::kLine: break;
+    case LineResult::kNeedMore:
+      return Step::kNeedMore;
+    case LineResult::kTooLong:
+      return Fail("too big mbulk count string");
+    case LineResult::kLine:
+      break;
   }
   int64_t count = 0;
   if (!ParseInteger(line.substr(1), count) || count > static_cast<int64_t>(limits_.max_arguments)) {
@@ -185,9 +213,12 @@ RequestParser::Step RequestParser::ReadLength(std::string_view& input) {
   }
   std::string_view line;
   switch (TakeHeader(input, line)) {
-    case LineResult::kNeedMore: return Step::kNeedMore;
-    case LineResult::kTooLong: return Fail("too big bulk count string");
-    case LineResult::kLine: break;
+    case LineResult::kNeedMore:
+      return Step::kNeedMore;
+    case LineResult::kTooLong:
+      return Fail("too big bulk count string");
+    case LineResult::kLine:
+      break;
   }
   int64_t length = 0;
   if (!ParseInteger(line.substr(1), length) || length < 0 ||
@@ -209,7 +240,8 @@ RequestParser::Step RequestParser::ReadLength(std::string_view& input) {
 RequestParser::Step RequestParser::BeginArgument(size_t length) {
   remaining_ = length;
   if (!refused_ && length > limits_.max_argument_bytes) {
-    Refuse(fmt::format("ERR argument of {} bytes exceeds the limit of {} bytes", length, limits_.max_argument_bytes));
+    Refuse(fmt::format("ERR argument of {} bytes exceeds the limit of {} bytes", length,
+                       limits_.max_argument_bytes));
   }
   if (!refused_ && request_bytes_ + length + kArgumentOverhead > limits_.max_request_bytes) {
     Refuse(fmt::format("ERR request exceeds the limit of {} bytes", limits_.max_request_bytes));

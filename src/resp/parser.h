@@ -1,13 +1,15 @@
-// Cuts a client's byte stream into requests: arrays of bulk strings ("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n") and inline
-// commands ("GET k\r\n", quoting as in redis-cli), as Redis' networking.c reads them.
+// Cuts a client's byte stream into requests: arrays of bulk strings ("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n") and
+// inline commands ("GET k\r\n", quoting as in redis-cli), as Redis' networking.c reads them.
 //
-// Driven by Session, which feeds it whatever arrived. Arguments are cut out of the caller's bytes; what is kept
-// between calls is the arguments of the unfinished request and the unfinished header line.
+// Driven by Session, which feeds it whatever arrived. Arguments are cut out of the caller's bytes; what is
+// kept between calls is the arguments of the unfinished request and the unfinished header line.
 //
 // Threading: one owner.
-// Errors:    kProtocolError ends the stream: Next must not be called again. kTooLarge costs one request: its bytes
+// Errors:    kProtocolError ends the stream: Next must not be called again. kTooLarge costs one request: its
+// bytes
 //            were read and dropped, the next call goes on behind it.
-// Bounds:    memory() never exceeds max_request_bytes + max_line_bytes + one argument's slack, whatever is sent: an
+// Bounds:    memory() never exceeds max_request_bytes + max_line_bytes + one argument's slack, whatever is
+// sent: an
 //            argument's length is believed only as its bytes arrive.
 #pragma once
 
@@ -21,8 +23,8 @@
 namespace tenure::resp {
 
 struct ParserLimits {
-  size_t max_argument_bytes = size_t{32} << 20;   // beyond: kTooLarge
-  size_t max_request_bytes = size_t{48} << 20;    // all arguments with their bookkeeping; beyond: kTooLarge
+  size_t max_argument_bytes = size_t{32} << 20;    // beyond: kTooLarge
+  size_t max_request_bytes = size_t{48} << 20;     // all arguments with their bookkeeping; beyond: kTooLarge
   size_t max_announced_bytes = size_t{512} << 20;  // of one argument; beyond: kProtocolError, as in Redis
   size_t max_arguments = size_t{1} << 20;
   size_t max_line_bytes = size_t{64} << 10;  // inline commands and header lines
@@ -34,7 +36,8 @@ class RequestParser {
 
   explicit RequestParser(ParserLimits limits) : limits_(limits) {}
 
-  // Consumes bytes from the front of `input` up to the end of one request. kNeedMore: all of them were consumed.
+  // Consumes bytes from the front of `input` up to the end of one request. kNeedMore: all of them were
+  // consumed.
   Result Next(std::string_view& input);
   // After kRequest: argv, at least one element.
   store::Arguments TakeArguments();
@@ -68,8 +71,8 @@ class RequestParser {
   ParserLimits limits_;
   State state_ = State::kStart;
   store::Arguments arguments_;
-  std::string line_;         // an unfinished header or inline line
-  bool line_taken_ = false;  // line_ was handed out and is to be emptied
+  std::string line_;          // an unfinished header or inline line
+  bool line_taken_ = false;   // line_ was handed out and is to be emptied
   size_t missing_ = 0;        // arguments still to come, the current one included
   size_t remaining_ = 0;      // bytes of the current argument (or of its CR LF) still to come
   size_t request_bytes_ = 0;  // what arguments_ holds
@@ -77,8 +80,8 @@ class RequestParser {
   std::string error_;
 };
 
-// Splits an inline command into arguments: separated by blanks, "..." with \n \r \t \b \a \xHH \", '...' with \'.
-// False if quotes are unbalanced.
+// Splits an inline command into arguments: separated by blanks, "..." with \n \r \t \b \a \xHH \", '...' with
+// \'. False if quotes are unbalanced.
 bool SplitInline(std::string_view line, store::Arguments& arguments);
 
 }  // namespace tenure::resp

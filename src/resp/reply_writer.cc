@@ -19,8 +19,8 @@ void ReplyWriter::Line(char type, std::string_view text) {
   const size_t begin = out_.size();
   out_.append(text);
   std::replace_if(
-      out_.begin() + static_cast<std::ptrdiff_t>(begin), out_.end(), [](char c) { return c == '\r' || c == '\n'; },
-      ' ');
+      out_.begin() + static_cast<std::ptrdiff_t>(begin), out_.end(),
+      [](char c) { return c == '\r' || c == '\n'; }, ' ');
   out_.append("\r\n");
 }
 
@@ -65,16 +65,29 @@ void ReplyWriter::Map(size_t count) {
 void ReplyWriter::Write(const store::Reply& reply) {
   using Kind = store::Reply::Kind;
   switch (reply.kind) {
-    case Kind::kSimple: return Simple(reply.text);
-    case Kind::kError: return Error(reply.text);
-    case Kind::kInteger: return Integer(reply.integer);
-    case Kind::kBulk: return Bulk(reply.text);
-    case Kind::kNull: return Null();
-    case Kind::kDouble: return Double(reply.text);
-    case Kind::kBoolean: return Boolean(reply.integer != 0);
-    case Kind::kArray: Array(reply.elements.size()); break;
-    case Kind::kMap: Map(reply.elements.size() / 2); break;
-    case Kind::kSet: Set(reply.elements.size()); break;
+    case Kind::kSimple:
+      return Simple(reply.text);
+    case Kind::kError:
+      return Error(reply.text);
+    case Kind::kInteger:
+      return Integer(reply.integer);
+    case Kind::kBulk:
+      return Bulk(reply.text);
+    case Kind::kNull:
+      return Null();
+    case Kind::kDouble:
+      return Double(reply.text);
+    case Kind::kBoolean:
+      return Boolean(reply.integer != 0);
+    case Kind::kArray:
+      Array(reply.elements.size());
+      break;
+    case Kind::kMap:
+      Map(reply.elements.size() / 2);
+      break;
+    case Kind::kSet:
+      Set(reply.elements.size());
+      break;
   }
   for (const store::Reply& element : reply.elements) Write(element);
 }

@@ -1,5 +1,5 @@
-// Writes replies as RESP2 or RESP3 at the end of a buffer. What RESP2 has no type for becomes what Redis sends
-// there: a map a flat array, a set an array, a double a bulk string, a boolean an integer.
+// Writes replies as RESP2 or RESP3 at the end of a buffer. What RESP2 has no type for becomes what Redis
+// sends there: a map a flat array, a set an array, a double a bulk string, a boolean an integer.
 //
 // Threading: a view on a buffer of the caller, for the length of one reply.
 // Errors:    none; CR and LF in simple strings and errors become blanks, as in Redis.

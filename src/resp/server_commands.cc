@@ -19,7 +19,8 @@ struct Section {
 };
 
 Lines ServerLines(CommandContext& c) {
-  const auto up = std::chrono::duration_cast<std::chrono::seconds>(c.front.clock().Now() - c.front.started_at());
+  const auto up =
+      std::chrono::duration_cast<std::chrono::seconds>(c.front.clock().Now() - c.front.started_at());
   return {{"redis_version", "7.0.15"},
           {"tenure_version", c.front.settings().version},
           {"redis_mode", "cluster"},
@@ -74,7 +75,9 @@ Lines ReplicationLines(CommandContext&) {
   return {{"role", "master"}, {"connected_slaves", "0"}, {"master_failover_state", "no-failover"}};
 }
 
-Lines ClusterLines(CommandContext&) { return {{"cluster_enabled", "1"}}; }
+Lines ClusterLines(CommandContext&) {
+  return {{"cluster_enabled", "1"}};
+}
 
 Lines KeyspaceLines(CommandContext& c) {
   const std::optional<DatabaseId> database = CurrentDatabase(c.front, c.client);
@@ -84,19 +87,24 @@ Lines KeyspaceLines(CommandContext& c) {
   return {{"db0", fmt::format("keys={},expires=0,avg_ttl=0", keys)}};
 }
 
-Lines TenureLines(CommandContext& c) { return c.front.service().InfoLines(); }
+Lines TenureLines(CommandContext& c) {
+  return c.front.service().InfoLines();
+}
 
 constexpr std::array kSections = {
-    Section{"Server", ServerLines},           Section{"Clients", ClientLines}, Section{"Memory", MemoryLines},
-    Section{"Persistence", PersistenceLines}, Section{"Stats", StatsLines},    Section{"Replication", ReplicationLines},
-    Section{"Cluster", ClusterLines},         Section{"Tenure", TenureLines},  Section{"Keyspace", KeyspaceLines},
+    Section{"Server", ServerLines},     Section{"Clients", ClientLines},
+    Section{"Memory", MemoryLines},     Section{"Persistence", PersistenceLines},
+    Section{"Stats", StatsLines},       Section{"Replication", ReplicationLines},
+    Section{"Cluster", ClusterLines},   Section{"Tenure", TenureLines},
+    Section{"Keyspace", KeyspaceLines},
 };
 
 bool WantsSection(CommandContext& c, std::string_view name) {
   if (c.size() == 1) return true;
   for (size_t i = 1; i < c.size(); ++i) {
     const std::string wanted = Lower(c[i]);
-    if (wanted == "all" || wanted == "default" || wanted == "everything" || wanted == Lower(name)) return true;
+    if (wanted == "all" || wanted == "default" || wanted == "everything" || wanted == Lower(name))
+      return true;
   }
   return false;
 }
@@ -138,9 +146,9 @@ void Info(CommandContext& c) {
 void ConfigGet(CommandContext& c) {
   std::vector<std::pair<std::string, std::string>> found;
   for (auto& entry : ConfigValues(c)) {
-    const bool wanted = std::any_of(c.arguments.begin() + 2, c.arguments.end(), [&](const std::string& pattern) {
-      return MatchesPattern(pattern, entry.first);
-    });
+    const bool wanted =
+        std::any_of(c.arguments.begin() + 2, c.arguments.end(),
+                    [&](const std::string& pattern) { return MatchesPattern(pattern, entry.first); });
     if (wanted) found.push_back(std::move(entry));
   }
   c.reply.Map(found.size());
@@ -151,7 +159,9 @@ void ConfigGet(CommandContext& c) {
 }
 
 void ConfigSet(CommandContext& c) {
-  c.reply.Error("ERR settings are not changed over this protocol: they are in tenured's configuration (--config, flags)");
+  c.reply.Error(
+      "ERR settings are not changed over this protocol: they are in tenured's configuration (--config, "
+      "flags)");
 }
 
 void ConfigResetStat(CommandContext& c) {
@@ -160,10 +170,14 @@ void ConfigResetStat(CommandContext& c) {
 }
 
 void ConfigHelp(CommandContext& c) {
-  constexpr std::string_view kLines[] = {"CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-                                         "GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values.",
-                                         "RESETSTAT", "    Reset statistics reported by the INFO command.",
-                                         "HELP", "    Prints this help."};
+  constexpr std::string_view kLines[] = {
+      "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+      "GET <pattern>",
+      "    Return parameters matching the glob-like <pattern> and their values.",
+      "RESETSTAT",
+      "    Reset statistics reported by the INFO command.",
+      "HELP",
+      "    Prints this help."};
   c.reply.Array(std::size(kLines));
   for (const std::string_view line : kLines) c.reply.Simple(line);
 }
@@ -181,8 +195,8 @@ void DbSize(CommandContext& c) {
   c.reply.Integer(static_cast<int64_t>(c.front.service().KeyCount(*database)));
 }
 
-// An acknowledged write is on a majority already: of the smallest region's replicas, one half (rounded down) beside
-// the leader.
+// An acknowledged write is on a majority already: of the smallest region's replicas, one half (rounded down)
+// beside the leader.
 void Wait(CommandContext& c) {
   int64_t wanted = 0;
   int64_t timeout = 0;

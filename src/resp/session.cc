@@ -12,9 +12,11 @@ namespace {
 // A buffer that has grown beyond this is not kept for the next request.
 constexpr size_t kKeptCapacity = size_t{64} << 10;
 
-// A browser or a proxy sends HTTP here; executing the rest of its request line by line would let a web page run
-// commands (Redis' securityWarningCommand).
-bool IsHttp(std::string_view name) { return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:"); }
+// A browser or a proxy sends HTTP here; executing the rest of its request line by line would let a web page
+// run commands (Redis' securityWarningCommand).
+bool IsHttp(std::string_view name) {
+  return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:");
+}
 
 }  // namespace
 
@@ -62,7 +64,9 @@ bool Session::MayProceed() const {
          in_flight_bytes_ < settings.max_in_flight_bytes && HeldOutput() < settings.output_pause_bytes;
 }
 
-bool Session::WantsRead() const { return !end_of_input_ && !current_ && input_at_ == input_.size() && MayProceed(); }
+bool Session::WantsRead() const {
+  return !end_of_input_ && !current_ && input_at_ == input_.size() && MayProceed();
+}
 
 void Session::RunBuffered() {
   if (running_) return;
@@ -205,19 +209,28 @@ bool Session::DispatchData(Request& request) {
 bool Session::DispatchFront(Request& request) {
   using Mode = FrontCommand::Mode;
   switch (request.front->mode) {
-    case Mode::kMulti: return Multi();
-    case Mode::kExec: return Exec();
-    case Mode::kDiscard: return Discard();
-    case Mode::kWatch: return Watch(request);
-    case Mode::kUnwatch: return Unwatch();
-    case Mode::kReset: return Reset();
-    case Mode::kScan: return Scan(request);
-    case Mode::kFailover: return Failover(request);
+    case Mode::kMulti:
+      return Multi();
+    case Mode::kExec:
+      return Exec();
+    case Mode::kDiscard:
+      return Discard();
+    case Mode::kWatch:
+      return Watch(request);
+    case Mode::kUnwatch:
+      return Unwatch();
+    case Mode::kReset:
+      return Reset();
+    case Mode::kScan:
+      return Scan(request);
+    case Mode::kFailover:
+      return Failover(request);
     case Mode::kBarrier:
       if (reads_in_flight_ + writes_in_flight_ > 0) return false;
       break;
     case Mode::kImmediate:
-    case Mode::kContainer: break;
+    case Mode::kContainer:
+      break;
   }
   Answer([&](ReplyWriter& reply) {
     CommandContext context{front_, client_, request.arguments, reply};
@@ -305,8 +318,8 @@ void Session::NoteOutcome(const node::Outcome& outcome) {
 
 void Session::Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> write) {
   if (ticket < first_ticket_) return;  // aborted meanwhile
-  TENURE_CHECK(ticket - first_ticket_ < pending_.size(), "S1: ticket {} beyond {} + {}", ticket, first_ticket_,
-               pending_.size());
+  TENURE_CHECK(ticket - first_ticket_ < pending_.size(), "S1: ticket {} beyond {} + {}", ticket,
+               first_ticket_, pending_.size());
   Pending& pending = pending_[ticket - first_ticket_];
   TENURE_CHECK(!pending.done, "S1: request {} answered twice", ticket);
   pending.done = true;
@@ -336,7 +349,7 @@ void Session::Answer(absl::FunctionRef<void(ReplyWriter&)> write) {
   const size_t from = target.size();
   ReplyWriter reply(target, client_.protocol);
   write(reply);
-  if (state_ == State::kAborted) return;
+  if (state_ == State::kAborted) return output_.clear();  // nobody takes it any more
   // CLIENT REPLY changes the rule for its own reply already.
   if (client_.reply_off || skip_current_) target.resize(from);
   CountError(target, from);
@@ -411,7 +424,8 @@ void Session::Abort() {
   unsent_ = 0;
   transaction_.Close();
   if (!running_) {
-    // While a request is being dispatched its parts are still in use; then Run ends and the destructor frees them.
+    // While a request is being dispatched its parts are still in use; then Run ends and the destructor frees
+    // them.
     std::string().swap(input_);
     input_at_ = 0;
     current_.reset();
@@ -438,14 +452,15 @@ std::string Session::Describe(Instant now) const {
     return std::chrono::duration_cast<std::chrono::seconds>(now - since).count();
   };
   return fmt::format(
-      "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} "
+      "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} "
+      "qbuf={} "
       "qbuf-free=0 argv-mem={} multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} "
       "user=default redir=-1 resp={} lib-name={} lib-ver={}",
       client_.id, client_.peer, client_.local, client_.name, seconds(client_.connected_at),
       seconds(client_.active_at), flags, client_.database_name == "default" ? "0" : client_.database_name,
-      transaction_.open ? static_cast<int64_t>(transaction_.queue.size()) : -1, parser_.memory() + input_.size(),
-      in_flight_bytes_, transaction_.bytes, output_.size(), HeldOutput(), accounted_, client_.last_command,
-      client_.protocol, client_.library_name, client_.library_version);
+      transaction_.open ? static_cast<int64_t>(transaction_.queue.size()) : -1,
+      parser_.memory() + input_.size(), in_flight_bytes_, transaction_.bytes, output_.size(), HeldOutput(),
+      accounted_, client_.last_command, client_.protocol, client_.library_name, client_.library_version);
 }
 
 }  // namespace tenure::resp

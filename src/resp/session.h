@@ -1,16 +1,18 @@
-// One client's connection without its socket: bytes in, bytes out. Parses requests, answers what needs no data
-// itself, submits data commands to the node and writes the replies in the order of the requests.
+// One client's connection without its socket: bytes in, bytes out. Parses requests, answers what needs no
+// data itself, submits data commands to the node and writes the replies in the order of the requests.
 //
-// Driven by a Transport (resp/asio/ in a daemon, the simulator's network in sim/), created by FrontEnd::Connect.
-// Threading: the node's executor.
-// Lifetime:  shared; callbacks of commands under way hold weak references, so a session may go at any time.
+// Driven by a Transport (resp/asio/ in a daemon, the simulator's network in sim/), created by
+// FrontEnd::Connect. Threading: the node's executor. Lifetime:  shared; callbacks of commands under way hold
+// weak references, so a session may go at any time.
 //
 // Ordering (S1): replies leave in the order of the requests.
-//          (S2): a command sees the effects of every earlier command of this session and of no later one. Writes
+//          (S2): a command sees the effects of every earlier command of this session and of no later one.
+//          Writes
 //                follow each other through the node in order, so many are under way together and share a log
 //                write; so are many reads. A read behind an unanswered write of its slot waits, and so does a
 //                write behind an unanswered read.
-// Bounds:  (S3): at most settings.max_in_flight commands and max_in_flight_bytes are under way; beyond that, and
+// Bounds:  (S3): at most settings.max_in_flight commands and max_in_flight_bytes are under way; beyond that,
+// and
 //                while the client leaves more than output_pause_bytes of replies untaken, input is kept, not
 //                executed, and WantsRead() is false.
 //          (S4): more than output_limit_bytes of untaken replies end the connection.
@@ -46,9 +48,9 @@ namespace tenure::resp {
 class Transport {
  public:
   virtual ~Transport() = default;
-  // There is output to take, input is wanted again, or the session ended. Called on the executor, possibly from
-  // inside the transport's own call, at most once until TakeOutput. Must not call back from inside: note it, and
-  // look when the turn is over.
+  // There is output to take, input is wanted again, or the session ended. Called on the executor, possibly
+  // from inside the transport's own call, at most once until TakeOutput. Must not call back from inside: note
+  // it, and look when the turn is over.
   virtual void OnSessionReady() = 0;
 };
 
@@ -82,7 +84,8 @@ class Session : public std::enable_shared_from_this<Session> {
   std::string TakeOutput();
   bool HasOutput() const { return !output_.empty(); }
   bool WantsRead() const;
-  // True: nothing more will come. kFinishing: the connection ends when what was taken is sent; kAborted: at once.
+  // True: nothing more will come. kFinishing: the connection ends when what was taken is sent; kAborted: at
+  // once.
   bool IsOver() const;
   State state() const { return state_; }
 
@@ -136,9 +139,10 @@ class Session : public std::enable_shared_from_this<Session> {
   bool Watch(Request& request);
   bool Unwatch();
   bool Reset();
-  void ExecuteTransaction(uint16_t slot, std::vector<QueuedCommand> queue, std::vector<store::WatchedKey> watches,
-                          size_t bytes);
-  void WriteTransaction(const node::Outcome& outcome, const std::vector<QueuedCommand>& queue, ReplyWriter& reply);
+  void ExecuteTransaction(uint16_t slot, std::vector<QueuedCommand> queue,
+                          std::vector<store::WatchedKey> watches, size_t bytes);
+  void WriteTransaction(const node::Outcome& outcome, const std::vector<QueuedCommand>& queue,
+                        ReplyWriter& reply);
   void RunLocally(const QueuedCommand& queued, ReplyWriter& reply);
   void OnVersion(WatchCollector& collector, size_t position, node::Outcome outcome);
 
@@ -164,8 +168,8 @@ class Session : public std::enable_shared_from_this<Session> {
   Transaction transaction_;
   State state_ = State::kOpen;
 
-  std::string input_;           // arrived and not parsed, because commands have to wait
-  size_t input_at_ = 0;         // parsed part of input_
+  std::string input_;    // arrived and not parsed, because commands have to wait
+  size_t input_at_ = 0;  // parsed part of input_
   bool end_of_input_ = false;
   std::optional<Request> current_;  // parsed, and being dispatched or waiting
   bool running_ = false;

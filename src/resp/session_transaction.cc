@@ -16,8 +16,10 @@ bool Session::IsQueued(const Request& request) const {
     case Mode::kExec:
     case Mode::kDiscard:
     case Mode::kWatch:
-    case Mode::kReset: return false;
-    default: return request.front->name != "quit";
+    case Mode::kReset:
+      return false;
+    default:
+      return request.front->name != "quit";
   }
 }
 
@@ -100,7 +102,8 @@ bool Session::Watch(Request& request) {
   }
   const uint16_t slot = SlotOfKey(request.arguments[1]);
   bool one_slot = !transaction_.watch_slot || *transaction_.watch_slot == slot;
-  for (size_t i = 2; i < request.arguments.size(); ++i) one_slot = one_slot && SlotOfKey(request.arguments[i]) == slot;
+  for (size_t i = 2; i < request.arguments.size(); ++i)
+    one_slot = one_slot && SlotOfKey(request.arguments[i]) == slot;
   if (!one_slot) {
     Refuse(kCrossSlot);
     return true;

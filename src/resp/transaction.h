@@ -1,4 +1,5 @@
-// MULTI's queue and the keys of WATCH of one session. All keys of a transaction, watched ones too, are in one slot.
+// MULTI's queue and the keys of WATCH of one session. All keys of a transaction, watched ones too, are in one
+// slot.
 //
 // Threading: one owner.
 #pragma once

@@ -12,7 +12,7 @@ constexpr std::string_view kTitle = "# Tenure data directory. Written by tenured
 constexpr std::string_view kChecksumKey = "checksum = ";
 
 std::string IdentityPath(const std::string& path) {
-  return path + "/IDENTITY";
+  return path + "/identity";
 }
 
 std::string Quote(std::string_view text) {
@@ -140,7 +140,7 @@ StatusOr<Identity> DecodeIdentity(std::string_view text) {
 StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::LockedAt(runtime::Disk& disk,
                                                                  const std::string& path) {
   auto directory = std::unique_ptr<DataDirectory>(new DataDirectory(disk, path));
-  auto lock = disk.Lock(path + "/LOCK");
+  auto lock = disk.Lock(path + "/lock");
   if (!lock.ok()) {
     return Annotate(lock.status(), fmt::format("data directory {} is in use or cannot be locked", path));
   }
@@ -165,7 +165,7 @@ StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Create(runtime::Disk& di
 
 StatusOr<Identity> DataDirectory::Peek(runtime::Disk& disk, const std::string& path) {
   if (!IsInitialised(disk, path)) {
-    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no IDENTITY file",
+    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no `identity` file",
                  path);
   }
   TENURE_ASSIGN_OR_RETURN(const std::string text, runtime::ReadWholeFile(disk, IdentityPath(path)));
@@ -180,7 +180,7 @@ bool DataDirectory::IsInitialised(runtime::Disk& disk, const std::string& path) 
 
 StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Open(runtime::Disk& disk, const std::string& path) {
   if (!IsInitialised(disk, path)) {
-    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no IDENTITY file",
+    return Error(StatusCode::kNotFound, "data directory {} is not initialised: it has no `identity` file",
                  path);
   }
   TENURE_ASSIGN_OR_RETURN(auto directory, LockedAt(disk, path));

@@ -1,10 +1,10 @@
 // Who a data directory belongs to. A directory has one owner at a time (a lock that dies with the process)
 // and an identity that is written once, at creation, and changed only deliberately.
 //
-//   DIR/LOCK        locked while a process owns the directory
-//   DIR/IDENTITY    text, `key = value` lines and a checksum (docs/wal-format.md)
-//   DIR/log/        the write-ahead log        DIR/snapshots/  the snapshot store
-//   DIR/state/      the key-value engine
+//   DIR/lock        locked while a process owns the directory
+//   DIR/identity    text, `key = value` lines and a checksum (docs/wal-format.md)
+//   DIR/wal/        the write-ahead log        DIR/snapshots/  the snapshot store
+//   DIR/kv/      the key-value engine
 //
 // Threading: start-up; blocks on the disk.
 // Errors: NOT_FOUND: no identity there, the directory was never initialised. FAILED_PRECONDITION: locked,
@@ -60,8 +60,8 @@ class DataDirectory {
 
   const Identity& identity() const { return identity_; }
   const std::string& path() const { return path_; }
-  std::string log_path() const { return path_ + "/log"; }
-  std::string state_path() const { return path_ + "/state"; }
+  std::string log_path() const { return path_ + "/wal"; }
+  std::string state_path() const { return path_ + "/kv"; }
   std::string snapshots_path() const { return path_ + "/snapshots"; }
 
  private:

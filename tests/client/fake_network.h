@@ -17,6 +17,7 @@ namespace tenure::runtime {
 class FakeNetwork {
  public:
   explicit FakeNetwork(Executor& executor) : executor_(executor) {}
+  ~FakeNetwork();
 
   // What an endpoint calls and serves with.
   class View;
@@ -194,6 +195,16 @@ class FakeNetwork::View : public Network {
 
 inline std::unique_ptr<Network> FakeNetwork::MakeView(Endpoint self) {
   return std::make_unique<View>(*this, std::move(self));
+}
+
+// A server's end owns the pipe that owns its handler.
+inline FakeNetwork::~FakeNetwork() {
+  for (const auto& weak : pipes_) {
+    const auto pipe = weak.lock();
+    if (pipe == nullptr) continue;
+    pipe->closed[0] = pipe->closed[1] = true;
+    const auto owned = std::move(pipe->owned);
+  }
 }
 
 inline void FakeNetwork::CutStreams(const Endpoint& endpoint) {

@@ -188,15 +188,20 @@ TEST_P(NetworkContract, ServicesMayComeLater) {
 }
 
 TEST_P(NetworkContract, TimeoutsEndCallsAndReachTheServer) {
-  Instant start;
-  DoClient([&] { start = client->executor().Now(); });
-  const Status status = Call("test.Service/Keep", "", 100ms).status();
-  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded) << status;
-  DoClient([&] { EXPECT_GE(client->executor().Now() - start, 95ms); });
+  // On a busy machine the time may be up before the server has seen the call: then with more of it.
+  Duration timeout = 50ms;
+  for (int arrived = 0; arrived == 0 && timeout < 20s; arrived = OnServerNow([&] { return service.calls; })) {
+    timeout *= 2;
+    Instant start;
+    DoClient([&] { start = client->executor().Now(); });
+    const Status status = Call("test.Service/Keep", "", timeout).status();
+    EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded) << status;
+    DoClient([&] { EXPECT_GE(client->executor().Now() - start, timeout - 5ms); });
+  }
   DoServer([&] {
     EXPECT_NE(service.last_info.deadline, kFarFuture);
-    EXPECT_LE(service.last_info.deadline, server->executor().Now() + 100ms);
-    EXPECT_EQ(service.kept.size(), 1u);
+    EXPECT_LE(service.last_info.deadline, server->executor().Now() + timeout);
+    ASSERT_FALSE(service.kept.empty());
     service.kept[0](std::string("too late"));
   });
   EXPECT_EQ(*Call("test.Service/Echo1", "goes on"), "goes on");

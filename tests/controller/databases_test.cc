@@ -55,9 +55,9 @@ class DatabasesTest : public ::testing::Test {
     }
   }
 
+  std::optional<StatusOr<pb::ChangeResponse>> created;  // may still be set as the controller stops
   TestController t;
   std::vector<std::unique_ptr<FakeNode>> nodes;
-  std::optional<StatusOr<pb::ChangeResponse>> created;
 };
 
 TEST_F(DatabasesTest, CreationAnswersWhenTheDatabaseIsPublic) {

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "runtime/executor.h"
-#include "wal/snapshot_store.h"
 #include "wal/wal.h"
 
 namespace tenure::node {
@@ -104,26 +103,6 @@ class MemoryWal final : public wal::Wal {
   std::map<GroupId, wal::RecoveredGroup> recovered_;
   std::vector<std::pair<std::vector<wal::Write>, Callback<Status>>> held_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-};
-
-// No test here needs a snapshot.
-class NoSnapshots final : public wal::SnapshotStore {
- public:
-  void Append(GroupId, const raft::SnapshotMark&, uint64_t, std::string, Callback<StatusOr<uint64_t>> done) override {
-    done(absl::UnimplementedError("no snapshots"));
-  }
-  void PartSize(GroupId, const raft::SnapshotMark&, Callback<StatusOr<uint64_t>> done) override {
-    done(absl::UnimplementedError("no snapshots"));
-  }
-  void Finish(GroupId, const raft::SnapshotMark&, std::optional<wal::SnapshotInfo>,
-              Callback<StatusOr<wal::SnapshotInfo>> done) override {
-    done(absl::UnimplementedError("no snapshots"));
-  }
-  void Read(GroupId, LogIndex, uint64_t, size_t, Callback<StatusOr<std::string>> done) override {
-    done(absl::UnimplementedError("no snapshots"));
-  }
-  void Remove(GroupId, LogIndex, bool) override {}
-  std::optional<wal::SnapshotInfo> Find(GroupId) const override { return std::nullopt; }
 };
 
 }  // namespace tenure::node

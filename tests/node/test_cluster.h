@@ -53,7 +53,7 @@ class TestNode final : public NodeOwner {
                            .link = *link_,
                            .wal = *wal_,
                            .engine = *engine_,
-                           .snapshots = snapshots_,
+                           .snapshots = *snapshots_,
                            .transport = *transport_,
                            .owner = *this,
                            .prng = Prng(static_cast<uint64_t>(number_) * 7919 + ++runs_),
@@ -94,7 +94,7 @@ class TestNode final : public NodeOwner {
   std::shared_ptr<kv::MemoryStore> store_ = std::make_shared<kv::MemoryStore>();
   MemoryLog log_;
   MemoryDisk disk_;
-  NoSnapshots snapshots_;
+  std::unique_ptr<wal::SnapshotStore> snapshots_ = *wal::SnapshotStore::Open(disk_, "snapshots");
   std::unique_ptr<kv::MemoryEngine> engine_;
   std::unique_ptr<MemoryWal> wal_;
   std::unique_ptr<FabricTransport> transport_;

@@ -59,7 +59,8 @@ Effects FakeReplica::Collect() {
   if (effects.truncate_from) TruncateEntries(log_, *effects.truncate_from);
   for (const Entry& entry : effects.entries) {
     const LogIndex last = log_.empty() ? mark_.index : log_.back().index;
-    TENURE_CHECK(entry.index == last.Next(), "{} is told to write entry {} after {}", config_.self, entry.index, last);
+    TENURE_CHECK(entry.index == last.Next(), "{} is told to write entry {} after {}", config_.self,
+                 entry.index, last);
     log_.push_back(entry);
   }
   if (effects.NeedsPersist()) {
@@ -99,8 +100,8 @@ void FakeReplica::Carry(const Write& write) {
   }
   if (write.truncate_from) TruncateEntries(disk_.entries, *write.truncate_from);
   for (const Entry& entry : write.entries) {
-    TENURE_CHECK(entry.index == durable_last().Next(), "{} writes entry {} after {}", config_.self, entry.index,
-                 durable_last());
+    TENURE_CHECK(entry.index == durable_last().Next(), "{} writes entry {} after {}", config_.self,
+                 entry.index, durable_last());
     disk_.entries.push_back(entry);
   }
   if (write.hard_state) disk_.hard_state = *write.hard_state;
@@ -109,8 +110,8 @@ void FakeReplica::Carry(const Write& write) {
 void FakeReplica::Apply(LogIndex upto) {
   for (LogIndex index = state_.applied.Next(); index <= upto; index = index.Next()) {
     const Entry* entry = EntryAt(index);
-    TENURE_CHECK(entry != nullptr, "{} is told to apply {}, its log is ({}, {}]", config_.self, index, mark_.index,
-                 log_.empty() ? mark_.index : log_.back().index);
+    TENURE_CHECK(entry != nullptr, "{} is told to apply {}, its log is ({}, {}]", config_.self, index,
+                 mark_.index, log_.empty() ? mark_.index : log_.back().index);
     state_ = ApplyTo(state_, *entry);
   }
   core_->OnApplied(state_.applied);
@@ -132,7 +133,9 @@ std::vector<Entry> FakeReplica::Read(LogIndex from, size_t max_bytes) const {
   return entries;
 }
 
-LogIndex FakeReplica::durable_last() const { return disk_.entries.empty() ? disk_.mark.index : disk_.entries.back().index; }
+LogIndex FakeReplica::durable_last() const {
+  return disk_.entries.empty() ? disk_.mark.index : disk_.entries.back().index;
+}
 
 void FakeReplica::CompactTo(LogIndex index) {
   index = std::min(index, disk_.state.applied);
@@ -157,7 +160,8 @@ bool FakeReplica::HasReceived(const SnapshotMark& mark) const {
 Configuration MakeConfiguration(const std::vector<uint64_t>& voters, const std::vector<uint64_t>& learners) {
   Configuration configuration;
   for (const uint64_t id : voters) configuration.members.push_back({ReplicaId(id), id, MemberRole::kVoter});
-  for (const uint64_t id : learners) configuration.members.push_back({ReplicaId(id), id, MemberRole::kLearner});
+  for (const uint64_t id : learners)
+    configuration.members.push_back({ReplicaId(id), id, MemberRole::kLearner});
   std::sort(configuration.members.begin(), configuration.members.end());
   return configuration;
 }

@@ -1,6 +1,6 @@
-// A replica as its driver would run it, with a disk that loses what was not made durable: a RaftCore, a queue of
-// writes that become durable one by one when the test says so, and a state machine that is a running hash of what was
-// applied. Tests decide about time, the network and crashes.
+// A replica as its driver would run it, with a disk that loses what was not made durable: a RaftCore, a queue
+// of writes that become durable one by one when the test says so, and a state machine that is a running hash
+// of what was applied. Tests decide about time, the network and crashes.
 #pragma once
 
 #include <deque>
@@ -95,6 +95,7 @@ class FakeReplica {
 };
 
 // "1 2 3" as voters, then learners.
-Configuration MakeConfiguration(const std::vector<uint64_t>& voters, const std::vector<uint64_t>& learners = {});
+Configuration MakeConfiguration(const std::vector<uint64_t>& voters,
+                                const std::vector<uint64_t>& learners = {});
 
 }  // namespace tenure::raft

@@ -14,12 +14,13 @@
 namespace tenure::raft {
 namespace {
 
-constexpr auto V = MemberRole::kVoter, L = MemberRole::kLearner, I = MemberRole::kIncoming, O = MemberRole::kOutgoing,
-               D = MemberRole::kDemoting;
+constexpr auto V = MemberRole::kVoter, L = MemberRole::kLearner, I = MemberRole::kIncoming,
+               O = MemberRole::kOutgoing, D = MemberRole::kDemoting;
 
 Configuration Make(const std::vector<MemberRole>& roles) {
   Configuration configuration;
-  for (size_t i = 0; i < roles.size(); i++) configuration.members.push_back({ReplicaId(i + 1), i + 1, roles[i]});
+  for (size_t i = 0; i < roles.size(); i++)
+    configuration.members.push_back({ReplicaId(i + 1), i + 1, roles[i]});
   return configuration;
 }
 
@@ -50,7 +51,8 @@ TEST(Quorum, MajorityValueTable) {
   };
   for (const Row& row : rows) {
     const Configuration configuration = Make(row.roles);
-    const uint64_t value = MajorityValue(configuration, uint64_t{0}, [&](ReplicaId id) { return row.values[id.value() - 1]; });
+    const uint64_t value =
+        MajorityValue(configuration, uint64_t{0}, [&](ReplicaId id) { return row.values[id.value() - 1]; });
     EXPECT_EQ(value, row.expected) << ToString(configuration);
   }
 }
@@ -85,7 +87,8 @@ TEST(Configuration, JointTable) {
   };
   EXPECT_EQ(ToString(JointOf(members({1, 2, 3}, {}), members({1, 2, 4}, {}))),
             "1:voter@1 2:voter@2 3:outgoing@3 4:incoming@4");
-  EXPECT_EQ(ToString(JointOf(members({1, 2}, {3, 4}), members({2, 3}, {1}))), "1:demoting@1 2:voter@2 3:incoming@3");
+  EXPECT_EQ(ToString(JointOf(members({1, 2}, {3, 4}), members({2, 3}, {1}))),
+            "1:demoting@1 2:voter@2 3:incoming@3");
   for (const auto& [current, target] : std::vector<std::pair<Configuration, Configuration>>{
            {members({1, 2, 3}, {}), members({4}, {1, 2})}, {members({1}, {2}), members({2}, {})}}) {
     EXPECT_EQ(JointOf(current, target).Left(), target);
@@ -103,7 +106,8 @@ TEST(Configuration, CodecRoundTripAndRefusals) {
     EXPECT_EQ(*decoded, configuration);
   }
   const std::string good = EncodeConfiguration(Make({V, L}));
-  for (size_t size = 0; size < good.size(); size++) EXPECT_FALSE(DecodeConfiguration(good.substr(0, size)).ok()) << size;
+  for (size_t size = 0; size < good.size(); size++)
+    EXPECT_FALSE(DecodeConfiguration(good.substr(0, size)).ok()) << size;
   EXPECT_FALSE(DecodeConfiguration(good + "x").ok());
   std::string other_format = good, bad_role = good;
   other_format[0] = 2;
@@ -120,7 +124,8 @@ RaftLog MakeLog() {
   state.mark.configuration = MakeConfiguration({1, 2, 3});
   RaftLog log(state);
   const std::vector<uint64_t> terms = {1, 1, 1, 3, 3, 4, 4, 4, 6};
-  for (size_t i = 0; i < terms.size(); i++) log.Append({LogIndex(i + 1), Term(terms[i]), EntryType::kCommand, Bytes("payload")});
+  for (size_t i = 0; i < terms.size(); i++)
+    log.Append({LogIndex(i + 1), Term(terms[i]), EntryType::kCommand, Bytes("payload")});
   return log;
 }
 
@@ -133,8 +138,15 @@ TEST(RaftLog, TermsAndBackingUp) {
   struct Row {
     uint64_t index, term, expected;
   };
-  for (const Row& row : std::vector<Row>{
-           {9, 6, 9}, {20, 6, 9}, {9, 5, 8}, {9, 4, 8}, {7, 4, 7}, {7, 3, 5}, {9, 2, 3}, {2, 9, 2}, {9, 0, 0}}) {
+  for (const Row& row : std::vector<Row>{{9, 6, 9},
+                                         {20, 6, 9},
+                                         {9, 5, 8},
+                                         {9, 4, 8},
+                                         {7, 4, 7},
+                                         {7, 3, 5},
+                                         {9, 2, 3},
+                                         {2, 9, 2},
+                                         {9, 0, 0}}) {
     EXPECT_EQ(log.LastPossibleMatch(LogIndex(row.index), Term(row.term)), LogIndex(row.expected))
         << row.index << "/" << row.term;
   }

@@ -1,5 +1,5 @@
-// Random runs of a small cluster. One run: TENURE_RAFT_SEED=7 TENURE_RAFT_TRACE=1; many: TENURE_RAFT_SEEDS=5000 (from
-// TENURE_RAFT_SEED on).
+// Random runs of a small cluster. One run: TENURE_RAFT_SEED=7 TENURE_RAFT_TRACE=1; many:
+// TENURE_RAFT_SEEDS=5000 (from TENURE_RAFT_SEED on).
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -21,8 +21,8 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 
 void PrintSeed(const std::string& message) {
   std::fflush(stdout);
-  fmt::print(stderr, "seed {}: {}\nagain: TENURE_RAFT_SEED={} test_raft --gtest_filter=RandomRaft.*\n", current_seed,
-             message, current_seed);
+  fmt::print(stderr, "seed {}: {}\nagain: TENURE_RAFT_SEED={} test_raft --gtest_filter=RandomRaft.*\n",
+             current_seed, message, current_seed);
 }
 
 TEST(RandomRaft, KeepsItsPromises) {
@@ -47,10 +47,11 @@ TEST(RandomRaft, KeepsItsPromises) {
     all.truncations += counts.truncations;
   }
   SetCheckHook(nullptr);
-  fmt::print("{} seeds: {} events, {} elections, {} committed, {} reads ({} by lease), {} crashes, {} snapshots, "
-             "{} changes, {} transfers, {} truncations\n",
-             count, all.events, all.elections, all.committed, all.reads, all.lease_reads, all.crashes, all.snapshots,
-             all.changes, all.transfers, all.truncations);
+  fmt::print(
+      "{} seeds: {} events, {} elections, {} committed, {} reads ({} by lease), {} crashes, {} snapshots, "
+      "{} changes, {} transfers, {} truncations\n",
+      count, all.events, all.elections, all.committed, all.reads, all.lease_reads, all.crashes, all.snapshots,
+      all.changes, all.transfers, all.truncations);
 }
 
 }  // namespace

@@ -39,7 +39,10 @@ RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_
     base_.max_inflight_appends = 1;
     drop_percent_ = 30;
   }
-  const size_t first_voters = contended_ ? 3 + 2 * prng_.Below(2) : prng_.Chance(1, 4) ? 1 : prng_.Chance(1, 4) ? 5 : 3;
+  const size_t first_voters = contended_           ? 3 + 2 * prng_.Below(2)
+                              : prng_.Chance(1, 4) ? 1
+                              : prng_.Chance(1, 4) ? 5
+                                                   : 3;
   std::vector<uint64_t> voters;
   for (uint64_t id = 1; id <= first_voters; id++) voters.push_back(id);
   slots_.reserve(kReplicas);
@@ -47,7 +50,8 @@ RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_
   for (uint64_t id = 1; id <= kReplicas; id++) {
     RaftConfig config = base_;
     config.self = ReplicaId(id);
-    slots_.push_back({.replica = FakeReplica(config, id <= first_voters ? MakeConfiguration(voters) : Configuration())});
+    slots_.push_back(
+        {.replica = FakeReplica(config, id <= first_voters ? MakeConfiguration(voters) : Configuration())});
     Slot& slot = slots_.back();
     slot.rate = 1.0 + static_cast<double>(prng_.Below(100)) / 1000.0;
     slot.offset = milliseconds(prng_.Below(100000));
@@ -112,7 +116,8 @@ void RandomWorld::Deliver(Slot& slot, Event& event) {
   switch (event.what) {
     case What::kMessage:
       if (options_.trace) {
-        fmt::print("{:8} {} -> {}: {}\n", ToMillis(now_), event.other, slot.replica.id(), ToString(event.message));
+        fmt::print("{:8} {} -> {}: {}\n", ToMillis(now_), event.other, slot.replica.id(),
+                   ToString(event.message));
       }
       if (const auto* install = std::get_if<InstallSnapshot>(&event.message)) {
         if (!slot.replica.HasReceived(install->mark)) return;
@@ -150,8 +155,8 @@ void RandomWorld::AfterInput(Slot& slot) {
     CheckReads(effects);
     if (effects.truncate_from) counts_.truncations++;
     if (options_.trace && effects.role_change) {
-      fmt::print("{:8} {} role {} term {}\n", ToMillis(now_), slot.replica.id(), int(effects.role_change->role),
-                 effects.role_change->term);
+      fmt::print("{:8} {} role {} term {}\n", ToMillis(now_), slot.replica.id(),
+                 int(effects.role_change->role), effects.role_change->term);
     }
     SendAll(slot, std::move(effects.messages));
     for (const FetchRequest& fetch : effects.fetches) {
@@ -174,8 +179,10 @@ void RandomWorld::AfterInput(Slot& slot) {
   if (slot.replica.queued_writes() > 0 && !slot.persisting) {
     slot.persisting = true;
     const auto most = static_cast<uint64_t>(slot.disk_speed.count());
-    const Duration stall = !calm_ && prng_.Chance(contended_ ? 10 : 1, 100) ? milliseconds(prng_.Below(1500)) : Duration::zero();
-    Schedule(Duration(prng_.Below(most)) + stall, {.what = What::kPersist, .replica = position, .life = slot.life});
+    const Duration stall =
+        !calm_ && prng_.Chance(contended_ ? 10 : 1, 100) ? milliseconds(prng_.Below(1500)) : Duration::zero();
+    Schedule(Duration(prng_.Below(most)) + stall,
+             {.what = What::kPersist, .replica = position, .life = slot.life});
   }
   CheckLeader(slot);
   CheckCommit(slot);
@@ -206,8 +213,10 @@ void RandomWorld::Send(Slot& from, Outgoing outgoing) {
     if (!calm_ && prng_.Chance(1, 20)) delay += milliseconds(prng_.Below(300));
     const bool ballot = std::holds_alternative<VoteRequest>(outgoing.message) ||
                         std::holds_alternative<VoteResponse>(outgoing.message);
-    if (!calm_ && (contended_ && ballot ? prng_.Chance(1, 4) : prng_.Chance(1, 60))) delay += milliseconds(prng_.Below(5000));
-    Schedule(delay, {.what = What::kMessage, .replica = target, .other = source + 1, .message = outgoing.message});
+    if (!calm_ && (contended_ && ballot ? prng_.Chance(1, 4) : prng_.Chance(1, 60)))
+      delay += milliseconds(prng_.Below(5000));
+    Schedule(delay,
+             {.what = What::kMessage, .replica = target, .other = source + 1, .message = outgoing.message});
   }
 }
 
@@ -225,7 +234,8 @@ void RandomWorld::Client() {
   // A quiescent group has no timers; the driver wakes it when it sees a process fail. Here: now and then.
   if (prng_.Chance(1, 10)) {
     for (Slot& slot : slots_) {
-      if (slot.replica.up() && now_ >= slot.paused_until && slot.replica.core().quiescent() && prng_.Chance(1, 4)) {
+      if (slot.replica.up() && now_ >= slot.paused_until && slot.replica.core().quiescent() &&
+          prng_.Chance(1, 4)) {
         slot.replica.core().Wake(LocalTime(slot));
         AfterInput(slot);
       }
@@ -268,8 +278,8 @@ void RandomWorld::ProposeChange(Slot& slot) {
   }
   LogIndex index;
   Term term;
-  const auto result = slot.replica.core().ProposeConfiguration(LocalTime(slot), MakeConfiguration(voters, learners),
-                                                               &index, &term);
+  const auto result = slot.replica.core().ProposeConfiguration(
+      LocalTime(slot), MakeConfiguration(voters, learners), &index, &term);
   if (result == ProposeResult::kAccepted) counts_.changes++;
   AfterInput(slot);
 }
@@ -339,7 +349,8 @@ void RandomWorld::Crash(Slot& slot) {
   slot.seen_leading = Term();
   slot.ticking_at = Duration::max();
   slot.persisting = false;
-  const Duration down = prng_.Chance(1, 2) ? Duration(milliseconds(1)) : Duration(milliseconds(prng_.Below(4000)));
+  const Duration down =
+      prng_.Chance(1, 2) ? Duration(milliseconds(1)) : Duration(milliseconds(prng_.Below(4000)));
   Schedule(down, {.what = What::kRestart, .replica = PositionOf(slot.replica.id())});
 }
 
@@ -377,7 +388,8 @@ bool RandomWorld::HasConverged() const {
   for (const Member& member : core.configuration().members) {
     const FakeReplica& replica = slots_[PositionOf(member.id)].replica;
     if (replica.state() != leading->replica.state()) return false;
-    if (replica.core().last_index() != core.last_index() || replica.core().leader() != leading->replica.id()) return false;
+    if (replica.core().last_index() != core.last_index() || replica.core().leader() != leading->replica.id())
+      return false;
   }
   return core.commit_index() == core.last_index() && core.last_index() == leading->replica.state().applied;
 }
@@ -390,10 +402,11 @@ std::string RandomWorld::Describe() const {
       continue;
     }
     const RaftCore& core = slot.replica.core();
-    out += fmt::format("{}: role {} term {} leader {} log ({}, {}] persisted {} commit {} applied {} config@{} [{}]{}\n",
-                       slot.replica.id(), int(core.role()), core.term(), core.leader(), core.mark_index(),
-                       core.last_index(), core.persisted_index(), core.commit_index(), slot.replica.state().applied,
-                       core.configuration_index(), ToString(core.configuration()), core.quiescent() ? " quiescent" : "");
+    out += fmt::format(
+        "{}: role {} term {} leader {} log ({}, {}] persisted {} commit {} applied {} config@{} [{}]{}\n",
+        slot.replica.id(), int(core.role()), core.term(), core.leader(), core.mark_index(), core.last_index(),
+        core.persisted_index(), core.commit_index(), slot.replica.state().applied, core.configuration_index(),
+        ToString(core.configuration()), core.quiescent() ? " quiescent" : "");
     for (const auto& peer : core.Peers(LocalTime(slot))) {
       out += fmt::format("    {} match {}{}{}\n", peer.id, peer.match, peer.active ? "" : " silent",
                          peer.in_snapshot ? " snapshot" : "");
@@ -406,7 +419,8 @@ std::string RandomWorld::Describe() const {
 void RandomWorld::CheckNewEntries(const Slot& slot, const Effects& effects) {
   for (const Entry& entry : effects.entries) {
     const Term previous = slot.replica.core().TermAt(entry.index.Previous());
-    const auto [known, is_new] = entries_.try_emplace({entry.index, entry.term}, Logged{HashEntry(entry), previous});
+    const auto [known, is_new] =
+        entries_.try_emplace({entry.index, entry.term}, Logged{HashEntry(entry), previous});
     TENURE_CHECK(is_new || (known->second.hash == HashEntry(entry) &&
                             (known->second.previous == previous || previous.IsNone())),
                  "log matching: entry {} of term {} differs between replicas", entry.index, entry.term);
@@ -420,12 +434,14 @@ void RandomWorld::CheckLeader(Slot& slot) {
   slot.seen_leading = core.term();
   counts_.elections++;
   const auto [known, is_new] = leaders_.try_emplace(core.term(), slot.replica.id());
-  TENURE_CHECK(is_new, "one leader per term: {} and {} lead term {}", known->second, slot.replica.id(), core.term());
+  TENURE_CHECK(is_new, "one leader per term: {} and {} lead term {}", known->second, slot.replica.id(),
+               core.term());
   for (LogIndex index = core.mark_index(); index.value() < committed_.size(); index = index.Next()) {
-    if (committed_in_[index.value()] > core.term()) break;  // a candidate may win late, when later terms have begun
+    if (committed_in_[index.value()] > core.term())
+      break;  // a candidate may win late, when later terms have begun
     TENURE_CHECK(core.TermAt(index) == committed_terms_[index.value()],
-                 "leader completeness: {} leads term {} without committed entry {} of term {}", slot.replica.id(),
-                 core.term(), index, committed_terms_[index.value()]);
+                 "leader completeness: {} leads term {} without committed entry {} of term {}",
+                 slot.replica.id(), core.term(), index, committed_terms_[index.value()]);
   }
   newest_leader_term_ = std::max(newest_leader_term_, core.term());
 }
@@ -452,8 +468,8 @@ void RandomWorld::CheckCommit(Slot& slot) {
 
 void RandomWorld::CheckReads(const Effects& effects) {
   for (const ReadReady& read : effects.reads) {
-    TENURE_CHECK(read.index >= read_floor_[read.context], "read {} would miss {} and see {} only", read.context,
-                 read_floor_[read.context], read.index);
+    TENURE_CHECK(read.index >= read_floor_[read.context], "read {} would miss {} and see {} only",
+                 read.context, read_floor_[read.context], read.index);
   }
 }
 
@@ -461,8 +477,9 @@ void RandomWorld::CheckReads(const Effects& effects) {
 void RandomWorld::CheckLeases() {
   for (const Slot& slot : slots_) {
     if (!slot.replica.up() || slot.replica.core().term() >= newest_leader_term_) continue;
-    TENURE_CHECK(!slot.replica.core().HasLease(LocalTime(slot)), "{} holds a lease in term {}, term {} has a leader",
-                 slot.replica.id(), slot.replica.core().term(), newest_leader_term_);
+    TENURE_CHECK(!slot.replica.core().HasLease(LocalTime(slot)),
+                 "{} holds a lease in term {}, term {} has a leader", slot.replica.id(),
+                 slot.replica.core().term(), newest_leader_term_);
   }
 }
 

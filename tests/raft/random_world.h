@@ -1,6 +1,7 @@
-// A small random world for RaftCore: replicas with disks, clocks that drift, a network that drops, delays, reorders
-// and duplicates, crashes that lose unsynced writes, pauses, partitions, membership changes, transfers, reads and
-// snapshots - all from one seed, with the safety properties checked at every event and liveness at the end.
+// A small random world for RaftCore: replicas with disks, clocks that drift, a network that drops, delays,
+// reorders and duplicates, crashes that lose unsynced writes, pauses, partitions, membership changes,
+// transfers, reads and snapshots - all from one seed, with the safety properties checked at every event and
+// liveness at the end.
 //
 // The properties know nothing of the core's inside; a violation aborts with the seed.
 #pragma once
@@ -21,8 +22,8 @@ struct WorldOptions {
 };
 
 struct WorldCounts {
-  uint64_t events = 0, elections = 0, committed = 0, reads = 0, lease_reads = 0, crashes = 0, snapshots = 0, changes = 0,
-           transfers = 0, truncations = 0;
+  uint64_t events = 0, elections = 0, committed = 0, reads = 0, lease_reads = 0, crashes = 0, snapshots = 0,
+           changes = 0, transfers = 0, truncations = 0;
 };
 
 class RandomWorld {
@@ -98,8 +99,8 @@ class RandomWorld {
   std::vector<Slot> slots_;
   std::vector<std::vector<bool>> cut_;  // [from][to]
   bool calm_ = false;
-  // A third of the worlds: three or five voters that crash, write slowly and get late mail all the time, so that elections are
-  // contended and few entries are committed in the term that appended them.
+  // A third of the worlds: three or five voters that crash, write slowly and get late mail all the time, so
+  // that elections are contended and few entries are committed in the term that appended them.
   bool contended_ = false;
   uint32_t drop_percent_ = 5;
 
@@ -108,7 +109,7 @@ class RandomWorld {
   std::map<std::pair<LogIndex, Term>, Logged> entries_;
   std::vector<FakeState> committed_;  // by index
   std::vector<Term> committed_terms_;
-  std::vector<Term> committed_in_;  // the term whose leader committed it
+  std::vector<Term> committed_in_;           // the term whose leader committed it
   std::map<uint64_t, LogIndex> read_floor_;  // context -> what had been committed when it was asked
   uint64_t next_context_ = 1;
   uint64_t next_payload_ = 1;

@@ -18,11 +18,14 @@
 namespace tenure::raft {
 namespace {
 
-std::filesystem::path Folder() { return std::filesystem::path(TENURE_SOURCE_DIR) / "tests/raft/testdata"; }
+std::filesystem::path Folder() {
+  return std::filesystem::path(TENURE_SOURCE_DIR) / "tests/raft/testdata";
+}
 
 std::vector<std::string> Scripts() {
   std::vector<std::string> names;
-  for (const auto& file : std::filesystem::directory_iterator(Folder())) names.push_back(file.path().stem().string());
+  for (const auto& file : std::filesystem::directory_iterator(Folder()))
+    names.push_back(file.path().stem().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -33,7 +36,8 @@ std::string ReadAll(const std::filesystem::path& path) {
   return content.str();
 }
 
-// The script again, with the output that it has now. A block is comments and commands, "----", output, an empty line.
+// The script again, with the output that it has now. A block is comments and commands, "----", output, an
+// empty line.
 std::string Replay(const std::string& script) {
   ScriptWorld world;
   std::string out;

@@ -18,31 +18,44 @@ std::vector<uint64_t> ParseIds(const std::string& list) {
 
 const char* NameOf(Role role) {
   switch (role) {
-    case Role::kFollower: return "follower";
-    case Role::kPreCandidate: return "pre-candidate";
-    case Role::kCandidate: return "candidate";
-    case Role::kLeader: return "leader";
+    case Role::kFollower:
+      return "follower";
+    case Role::kPreCandidate:
+      return "pre-candidate";
+    case Role::kCandidate:
+      return "candidate";
+    case Role::kLeader:
+      return "leader";
   }
   return "?";
 }
 
 const char* NameOf(ProposeResult result) {
   switch (result) {
-    case ProposeResult::kAccepted: return "accepted";
-    case ProposeResult::kNotLeader: return "not leader";
-    case ProposeResult::kTransferring: return "transferring";
-    case ProposeResult::kOverloaded: return "overloaded";
-    case ProposeResult::kChangePending: return "change pending";
-    case ProposeResult::kInvalid: return "invalid";
+    case ProposeResult::kAccepted:
+      return "accepted";
+    case ProposeResult::kNotLeader:
+      return "not leader";
+    case ProposeResult::kTransferring:
+      return "transferring";
+    case ProposeResult::kOverloaded:
+      return "overloaded";
+    case ProposeResult::kChangePending:
+      return "change pending";
+    case ProposeResult::kInvalid:
+      return "invalid";
   }
   return "?";
 }
 
 std::string NameOf(const Entry& entry) {
   switch (entry.type) {
-    case EntryType::kCommand: return fmt::format("{}/{}:{}", entry.index, entry.term, entry.payload.view());
-    case EntryType::kNoOp: return fmt::format("{}/{}:(no-op)", entry.index, entry.term);
-    case EntryType::kConfiguration: return fmt::format("{}/{}:(configuration)", entry.index, entry.term);
+    case EntryType::kCommand:
+      return fmt::format("{}/{}:{}", entry.index, entry.term, entry.payload.view());
+    case EntryType::kNoOp:
+      return fmt::format("{}/{}:(no-op)", entry.index, entry.term);
+    case EntryType::kConfiguration:
+      return fmt::format("{}/{}:(configuration)", entry.index, entry.term);
   }
   return "?";
 }
@@ -121,7 +134,8 @@ void ScriptWorld::Run(const Arguments& a) {
     } else if (verb == "cut") {
       cut_.insert(link);
     } else {
-      const auto found = std::find_if(flights_.begin(), flights_.end(), [&](auto& f) { return f.link == link; });
+      const auto found =
+          std::find_if(flights_.begin(), flights_.end(), [&](auto& f) { return f.link == link; });
       if (found != flights_.end()) flights_.push_back(Flight(*found));
     }
     return;
@@ -154,7 +168,9 @@ void ScriptWorld::Run(const Arguments& a) {
   After(id);
 }
 
-FakeReplica& ScriptWorld::At(uint64_t id) { return replicas_.at(id); }
+FakeReplica& ScriptWorld::At(uint64_t id) {
+  return replicas_.at(id);
+}
 
 void ScriptWorld::SetOptions(const Arguments& a) {
   for (const auto& [name, value] : a.named) {
@@ -199,8 +215,8 @@ void ScriptWorld::Change(const Arguments& a) {
   };
   LogIndex index;
   Term term;
-  const auto result = At(id).core().ProposeConfiguration(now_, MakeConfiguration(ids("voters"), ids("learners")),
-                                                         &index, &term);
+  const auto result = At(id).core().ProposeConfiguration(
+      now_, MakeConfiguration(ids("voters"), ids("learners")), &index, &term);
   if (result != ProposeResult::kAccepted) Say("{}", NameOf(result));
   After(id);
 }
@@ -235,7 +251,8 @@ void ScriptWorld::DeliverOne(size_t position) {
   const auto [from, to] = flight.link;
   Say("{}->{} {}", from, to, ToString(flight.message));
   if (!At(to).up()) return Say("  {} is down", to);
-  if (const auto* install = std::get_if<InstallSnapshot>(&flight.message); install && !At(to).HasReceived(install->mark)) {
+  if (const auto* install = std::get_if<InstallSnapshot>(&flight.message);
+      install && !At(to).HasReceived(install->mark)) {
     return Say("  {} does not have the content", to);
   }
   At(to).core().Step(now_, ReplicaId(from), std::move(flight.message));
@@ -282,9 +299,10 @@ void ScriptWorld::Status() {
       continue;
     }
     const RaftCore& core = replica.core();
-    Say("{} {} term={} vote={} leader={} log=({}..{}] durable={} commit={} applied={} [{}]", id, NameOf(core.role()),
-        core.term(), core.voted_for(), core.leader(), core.mark_index(), core.last_index(), core.persisted_index(),
-        core.commit_index(), replica.state().applied, ToString(core.configuration()));
+    Say("{} {} term={} vote={} leader={} log=({}..{}] durable={} commit={} applied={} [{}]", id,
+        NameOf(core.role()), core.term(), core.voted_for(), core.leader(), core.mark_index(),
+        core.last_index(), core.persisted_index(), core.commit_index(), replica.state().applied,
+        ToString(core.configuration()));
   }
 }
 
@@ -300,14 +318,16 @@ void ScriptWorld::After(uint64_t id) {
 
 void ScriptWorld::Print(uint64_t id, const Effects& e) {
   if (e.role_change) {
-    Say("  {} is {} in term {}, leader {}", id, NameOf(e.role_change->role), e.role_change->term, e.role_change->leader);
+    Say("  {} is {} in term {}, leader {}", id, NameOf(e.role_change->role), e.role_change->term,
+        e.role_change->leader);
   }
   if (e.configuration) Say("  {} configuration [{}]", id, ToString(*e.configuration));
   if (e.hard_state) Say("  {} writes term={} vote={}", id, e.hard_state->term, e.hard_state->vote);
   if (e.truncate_from) Say("  {} cuts its log from {}", id, *e.truncate_from);
   if (!e.entries.empty()) Say("  {} writes {}", id, NamesOf(e.entries));
   for (const Outgoing& o : e.messages) Say("  {} sends to {}: {}", id, o.to, ToString(o.message));
-  for (const Outgoing& o : e.messages_after_persist) Say("  {} sends to {} when durable: {}", id, o.to, ToString(o.message));
+  for (const Outgoing& o : e.messages_after_persist)
+    Say("  {} sends to {} when durable: {}", id, o.to, ToString(o.message));
   if (e.commit) Say("  {} commits {}", id, *e.commit);
   for (const ReadReady& read : e.reads) Say("  {} read {} is safe at {}", id, read.context, read.index);
   for (const uint64_t context : e.failed_reads) Say("  {} read {} failed", id, context);

@@ -1,5 +1,5 @@
-// A cluster that does what a script says and nothing by itself, and prints everything that happens: the interpreter
-// behind tests/raft/testdata/*.txt (in the spirit of etcd's datadriven tests).
+// A cluster that does what a script says and nothing by itself, and prints everything that happens: the
+// interpreter behind tests/raft/testdata/*.txt (in the spirit of etcd's datadriven tests).
 //
 //   cluster 3 [learners=4,5] [blank=6]   replicas 1..3 vote; blank ones know of no group
 //   option drift=100 append=64 window=2 quiesce=1s                   for all replicas, before `cluster`
@@ -7,11 +7,10 @@
 //   campaign 1               propose 1 a b     read 1     lease 1     transfer 1 2     wake 1
 //   change 1 voters=1,2,4 learners=3
 //   deliver [1->2] [n]       what is in flight, and what follows from it; or only n of one link
-//   drop [1->2] [n]          forgets what is in flight           duplicate 1->2   sends its first message twice
-//   cut 3 | cut 1->2         loses what is sent from now on     heal
-//   disk 1 slow|fast         slow: writes wait for `persist 1 [n]`
-//   crash 1 [kept writes]    restart 1         compact 1 7       evict 1 7         snapshot 1 2 [fail]
-//   status                   quiet <command>   prints nothing
+//   drop [1->2] [n]          forgets what is in flight           duplicate 1->2   sends its first message
+//   twice cut 3 | cut 1->2         loses what is sent from now on     heal disk 1 slow|fast         slow:
+//   writes wait for `persist 1 [n]` crash 1 [kept writes]    restart 1         compact 1 7       evict 1 7
+//   snapshot 1 2 [fail] status                   quiet <command>   prints nothing
 #pragma once
 
 #include <deque>

@@ -12,12 +12,13 @@ namespace {
 
 TEST_F(SessionTest, ClusterNodes) {
   const std::string text = ClusterNodesText(service.view, WallFromMillis(1700000000123));
-  EXPECT_EQ(text,
-            "1111111111111111111111111111111111111111 10.0.0.1:7101@7100 myself,master - 0 0 7 connected 0-5460\n"
-            "2222222222222222222222222222222222222222 10.0.0.2:7101@7100 master - 0 1700000000123 7 connected "
-            "5461-10922\n"
-            "3333333333333333333333333333333333333333 10.0.0.3:7101@7100 master - 0 1700000000123 7 connected "
-            "10923-16383\n");
+  EXPECT_EQ(
+      text,
+      "1111111111111111111111111111111111111111 10.0.0.1:7101@7100 myself,master - 0 0 7 connected 0-5460\n"
+      "2222222222222222222222222222222222222222 10.0.0.2:7101@7100 master - 0 1700000000123 7 connected "
+      "5461-10922\n"
+      "3333333333333333333333333333333333333333 10.0.0.3:7101@7100 master - 0 1700000000123 7 connected "
+      "10923-16383\n");
   EXPECT_EQ(Ask("CLUSTER NODES"), "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n");
 }
 
@@ -30,12 +31,14 @@ TEST_F(SessionTest, ClusterNodesJoinsNeighboursAndShowsDeadNodes) {
 }
 
 TEST_F(SessionTest, ClusterInfo) {
-  EXPECT_TRUE(ClusterInfoText(&service.view, false).starts_with(
-      "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\ncluster_slots_pfail:0\r\n"
-      "cluster_slots_fail:0\r\ncluster_known_nodes:3\r\ncluster_size:3\r\n"));
+  EXPECT_TRUE(ClusterInfoText(&service.view, false)
+                  .starts_with("cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:"
+                               "16384\r\ncluster_slots_pfail:0\r\n"
+                               "cluster_slots_fail:0\r\ncluster_known_nodes:3\r\ncluster_size:3\r\n"));
   service.view.nodes[2].alive = false;
-  EXPECT_TRUE(ClusterInfoText(&service.view, false).starts_with(
-      "cluster_state:fail\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:10923\r\n"));
+  EXPECT_TRUE(
+      ClusterInfoText(&service.view, false)
+          .starts_with("cluster_state:fail\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:10923\r\n"));
   service.view.nodes[2].alive = true;
   service.view.shards[0].replicas[0].leader = false;
   EXPECT_TRUE(ClusterInfoText(&service.view, false).starts_with("cluster_state:fail"));
@@ -87,9 +90,8 @@ TEST_F(SessionTest, ClusterSlots) {
 
 TEST_F(SessionTest, ClusterSlotsOfOneRegion) {
   service.view = OneNodeView("127.0.0.1:7101");
-  EXPECT_EQ(Ask("CLUSTER SLOTS"),
-            "*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:7101\r\n$40\r\n" + std::string(40, 'a') +
-                "\r\n*0\r\n");
+  EXPECT_EQ(Ask("CLUSTER SLOTS"), "*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:7101\r\n$40\r\n" +
+                                      std::string(40, 'a') + "\r\n*0\r\n");
 }
 
 TEST_F(SessionTest, ClusterSlotsLeavesOutWhoCannotServe) {
@@ -107,8 +109,10 @@ TEST_F(SessionTest, ClusterShards) {
   const std::string reply = Ask("CLUSTER SHARDS");
   EXPECT_TRUE(reply.starts_with(
       "*3\r\n*4\r\n$5\r\nslots\r\n*2\r\n:0\r\n:5460\r\n$5\r\nnodes\r\n*3\r\n*14\r\n$2\r\nid\r\n$40\r\n"
-      "1111111111111111111111111111111111111111\r\n$4\r\nport\r\n:7101\r\n$2\r\nip\r\n$8\r\n10.0.0.1\r\n$8\r\nendpoint"
-      "\r\n$8\r\n10.0.0.1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$18\r\nreplication-offset\r\n:7\r\n$6\r\nhealth\r\n$6\r\n"
+      "1111111111111111111111111111111111111111\r\n$4\r\nport\r\n:7101\r\n$2\r\nip\r\n$8\r\n10.0.0.1\r\n$"
+      "8\r\nendpoint"
+      "\r\n$8\r\n10.0.0.1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$18\r\nreplication-offset\r\n:7\r\n$"
+      "6\r\nhealth\r\n$6\r\n"
       "online\r\n"))
       << reply;
   Ask("HELLO 3");
@@ -137,9 +141,9 @@ TEST_F(SessionTest, ClusterSmallOnes) {
 }
 
 TEST_F(SessionTest, ClusterChangesAreMadeElsewhere) {
-  for (const char* line :
-       {"MEET 1.1.1.1 1", "FORGET x", "RESET", "RESET HARD", "REPLICATE x", "ADDSLOTS 1", "ADDSLOTSRANGE 1 2",
-        "DELSLOTS 1", "DELSLOTSRANGE 1 2", "FLUSHSLOTS", "SETSLOT 1 STABLE", "SET-CONFIG-EPOCH 1", "BUMPEPOCH"}) {
+  for (const char* line : {"MEET 1.1.1.1 1", "FORGET x", "RESET", "RESET HARD", "REPLICATE x", "ADDSLOTS 1",
+                           "ADDSLOTSRANGE 1 2", "DELSLOTS 1", "DELSLOTSRANGE 1 2", "FLUSHSLOTS",
+                           "SETSLOT 1 STABLE", "SET-CONFIG-EPOCH 1", "BUMPEPOCH"}) {
     const std::string reply = Ask("CLUSTER " + std::string(line));
     EXPECT_TRUE(reply.starts_with("-ERR CLUSTER ")) << line << ": " << reply;
     EXPECT_NE(reply.find("tenure"), std::string::npos) << line << ": " << reply;

@@ -18,9 +18,10 @@ TEST_F(SessionTest, Connection) {
 }
 
 TEST_F(SessionTest, Auth) {
-  EXPECT_EQ(Ask("AUTH x"),
-            "-ERR AUTH <password> called without any password configured for the default user. Are you sure your "
-            "configuration is correct?\r\n");
+  EXPECT_EQ(
+      Ask("AUTH x"),
+      "-ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+      "configuration is correct?\r\n");
   EXPECT_EQ(Ask("AUTH default x"), "+OK\r\n");
   EXPECT_EQ(Ask("AUTH bob x"), "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
 }
@@ -42,7 +43,8 @@ TEST_F(SessionTest, Hello) {
   EXPECT_EQ(Ask("HELLO 3 AUTH bob x"), "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
   EXPECT_EQ(Ask("HELLO 3 SETNAME"), "-ERR Syntax error in HELLO option 'SETNAME'\r\n");
   EXPECT_EQ(Ask("HELLO 3 AUTH default x SETNAME me"),
-            "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1"
+            "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$"
+            "2\r\nid\r\n:1"
             "\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n");
   EXPECT_EQ(Ask("CLIENT GETNAME"), "$2\r\nme\r\n");
   EXPECT_EQ(Ask("GET none"), "_\r\n");
@@ -118,8 +120,9 @@ TEST_F(SessionTest, ClientKill) {
 TEST_F(SessionTest, Command) {
   const std::string get = Ask("COMMAND INFO get nothing");
   EXPECT_EQ(get,
-            "*2\r\n*10\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n*2\r\n+@read\r\n+@string\r\n*0\r\n*0"
-            "\r\n*0\r\n*-1\r\n");
+            "*2\r\n*10\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n*2\r\n+@read\r\n+@"
+            "string\r\n*0\r\n*0"
+            "\r\n*0\r\n$-1\r\n");
   EXPECT_EQ(Ask("COMMAND GETKEYS mset a 1 b 2"), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
   EXPECT_EQ(Ask("COMMAND GETKEYS ping x"), "-ERR The command has no key arguments\r\n");
   EXPECT_EQ(Ask("COMMAND GETKEYS nope x"), "-ERR Invalid command specified\r\n");
@@ -133,8 +136,8 @@ TEST_F(SessionTest, Command) {
 TEST_F(SessionTest, InfoAndConfig) {
   Ask("SET a 1");
   const std::string info = Ask("INFO");
-  for (const char* line : {"# Server\r\n", "redis_version:7.0.15\r\n", "redis_mode:cluster\r\n", "role:master\r\n",
-                           "cluster_enabled:1\r\n", "tenure_fake:1\r\n", "loading:0\r\n",
+  for (const char* line : {"# Server\r\n", "redis_version:7.0.15\r\n", "redis_mode:cluster\r\n",
+                           "role:master\r\n", "cluster_enabled:1\r\n", "tenure_fake:1\r\n", "loading:0\r\n",
                            "db0:keys=1,expires=0,avg_ttl=0\r\n"}) {
     EXPECT_NE(info.find(line), std::string::npos) << line;
   }
@@ -175,12 +178,14 @@ TEST(MatchesPattern, Table) {
 // Every command of the list in data-nodes.md is known to one of the two tables.
 TEST(Commands, AllOfTheDesign) {
   for (const char* name :
-       {"hset", "hmset", "hsetnx", "hget", "hmget", "hgetall", "hdel", "hexists", "hkeys", "hvals", "hlen",
-        "hincrby", "hincrbyfloat", "del", "exists", "ttl", "pttl", "get", "set", "getset", "getdel", "getex", "mget",
-        "mset", "setnx", "append", "strlen", "incr", "incrby", "decr", "decrby", "incrbyfloat", "getrange",
-        "setrange", "unlink", "type", "expire", "expireat", "pexpire", "pexpireat", "persist", "scan", "dbsize",
-        "multi", "exec", "discard", "watch", "unwatch", "ping", "echo", "select", "auth", "hello", "reset", "client",
-        "command", "info", "config", "readonly", "readwrite", "asking", "wait", "quit", "cluster"}) {
+       {"hset",     "hmset",    "hsetnx",   "hget",      "hmget",        "hgetall",  "hdel",    "hexists",
+        "hkeys",    "hvals",    "hlen",     "hincrby",   "hincrbyfloat", "del",      "exists",  "ttl",
+        "pttl",     "get",      "set",      "getset",    "getdel",       "getex",    "mget",    "mset",
+        "setnx",    "append",   "strlen",   "incr",      "incrby",       "decr",     "decrby",  "incrbyfloat",
+        "getrange", "setrange", "unlink",   "type",      "expire",       "expireat", "pexpire", "pexpireat",
+        "persist",  "scan",     "dbsize",   "multi",     "exec",         "discard",  "watch",   "unwatch",
+        "ping",     "echo",     "select",   "auth",      "hello",        "reset",    "client",  "command",
+        "info",     "config",   "readonly", "readwrite", "asking",       "wait",     "quit",    "cluster"}) {
     EXPECT_TRUE(store::FindCommand(name) != nullptr || FindFrontCommandByName(name) != nullptr) << name;
   }
 }

@@ -1,4 +1,5 @@
-// A DataService over a map, for tests and the benchmark: a few commands, answered at once or when the test says so.
+// A DataService over a map, for tests and the benchmark: a few commands, answered at once or when the test
+// says so.
 #pragma once
 
 #include <deque>
@@ -89,7 +90,8 @@ class FakeDataService : public node::DataService {
       done(store::Reply::Array({store::Reply::Bulk("0"), store::Reply::Array(std::move(keys))}));
     };
     if (!hold) return run();
-    held.push_back({"SCAN " + std::to_string(cursor), node::ReadMode::kLinearizable, database, std::move(run)});
+    held.push_back(
+        {"SCAN " + std::to_string(cursor), node::ReadMode::kLinearizable, database, std::move(run)});
   }
   std::string last_scan;
 
@@ -130,7 +132,8 @@ class FakeDataService : public node::DataService {
  private:
   static std::string Join(const store::Arguments& arguments) {
     std::string joined;
-    for (const std::string& argument : arguments) joined += (joined.empty() ? "" : " ") + argument.substr(0, 32);
+    for (const std::string& argument : arguments)
+      joined += (joined.empty() ? "" : " ") + argument.substr(0, 32);
     return joined;
   }
   uint64_t Version(const std::string& key) const {
@@ -141,7 +144,8 @@ class FakeDataService : public node::DataService {
     if (next_outcome) return *std::exchange(next_outcome, std::nullopt);
     return Run(arguments);
   }
-  Outcome RunTransaction(std::vector<store::Arguments>& commands, const std::vector<store::WatchedKey>& watches) {
+  Outcome RunTransaction(std::vector<store::Arguments>& commands,
+                         const std::vector<store::WatchedKey>& watches) {
     if (next_outcome) return *std::exchange(next_outcome, std::nullopt);
     for (const store::WatchedKey& watch : watches) {
       if (Version(watch.key) != watch.version) return store::Reply::Null();
@@ -175,7 +179,8 @@ class FakeDataService : public node::DataService {
     }
     if (name == "incr") {
       const auto found = data.find(a[1]);
-      const int64_t value = (found == data.end() ? 0 : std::strtoll(found->second.value.c_str(), nullptr, 10)) + 1;
+      const int64_t value =
+          (found == data.end() ? 0 : std::strtoll(found->second.value.c_str(), nullptr, 10)) + 1;
       Put(a[1], std::to_string(value));
       return store::Reply::Integer(value);
     }
@@ -217,7 +222,8 @@ inline node::ClusterView OneNodeView(std::string resp_address) {
   view.database = DatabaseId(1);
   view.revision = 1;
   view.self = NodeId(1);
-  view.nodes.push_back({NodeId(1), "n1", std::string(40, 'a'), "127.0.0.1:7100", std::move(resp_address), true});
+  view.nodes.push_back(
+      {NodeId(1), "n1", std::string(40, 'a'), "127.0.0.1:7100", std::move(resp_address), true});
   view.shards.push_back({RegionId(1), {0, 16383}, {{NodeId(1), true, true}}});
   return view;
 }

@@ -82,7 +82,8 @@ TEST(RequestParser, Table) {
 TEST(RequestParser, SplitAtEveryByte) {
   for (const Case& c : Cases()) {
     for (size_t at = 0; at <= c.input.size(); ++at) {
-      EXPECT_EQ(ParseAll({c.input.substr(0, at), c.input.substr(at)}), c.expected) << c.name << " split at " << at;
+      EXPECT_EQ(ParseAll({c.input.substr(0, at), c.input.substr(at)}), c.expected)
+          << c.name << " split at " << at;
     }
   }
 }
@@ -106,7 +107,8 @@ ParserLimits Small() {
 
 TEST(RequestParser, OversizedArgumentCostsItsRequestOnly) {
   const std::string input = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$11\r\n12345678901\r\n*1\r\n$4\r\nPING\r\n";
-  const std::vector<std::string> expected = {"!ERR argument of 11 bytes exceeds the limit of 10 bytes", "[PING]"};
+  const std::vector<std::string> expected = {"!ERR argument of 11 bytes exceeds the limit of 10 bytes",
+                                             "[PING]"};
   for (size_t at = 0; at <= input.size(); ++at) {
     EXPECT_EQ(ParseAll({input.substr(0, at), input.substr(at)}, Small()), expected) << at;
   }

@@ -39,8 +39,9 @@ TEST_F(SessionTest, Outcomes) {
   EXPECT_EQ(ask(node::Refused{Kind::kTryAgain, "moving"}), "-TRYAGAIN moving\r\n");
   EXPECT_EQ(ask(node::Refused{Kind::kOverloaded, "full"}), "-TRYAGAIN full\r\n");
   EXPECT_EQ(ask(node::Refused{Kind::kOutOfSpace, "disk full"}), "-MISCONF disk full\r\n");
-  EXPECT_EQ(ask(node::Unknown{"leadership lost"}),
-            "-UNKNOWN the outcome of this command is unknown, it may have been executed: leadership lost\r\n");
+  EXPECT_EQ(
+      ask(node::Unknown{"leadership lost"}),
+      "-UNKNOWN the outcome of this command is unknown, it may have been executed: leadership lost\r\n");
 }
 
 TEST_F(SessionTest, NoDatabase) {
@@ -188,7 +189,8 @@ TEST_F(SessionTest, OversizedValue) {
   for (int i = 0; i < 64; ++i) client->Send(megabyte);
   EXPECT_LT(front->total_bytes(), 1000u);
   client->Send("\r\nPING\r\n");
-  EXPECT_EQ(client->Take(), "-ERR argument of 67108864 bytes exceeds the limit of 33554432 bytes\r\n+PONG\r\n");
+  EXPECT_EQ(client->Take(),
+            "-ERR argument of 67108864 bytes exceeds the limit of 33554432 bytes\r\n+PONG\r\n");
 }
 
 TEST_F(SessionTest, OversizedKey) {

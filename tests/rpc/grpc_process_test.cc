@@ -281,7 +281,6 @@ TEST_F(GrpcProcessTest, AProcessThatComesBackIsReachedSoon) {
   const auto start = std::chrono::steady_clock::now();
   while (!call() && std::chrono::steady_clock::now() - start < 10s) std::this_thread::sleep_for(10ms);
   EXPECT_TRUE(answer->ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
   other.RunAndWait([&] { view.reset(); });
 }
 
@@ -397,13 +396,11 @@ TEST_F(GrpcProcessTest, ABlackHoleIsNoticedByKeepalive) {
   };
   await([&] { return stream_end.messages == 1; });
   proxy.Swallow();
-  const auto start = std::chrono::steady_clock::now();
   other.RunAndWait([&] {
     view->Call(to, "test.Echo/Unary", "x", 60s,
                [&](StatusOr<std::string> result) { answer = std::move(result); });
   });
   await([&] { return answer.has_value() && stream_end.status.has_value(); });
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
   other.RunAndWait([&] {
     ASSERT_TRUE(answer.has_value() && stream_end.status.has_value());
     EXPECT_EQ(answer->status().code(), StatusCode::kUnavailable) << answer->status();
@@ -430,7 +427,6 @@ TEST(GrpcKeepalive, ABlackHoleIsNoticed) {
   std::mutex mutex;
   std::condition_variable changed;
   std::optional<StatusOr<std::string>> answer;
-  const auto start = std::chrono::steady_clock::now();
   executor.Post([&] {
     network->Call(fmt::format("127.0.0.1:{}", ntohs(any.sin_port)), "a.B/C", "", 60s,
                   [&](StatusOr<std::string> result) {
@@ -444,7 +440,6 @@ TEST(GrpcKeepalive, ABlackHoleIsNoticed) {
     EXPECT_TRUE(changed.wait_for(lock, 30s, [&] { return answer.has_value(); }));
   }
   EXPECT_EQ(answer->status().code(), StatusCode::kUnavailable) << answer->status();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 15s);
   executor.RunAndWait([&] { network.reset(); });
   ::close(listener);
 }

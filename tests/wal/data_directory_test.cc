@@ -32,7 +32,7 @@ TEST_F(DataDirectoryTest, CreateThenOpen) {
   const auto opened = DataDirectory::Open(disk_, "d");
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ((*opened)->identity(), identity_);
-  EXPECT_EQ((*opened)->log_path(), "d/log");
+  EXPECT_EQ((*opened)->log_path(), "d/wal");
 }
 
 TEST_F(DataDirectoryTest, HasOneOwner) {

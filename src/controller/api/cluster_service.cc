@@ -40,8 +40,11 @@ ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& acces
         bytes, std::move(reply), [this](auto, auto done) { done(observation_.Controllers()); });
   };
   calls_["ListNodes"] = [this](const CallInfo&, std::string bytes, Reply reply) {
-    Serve<pb::ListNodesRequest, pb::ListNodesResponse>(bytes, std::move(reply),
-                                                       [this](auto, auto done) { done(observation_.Nodes()); });
+    Serve<pb::ListNodesRequest, pb::ListNodesResponse>(bytes, std::move(reply), [this](auto, auto done) {
+      // Only the leader hears from nodes.
+      if (const Status leading = leadership_.CheckLeading(); !leading.ok()) return done(leading);
+      done(observation_.Nodes());
+    });
   };
   calls_["TransferLeadership"] = [this](const CallInfo& info, std::string bytes, Reply reply) {
     Serve<pb::TransferLeadershipRequest, pb::TransferLeadershipResponse>(

@@ -33,7 +33,8 @@ using TcpOption = ::asio::detail::socket_option::integer<IPPROTO_TCP, Name>;
 }  // namespace
 
 Acceptor::Acceptor(std::vector<std::shared_ptr<Lane>> lanes, size_t max_clients,
-                   std::atomic<size_t>& open_connections, FrontEnd& front, runtime::Executor& executor, Logger logger)
+                   std::atomic<size_t>& open_connections, FrontEnd& front, runtime::Executor& executor,
+                   Logger logger)
     : lanes_(std::move(lanes)),
       max_clients_(max_clients),
       open_connections_(open_connections),
@@ -84,9 +85,10 @@ void Acceptor::OnAccept(const std::error_code& error, tcp::socket socket, size_t
     } else {
       Configure(socket);
       open_connections_.fetch_add(1);
-      ::asio::dispatch(lanes_[lane]->io(), [owner = lanes_[lane].get(), socket = std::move(socket)]() mutable {
-        owner->Adopt(std::move(socket));
-      });
+      ::asio::dispatch(lanes_[lane]->io(),
+                       [owner = lanes_[lane].get(), socket = std::move(socket)]() mutable {
+                         owner->Adopt(std::move(socket));
+                       });
     }
   }
   Accept();
@@ -110,8 +112,8 @@ void Acceptor::Reject(tcp::socket socket) {
   executor_.Post([front = &front_] { ++front->counters().rejected_connections; });
 }
 
-// Out of file descriptors or memory: the connection stays in the backlog and the listener readable, so trying again at
-// once would spin.
+// Out of file descriptors or memory: the connection stays in the backlog and the listener readable, so trying
+// again at once would spin.
 void Acceptor::RetryLater(const std::error_code& error) {
   const Instant now = IoNow();
   if (now - complained_at_ >= kComplainInterval) {

@@ -20,8 +20,9 @@ namespace tenure::resp {
 
 class Acceptor {
  public:
-  Acceptor(std::vector<std::shared_ptr<Lane>> lanes, size_t max_clients, std::atomic<size_t>& open_connections,
-           FrontEnd& front, runtime::Executor& executor, Logger logger);
+  Acceptor(std::vector<std::shared_ptr<Lane>> lanes, size_t max_clients,
+           std::atomic<size_t>& open_connections, FrontEnd& front, runtime::Executor& executor,
+           Logger logger);
 
   Status Open(const std::string& address);
   uint16_t port() const { return port_; }

@@ -1,8 +1,8 @@
 #include "resp/asio/connection.h"
 
+#include <array>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
-#include <array>
 #include <chrono>
 #include <utility>
 
@@ -25,7 +25,9 @@ std::string ToString(const tcp::endpoint& endpoint) {
 
 }  // namespace
 
-Instant IoNow() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
+Instant IoNow() {
+  return Instant(std::chrono::steady_clock::now().time_since_epoch());
+}
 
 Connection::Connection(std::shared_ptr<Lane> lane, tcp::socket socket)
     : lane_(std::move(lane)), socket_(std::move(socket)) {
@@ -171,9 +173,13 @@ void Connection::Check(Instant now) {
                          ToMillis(settings.write_stall_timeout));
     return Drop();
   }
-  if (settings.idle_timeout > Duration::zero() && outgoing_.empty() && now - read_at_ >= settings.idle_timeout) Drop();
+  if (settings.idle_timeout > Duration::zero() && outgoing_.empty() &&
+      now - read_at_ >= settings.idle_timeout)
+    Drop();
 }
 
-void Connection::OnSessionReady() { lane_->MarkDirty(shared_from_this()); }
+void Connection::OnSessionReady() {
+  lane_->MarkDirty(shared_from_this());
+}
 
 }  // namespace tenure::resp

@@ -1,13 +1,13 @@
 // One client's socket, and the place where its session hangs.
 //
-// Threading: the socket half on the lane's I/O thread, the session half on the executor; the two counters on both.
-// Lifetime:  shared by the lane, by the operations under way and by the queues.
+// Threading: the socket half on the lane's I/O thread, the session half on the executor; the two counters on
+// both. Lifetime:  shared by the lane, by the operations under way and by the queues.
 //
 //   kOpen --all replies sent, session over--> kLingering --client's end of stream, or time--> kClosed
 //     \-- error, abort, stall, lane stops ------------------------------------------------------^
 //
-// Lingering: closing a socket with unread input resets it, and the client would lose the last reply ("-ERR Protocol
-// error"). So our direction is shut first, and input is read and dropped for a moment.
+// Lingering: closing a socket with unread input resets it, and the client would lose the last reply ("-ERR
+// Protocol error"). So our direction is shut first, and input is read and dropped for a moment.
 #pragma once
 
 #include <asio/ip/tcp.hpp>
@@ -46,7 +46,7 @@ class Connection : public Transport, public std::enable_shared_from_this<Connect
   std::shared_ptr<Session> session;
   size_t owed = 0;  // bytes given to the session and not yet taken off `unread`
   bool dirty = false;
-  bool resume = false;    // the I/O thread is to be told to read on
+  bool resume = false;  // the I/O thread is to be told to read on
   bool end_sent = false;
 
   // Bytes handed to the executor and not executed; the I/O thread stops reading at settings.read_ahead_bytes.

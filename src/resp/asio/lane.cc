@@ -18,8 +18,8 @@ constexpr size_t kKeptCapacity = size_t{1} << 20;
 
 }  // namespace
 
-Lane::Lane(LaneSettings settings, FrontEnd& front, runtime::Executor& executor, std::atomic<size_t>& open_connections,
-           Logger logger)
+Lane::Lane(LaneSettings settings, FrontEnd& front, runtime::Executor& executor,
+           std::atomic<size_t>& open_connections, Logger logger)
     : settings_(settings),
       front_(front),
       executor_(executor),
@@ -28,7 +28,9 @@ Lane::Lane(LaneSettings settings, FrontEnd& front, runtime::Executor& executor, 
       work_(::asio::make_work_guard(io_)),
       sweep_timer_(io_) {}
 
-Lane::~Lane() { TENURE_CHECK(!thread_.joinable(), "an I/O thread is still running"); }
+Lane::~Lane() {
+  TENURE_CHECK(!thread_.joinable(), "an I/O thread is still running");
+}
 
 void Lane::Start(int index) {
   ::asio::post(io_, [this] { ScheduleSweep(); });
@@ -158,20 +160,28 @@ void Lane::Handle(InboundItem& item, std::string_view bytes) {
   }
   if (!connection.session) return;
   switch (item.event) {
-    case Event::kOpened: break;
+    case Event::kOpened:
+      break;
     case Event::kBytes:
       connection.owed += bytes.size();
       connection.session->SetUnsent(connection.unsent.load());
       connection.session->OnBytes(bytes);
       if (Settle(connection)) MarkDirty(std::move(item.connection));
       break;
-    case Event::kEndOfInput: connection.session->OnEndOfInput(); break;
-    case Event::kTaken: connection.session->SetUnsent(connection.unsent.load()); break;
-    case Event::kLost: connection.session.reset(); break;
+    case Event::kEndOfInput:
+      connection.session->OnEndOfInput();
+      break;
+    case Event::kTaken:
+      connection.session->SetUnsent(connection.unsent.load());
+      break;
+    case Event::kLost:
+      connection.session.reset();
+      break;
   }
 }
 
-// Takes what the session has executed off `unread`. True: the I/O thread stopped at the limit and is to read on.
+// Takes what the session has executed off `unread`. True: the I/O thread stopped at the limit and is to read
+// on.
 bool Lane::Settle(Connection& connection) {
   if (connection.owed == 0 || !connection.session->WantsRead()) return false;
   const size_t owed = std::exchange(connection.owed, 0);

@@ -1,14 +1,16 @@
-// One I/O thread with its connections, and the two queues between it and the node's executor. The thread reads,
-// writes and closes sockets; sessions run on the executor. Whatever becomes ready in one turn of either side crosses
-// in one batch: one Post to the executor, one wake-up of the thread.
+// One I/O thread with its connections, and the two queues between it and the node's executor. The thread
+// reads, writes and closes sockets; sessions run on the executor. Whatever becomes ready in one turn of
+// either side crosses in one batch: one Post to the executor, one wake-up of the thread.
 //
 //   I/O thread                                        executor
 //   sockets readable -> Deliver(...) -> Flush ==Post==> OnInbound: Session::OnBytes ...
 //   sockets writable <- OnOutbound  <== asio::post == FlushSessions: Session::TakeOutput
 //
-// Threading: see each method. Back-pressure crosses in two atomic counters of a Connection: whoever moves one over
+// Threading: see each method. Back-pressure crosses in two atomic counters of a Connection: whoever moves one
+// over
 //            its limit, and only he, stops or wakes the other side.
-// Lifetime:  shared by its connections and by closures posted to the executor. Stop before the last reference goes.
+// Lifetime:  shared by its connections and by closures posted to the executor. Stop before the last reference
+// goes.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>
@@ -46,8 +48,8 @@ struct LaneSettings {
 class Lane : public std::enable_shared_from_this<Lane> {
  public:
   // `open_connections` is shared by the lanes; a connection leaves it when its socket is closed.
-  Lane(LaneSettings settings, FrontEnd& front, runtime::Executor& executor, std::atomic<size_t>& open_connections,
-       Logger logger);
+  Lane(LaneSettings settings, FrontEnd& front, runtime::Executor& executor,
+       std::atomic<size_t>& open_connections, Logger logger);
   ~Lane();
   Lane(const Lane&) = delete;
 
@@ -66,7 +68,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void Deliver(std::shared_ptr<Connection> connection, Event event, std::string_view bytes = {});
   void Remove(const Connection& connection);
 
-  // Executor; or, once that has stopped, whoever stops the lane. After Stop: ends what is left of the sessions.
+  // Executor; or, once that has stopped, whoever stops the lane. After Stop: ends what is left of the
+  // sessions.
   void EndSessions();
 
   // Executor.
@@ -91,14 +94,14 @@ class Lane : public std::enable_shared_from_this<Lane> {
     bool abort = false;   // now
   };
 
-  void FlushInbound();    // I/O thread
-  void OnOutbound();      // I/O thread
-  void Sweep();           // I/O thread
-  void ScheduleSweep();   // I/O thread
-  void FlushSessions();   // executor
+  void FlushInbound();   // I/O thread
+  void OnOutbound();     // I/O thread
+  void Sweep();          // I/O thread
+  void ScheduleSweep();  // I/O thread
+  void FlushSessions();  // executor
   void Handle(InboundItem& item, std::string_view bytes);
   bool Settle(Connection& connection);
-  void HandOver();        // executor
+  void HandOver();  // executor
 
   const LaneSettings settings_;
   FrontEnd& front_;
@@ -118,10 +121,10 @@ class Lane : public std::enable_shared_from_this<Lane> {
   ::asio::steady_timer sweep_timer_;
 
   std::mutex mutex_;
-  Inbound inbound_;                      // guarded by mutex_
-  bool inbound_posted_ = false;          // guarded by mutex_
-  std::vector<OutboundItem> outbound_;   // guarded by mutex_
-  bool outbound_posted_ = false;         // guarded by mutex_
+  Inbound inbound_;                     // guarded by mutex_
+  bool inbound_posted_ = false;         // guarded by mutex_
+  std::vector<OutboundItem> outbound_;  // guarded by mutex_
+  bool outbound_posted_ = false;        // guarded by mutex_
 
   // Executor.
   Inbound draining_;

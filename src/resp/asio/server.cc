@@ -45,14 +45,15 @@ struct OpensGate {
 StatusOr<std::unique_ptr<Server>> Server::Start(ServerSettings settings, FrontEnd& front,
                                                 runtime::Executor& executor, Logger logger) {
   std::unique_ptr<Server> server(new Server(executor));
-  const LaneSettings lane_settings{settings.write_stall_timeout, settings.idle_timeout, settings.linger_timeout,
-                                   settings.read_ahead_bytes, front.settings().output_pause_bytes};
+  const LaneSettings lane_settings{settings.write_stall_timeout, settings.idle_timeout,
+                                   settings.linger_timeout, settings.read_ahead_bytes,
+                                   front.settings().output_pause_bytes};
   for (int i = 0; i < std::max(1, settings.io_threads); ++i) {
     server->lanes_.push_back(
         std::make_shared<Lane>(lane_settings, front, executor, server->open_connections_, logger));
   }
-  server->acceptor_ = std::make_unique<Acceptor>(server->lanes_, settings.max_clients, server->open_connections_,
-                                                 front, executor, logger);
+  server->acceptor_ = std::make_unique<Acceptor>(server->lanes_, settings.max_clients,
+                                                 server->open_connections_, front, executor, logger);
   TENURE_RETURN_IF_ERROR(server->acceptor_->Open(settings.listen));
   server->port_ = server->acceptor_->port();
   for (size_t i = 0; i < server->lanes_.size(); ++i) server->lanes_[i]->Start(static_cast<int>(i));
@@ -62,7 +63,9 @@ StatusOr<std::unique_ptr<Server>> Server::Start(ServerSettings settings, FrontEn
 
 Server::Server(runtime::Executor& executor) : executor_(executor) {}
 
-Server::~Server() { Stop(); }
+Server::~Server() {
+  Stop();
+}
 
 void Server::Stop() {
   if (std::exchange(stopped_, true) || lanes_.empty()) return;

@@ -22,9 +22,9 @@ def wrong_flags(t):
     t.error_line(t.tenure("status", "--output", "xml", expect=None), "xml", code=2)
     t.error_line(t.tenure(expect=None), "subcommand", code=2)
     t.equal(t.tenure("kv", "put", "--output", "json", expect=2).refusal["reason"], "INVALID_ARGUMENT")
-    t.error_line(t.tenure("status", "--controllers", "nonsense", expect=None), "nonsense.*HOST:PORT", code=1)
-    t.error_line(t.tenure("up", "--base-port", "70000", "--data", t.directory / "d", expect=None), "--base-port", code=1)
-    t.matches(t.tenure("--help").out, "kv.*region.*status")
+    t.error_line(t.tenure("status", "--controllers", "nonsense", expect=None), "nonsense.*HOST:PORT", code=2)
+    t.error_line(t.tenure("up", "--base-port", "70000", "--data", t.directory / "d", expect=None), "--base-port", code=2)
+    t.matches(t.tenure("--help").out, "status.*region.*kv")
 
     result = t.run(t.binary("tenured"), "--no-such-flag")
     assert result.code in (1, 2), str(result)
@@ -125,7 +125,9 @@ def damaged_identity(t):
     """A directory whose identity cannot be read: exit 1 naming the file."""
     cluster = t.cluster(nodes=1)
     cluster.down()
-    (cluster.process_directory("1") / "identity").write_bytes(os.urandom(64))
+    directory = cluster.process_directory("1")
+    identity = next(path for path in directory.iterdir() if path.name.lower() == "identity")
+    identity.write_bytes(os.urandom(64))
     result = t.run(t.binary("tenured"), "--config", cluster.process_directory("1") / "tenured.toml", timeout=20)
     t.equal(result.code, 1, str(result))
     t.matches(result.err + result.out, "identity", str(result))

@@ -68,7 +68,7 @@ def two_stopped(t):
 def paused(t):
     """SIGSTOP of a process: the others take over; it comes back as a follower and serves nothing old."""
     cluster = t.cluster()
-    with Workload(cluster, clients=8) as work:
+    with Workload(cluster, clients=8, timeout=1) as work:
         work.wait_for(200, limit=30)
         for victim in cluster.names if t.full else [cluster.leader()]:
             work.reset_gaps()
@@ -90,10 +90,13 @@ def short_pause(t):
     with Workload(cluster, clients=4) as work:
         work.wait_for(100, limit=30)
         for name in cluster.names:
+            work.reset_gaps()
             cluster.signal(name, signal.SIGSTOP)
             time.sleep(1.0)
             cluster.signal(name, signal.SIGCONT)
+            work.wait_all_regions()
             work.wait_for(100, limit=30)
+            t.note(f"paused {name} for a second: {work.describe_gaps()}")
     work.verify()
     t.equal({n["state"] for n in cluster.status()["nodes"]}, {"UP"})
 

@@ -45,6 +45,7 @@ class Case:
         self.directory = pathlib.Path(directory)
         self.binaries = pathlib.Path(binaries)
         self.shared_cluster = shared_cluster
+        self.clusters = []  # all that the case has made
         self.full = FULL
 
     # ---- programs ----
@@ -82,15 +83,23 @@ class Case:
 
     def new_cluster(self, name="data", **options):
         """A cluster of the case's own, not yet running."""
-        return clusters.Cluster(self, self.directory / name, system.find_base_port(), **options)
+        self.clusters.append(clusters.Cluster(self, self.directory / name, system.find_base_port(), **options))
+        return self.clusters[-1]
 
     def cluster(self, **options):
         """A running one: the suite's for cases with shared=True, else the case's own."""
         if self.shared_cluster is not None:
-            return clusters.Cluster(self, pathlib.Path(self.shared_cluster["directory"]), self.shared_cluster["base"])
+            directory, base = pathlib.Path(self.shared_cluster["directory"]), self.shared_cluster["base"]
+            self.clusters.append(clusters.Cluster(self, directory, base))
+            return self.clusters[-1]
         cluster = self.new_cluster(**options)
         cluster.up()
         return cluster
+
+    def check_logs(self):
+        """After every case: no process may have found a broken invariant."""
+        complaints = [line for cluster in self.clusters for line in cluster.complaints()]
+        assert not complaints, "in the logs:\n" + "\n".join(complaints[:10])
 
     # ---- checks ----
 

@@ -53,6 +53,11 @@ class Cluster:
         path = self.process_directory(name) / "tenured.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def complaints(self):
+        """Lines in the logs that stand for a bug, whatever else a case saw."""
+        return [f"{name}: {line}" for name in self.names for line in self.log(name).splitlines()
+                if any(sign in line for sign in ("CHECK failed", "Sanitizer", "terminate called"))]
+
     def pid(self, name):
         return int((self.process_directory(name) / "tenured.pid").read_text())
 
@@ -133,6 +138,8 @@ class Cluster:
 
     def redis_cluster(self, **options):
         options.setdefault("socket_timeout", 10)
+        # With dynamic ones this version of the library loses the connections it would ask anew after a failure.
+        options.setdefault("dynamic_startup_nodes", False)
         nodes = [redis.cluster.ClusterNode("127.0.0.1", self.resp_port(name)) for name in self.node_names]
         return redis.cluster.RedisCluster(startup_nodes=nodes, decode_responses=True, **options)
 

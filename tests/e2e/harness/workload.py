@@ -46,10 +46,11 @@ class Gaps:
 
 
 class Workload:
-    def __init__(self, cluster, clients=16, pause=0.004):
+    def __init__(self, cluster, clients=16, pause=0.004, timeout=5):
         self.cluster = cluster
         self.clients = clients
         self.pause = pause
+        self.timeout = timeout  # of a socket; python3-redis tries five times before it asks who leads now
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.unique = []       # acknowledged keys that were written once
@@ -135,7 +136,7 @@ class Workload:
         client, generation, value, sequence = None, 0, 0, 0
         while not self.stopping.is_set():
             try:
-                client = client or self.cluster.redis_cluster(socket_timeout=5)
+                client = client or self.cluster.redis_cluster(socket_timeout=self.timeout)
                 sequence += 1
                 key = f"unique:{number}:{sequence}"
                 client.set(key, key)

@@ -182,7 +182,8 @@ TEST_F(ServerTest, OversizedValueIsRefusedAndTheConnectionLives) {
   const std::string megabyte(1 << 20, 'x');
   for (int i = 0; i < 64; ++i) ASSERT_TRUE(socket.Send(megabyte));
   ASSERT_TRUE(socket.Send("\r\nPING\r\n"));
-  const std::string expected = "-ERR argument of 67108864 bytes exceeds the limit of 33554432 bytes\r\n+PONG\r\n";
+  const std::string expected =
+      "-ERR argument of 67108864 bytes exceeds the limit of 33554432 bytes\r\n+PONG\r\n";
   EXPECT_EQ(socket.Read(expected.size()), expected);
 }
 
@@ -268,8 +269,8 @@ TEST_F(ServerTest, KilledClientIsClosed) {
   EXPECT_TRUE(victim.ended());
 }
 
-// A client that asks and does not read: the server stops reading from it, memory stays bounded, others are served,
-// and after a while it is disconnected.
+// A client that asks and does not read: the server stops reading from it, memory stays bounded, others are
+// served, and after a while it is disconnected.
 TEST_F(ServerTest, SlowReader) {
   ServerSettings settings;
   settings.write_stall_timeout = std::chrono::milliseconds(500);
@@ -373,7 +374,8 @@ TEST_F(ServerTest, AddressInUse) {
   settings.listen = "127.0.0.1:" + std::to_string(server_->port());
   const auto second = Server::Start(settings, *front_, executor_, Logger());
   EXPECT_EQ(second.status().code(), StatusCode::kUnavailable);
-  EXPECT_EQ(MessageOf(second.status()), "cannot listen on " + settings.listen + ": bind: Address already in use");
+  EXPECT_EQ(MessageOf(second.status()),
+            "cannot listen on " + settings.listen + ": bind: Address already in use");
   settings.listen = "no.such.host.invalid:1";
   EXPECT_FALSE(Server::Start(settings, *front_, executor_, Logger()).ok());
 }
