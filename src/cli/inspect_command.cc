@@ -158,8 +158,8 @@ std::string CatalogTable(const DirectoryInspection& found) {
   for (const auto& record : found.catalog) {
     table.AddRow({KindText(record), IdOf(record), IdText(record.modify_revision()), Summary(record)});
   }
-  std::string heading = fmt::format("catalog at revision {}, {} entries besides", found.catalog_revision.value(),
-                                    found.catalog_entries);
+  std::string heading = fmt::format("catalog at revision {}, {} entries besides",
+                                    found.catalog_revision.value(), found.catalog_entries);
   const LogIndex last = found.log.groups.at(kCatalogGroup).state.last_index;
   if (last.value() > found.catalog_revision.value()) {
     heading += fmt::format("; its log goes on to {}, not known here to be committed", last.value());

@@ -1,5 +1,6 @@
 #include "daemon/cluster_check.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "catalog/refusal.h"
@@ -94,16 +95,16 @@ void ClusterCheck::WatchOnce() {
 }
 
 void ClusterCheck::OnWatchAnswers(const std::vector<pb::StatusResponse>& answers) {
-  const pb::StatusResponse* stranger = nullptr;
   for (const pb::StatusResponse& answer : answers) {
     if (answer.cluster_id() == cluster_id_) return Stop();
-    stranger = &answer;
   }
-  if (stranger != nullptr) {
+  const size_t majority = (others_.size() + 1) / 2 + 1;
+  if (!answers.empty() && answers.size() >= std::min(majority, others_.size())) {
+    const pb::StatusResponse& stranger = answers.front();
     const auto refused = std::exchange(refused_, nullptr);
     return refused(catalog::Refuse(pb::REASON_WRONG_CLUSTER,
                                    "the data directory {} belongs to cluster {}, controller {} to cluster {}", self_.data,
-                                   cluster_id_, stranger->answered_by(), stranger->cluster_id()));
+                                   cluster_id_, stranger.answered_by(), stranger.cluster_id()));
   }
   timer_ = executor_.After(kInterval, [this] { WatchOnce(); });
 }

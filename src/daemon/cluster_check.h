@@ -3,8 +3,8 @@
 // Before (LookAround): a controller with an empty data directory asks whether the cluster exists already. If it does, and its
 // leader has replicated to this very controller id, the directory was lost: joining again with forgotten votes could
 // lose committed changes, so it is refused. (The leader only knows of this since it leads: a guard, not a proof.)
-// After (Watch): a controller that knows its cluster asks the others until one of them names the same; if all that
-// answer name another, this data directory is in the wrong place.
+// After (Watch): a controller that knows its cluster asks the others until one of them names the same; if a majority of all
+// controllers names another, this data directory is in the wrong place. (A minority is: then they are the ones to go.)
 //
 // Threading: the controller's executor.
 // Errors:    WRONG_CLUSTER, CONDITION_FAILED.

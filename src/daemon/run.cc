@@ -22,12 +22,14 @@ constexpr Duration kMeasureInterval = std::chrono::seconds(2);
 
 // One line, whatever the message holds.
 int Complain(const Status& status, int code) {
-  const auto refusal = catalog::ToRefusal(status);
+  const auto reason = catalog::ToRefusal(status).reason();
+  std::string name(catalog::NameOf(reason));
+  if (reason == ::tenure::v1::REASON_UNSPECIFIED) name = absl::StatusCodeToString(status.code());
   std::string message(MessageOf(status));
   for (char& c : message) {
     if (c == '\n') c = ' ';
   }
-  fmt::print(stderr, "error: {}: {}\n", catalog::NameOf(refusal.reason()), message);
+  fmt::print(stderr, "error: {}: {}\n", name, message);
   std::fflush(stderr);
   return code;
 }

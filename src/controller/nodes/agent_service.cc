@@ -151,12 +151,13 @@ void AgentService::OnCall(const runtime::CallInfo& info, std::string request, ru
 }
 
 void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterResponse> done) {
+  // Only a leader may say so: a single controller in the wrong place must not turn nodes away.
+  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
   const std::string own = ClusterId();
   if (!request.cluster_id().empty() && !own.empty() && request.cluster_id() != own) {
     return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
                        request.cluster_id(), own));
   }
-  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
   ipb::CatalogCommand command;
   *command.mutable_register_node()->mutable_node() = std::move(*request.mutable_node());
   access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
