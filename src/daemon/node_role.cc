@@ -54,6 +54,8 @@ node::NodeOptions NodeRole::Options() const {
   node::NodeOptions options;
   options.write_timeout = config_.write_timeout;
   options.max_staleness = config_.max_staleness;
+  // One turn applies a batch of every group: small enough that a node that replays its log still answers.
+  options.groups.max_batch_bytes = 256 << 10;
   options.groups.raft.heartbeat_interval = config_.heartbeat_interval;
   options.groups.raft.election_timeout_min = config_.election_timeout;
   return options;

@@ -49,13 +49,6 @@ const pb::NodeRecord* CatalogView::FindNode(std::string_view uuid) const {
   return nullptr;
 }
 
-const pb::DatabaseRecord* CatalogView::FindDatabase(std::string_view name) const {
-  for (const auto& [id, database] : databases_) {
-    if (database.name() == name) return &database;
-  }
-  return nullptr;
-}
-
 Revision& CatalogView::RevisionOf(pb::RecordKind kind) {
   switch (kind) {
     case pb::RECORD_NODE:

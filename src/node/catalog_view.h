@@ -34,7 +34,6 @@ class CatalogView {
   const pb::NodeRecord* FindNode(NodeId id) const;
   const pb::NodeRecord* FindNode(std::string_view uuid) const;
   const pb::RegionRecord* FindRegion(RegionId id) const;
-  const pb::DatabaseRecord* FindDatabase(std::string_view name) const;
 
   // A complete list of one kind as of `revision`. OUT_OF_RANGE if that is older than what the view holds.
   Status Replace(pb::RecordKind kind, const std::vector<pb::Record>& records, Revision revision);

@@ -65,6 +65,7 @@ Node::~Node() = default;
 // ---- life ----
 
 void Node::Start() {
+  started_ = true;
   SetClusterId(identity_.cluster_id);
   if (const pb::NodeRecord* self = view_.FindNode(identity_.uuid)) SetSelf(NodeId(self->id()));
   TakeOverView();
@@ -190,14 +191,17 @@ const ClusterView* Node::View(DatabaseId database) { return views_.View(database
 WallTime Node::Now() const { return dependencies_.executor.WallNow(); }
 
 std::optional<DatabaseId> Node::FindDatabase(const std::string& name) {
-  const pb::DatabaseRecord* record = view_.FindDatabase(name == "0" ? "default" : name);
-  if (record == nullptr || record->state() == pb::DATABASE_PRE_DELETE) return std::nullopt;
-  return DatabaseId(record->id());
+  const std::string_view wanted = name == "0" ? std::string_view("default") : std::string_view(name);
+  for (const auto& [id, database] : table_.databases()) {
+    if (database.name == wanted && database.state != pb::DATABASE_PRE_DELETE) return database.id;
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> Node::DownReason(DatabaseId id) {
   if (!refused_.empty()) return fmt::format("this node cannot take part in the cluster: {}", refused_);
   if (stopping_) return "this node is stopping";
+  if (!started_) return "this node is starting";
   if (view_.databases().empty()) {
     if (!feed_.current()) return "this node has not heard from a controller yet";
     return "no database exists yet: tenure db create default";

@@ -136,6 +136,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   LeadershipService leadership_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
+  bool started_ = false;
   bool feed_started_ = false;
   bool stopping_ = false;
   std::string refused_;
