@@ -135,13 +135,15 @@ Status Drop(const Invocation& invocation, const DropOptions& options) {
   TENURE_ASSIGN_OR_RETURN(
       const auto answer,
       session->Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", request, deadline.remaining()));
-  // Somebody may create a new one of that name at once: the id tells them apart.
+  // The name is free at once, so only the id tells what is left of this one.
+  const uint64_t id = answer.record().database().id();
   const auto gone = [&](Duration limit) -> StatusOr<std::string> {
-    const auto database = GetDatabase(*session, options.name, limit);
-    if (catalog::IsReason(database.status(), pb::REASON_NOT_FOUND)) return std::string();
-    if (!database.ok()) return "asking for the database: " + std::string(MessageOf(database.status()));
-    if (database->record().database().id() != answer.record().database().id()) return std::string();
-    return fmt::format("removing {} regions of database {}", database->regions_size(), options.name);
+    const auto regions = ListRegions(*session, std::string(), limit);
+    if (!regions.ok()) return "asking for the regions: " + std::string(MessageOf(regions.status()));
+    const auto left =
+        std::count_if(regions->regions().begin(), regions->regions().end(),
+                      [id](const pb::RegionStatus& region) { return region.record().database() == id; });
+    return left == 0 ? std::string() : fmt::format("removing {} regions of database {}", left, options.name);
   };
   if (options.wait) TENURE_RETURN_IF_ERROR(WaitUntilNothingIsMissing(deadline, gone));
   if (invocation.format == OutputFormat::kJson) {

@@ -23,7 +23,9 @@ ClusterCheck::ClusterCheck(runtime::Executor& executor, runtime::Network& networ
       others_(std::move(others)),
       logger_(std::move(logger)) {}
 
-ClusterCheck::~ClusterCheck() { *alive_ = false; }
+ClusterCheck::~ClusterCheck() {
+  *alive_ = false;
+}
 
 void ClusterCheck::Stop() {
   timer_.Cancel();
@@ -66,15 +68,16 @@ StatusOr<std::string> ClusterCheck::Judge(const std::vector<pb::StatusResponse>&
       if (controller.record().id() != self_.controller_id) continue;
       if (controller.record().address() != self_.address) {
         return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
-                               "cluster {} has its controller {} at {}, this process advertises {}", cluster_id,
-                               self_.controller_id, controller.record().address(), self_.address);
+                               "cluster {} has its controller {} at {}, this process advertises {}",
+                               cluster_id, self_.controller_id, controller.record().address(), self_.address);
       }
       if (controller.match_index() > 0) {
-        return catalog::Refuse(pb::REASON_CONDITION_FAILED,
-                               "controller {} has taken part in cluster {} before, but {} is empty: with its votes "
-                               "forgotten it must not return under this id. Restore the directory, or replace the "
-                               "controller (tenure controller remove, add)",
-                               self_.controller_id, cluster_id, self_.data);
+        return catalog::Refuse(
+            pb::REASON_CONDITION_FAILED,
+            "controller {} has taken part in cluster {} before, but {} is empty: with its votes "
+            "forgotten it must not return under this id. Restore the directory, or replace the "
+            "controller (tenure controller remove, add)",
+            self_.controller_id, cluster_id, self_.data);
       }
     }
   }
@@ -103,8 +106,8 @@ void ClusterCheck::OnWatchAnswers(const std::vector<pb::StatusResponse>& answers
     const pb::StatusResponse& stranger = answers.front();
     const auto refused = std::exchange(refused_, nullptr);
     return refused(catalog::Refuse(pb::REASON_WRONG_CLUSTER,
-                                   "the data directory {} belongs to cluster {}, controller {} to cluster {}", self_.data,
-                                   cluster_id_, stranger.answered_by(), stranger.cluster_id()));
+                                   "the data directory {} belongs to cluster {}, controller {} to cluster {}",
+                                   self_.data, cluster_id_, stranger.answered_by(), stranger.cluster_id()));
   }
   timer_ = executor_.After(kInterval, [this] { WatchOnce(); });
 }

@@ -1,10 +1,12 @@
-// Compares notes with the other controllers about which cluster this is, before and after this controller starts.
+// Compares notes with the other controllers about which cluster this is, before and after this controller
+// starts.
 //
-// Before (LookAround): a controller with an empty data directory asks whether the cluster exists already. If it does, and its
-// leader has replicated to this very controller id, the directory was lost: joining again with forgotten votes could
-// lose committed changes, so it is refused. (The leader only knows of this since it leads: a guard, not a proof.)
-// After (Watch): a controller that knows its cluster asks the others until one of them names the same; if a majority of all
-// controllers names another, this data directory is in the wrong place. (A minority is: then they are the ones to go.)
+// Before (LookAround): a controller with an empty data directory asks whether the cluster exists already. If
+// it does, and its leader has replicated to this very controller id, the directory was lost: joining again
+// with forgotten votes could lose committed changes, so it is refused. (The leader only knows of this since
+// it leads: a guard, not a proof.) After (Watch): a controller that knows its cluster asks the others until
+// one of them names the same; if a majority of all controllers names another, this data directory is in the
+// wrong place. (A minority is: then they are the ones to go.)
 //
 // Threading: the controller's executor.
 // Errors:    WRONG_CLUSTER, CONDITION_FAILED.
@@ -31,8 +33,8 @@ class ClusterCheck {
     std::string data;  // directory, for messages
   };
   // `others`: addresses of the other controllers.
-  ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self, std::vector<runtime::Endpoint> others,
-               Logger logger);
+  ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self,
+               std::vector<runtime::Endpoint> others, Logger logger);
   ~ClusterCheck();
 
   // The id of the cluster that exists already; empty if there is none yet.

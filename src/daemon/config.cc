@@ -28,14 +28,17 @@ constexpr Flag kFlags[] = {
     {"advertise", "HOST:PORT", false, "how others reach --listen (default: the same)"},
     {"resp", "HOST:PORT", false, "Redis protocol port (required for nodes)"},
     {"http", "HOST:PORT", false, "/metrics, /healthz and /readyz"},
-    {"initial-controllers", "1=HOST:PORT,...", false, "the controllers a new cluster begins with; read when the data directory is empty"},
-    {"id", "N", false, "this controller's id (default: the one that --initial-controllers gives to --advertise)"},
+    {"initial-controllers", "1=HOST:PORT,...", false,
+     "the controllers a new cluster begins with; read when the data directory is empty"},
+    {"id", "N", false,
+     "this controller's id (default: the one that --initial-controllers gives to --advertise)"},
     {"controllers", "HOST:PORT,...", false, "where a node finds the controllers"},
     {"name", "NAME", false, "name for people (default: --advertise)"},
     {"zone", "ZONE", false, "failure domain"},
     {"label", "KEY=VALUE", true, "label of the node; may be repeated"},
     {"log-level", "LEVEL", false, "debug, info (default), warn or error"},
-    {"max-staleness", "DURATION", false, "READONLY clients are not served by replicas further behind (default 5s)"},
+    {"max-staleness", "DURATION", false,
+     "READONLY clients are not served by replicas further behind (default 5s)"},
     {"write-timeout", "DURATION", false, "a command that is not committed by then is answered (default 5s)"},
     {"heartbeat-interval", "DURATION", false, "of Raft leaders (default 100ms)"},
     {"election-timeout", "DURATION", false, "shortest silence of a leader before an election (default 1s)"},
@@ -73,7 +76,8 @@ bool ParseNumber(std::string_view text, Number* value) {
 
 // ---- the file ----
 
-StatusOr<std::vector<std::string>> ValuesOf(const std::string& where, const Flag& flag, const toml::node& node) {
+StatusOr<std::vector<std::string>> ValuesOf(const std::string& where, const Flag& flag,
+                                            const toml::node& node) {
   auto one = [](const toml::node& value) -> std::optional<std::string> {
     if (const auto* text = value.as_string()) return text->get();
     if (const auto* number = value.as_integer()) return fmt::format("{}", number->get());
@@ -83,7 +87,8 @@ StatusOr<std::vector<std::string>> ValuesOf(const std::string& where, const Flag
   if (const toml::array* array = node.as_array()) {
     for (const toml::node& element : *array) {
       std::optional<std::string> value = one(element);
-      if (!value) return Invalid("{}: {} holds something that is neither a string nor a number", where, flag.name);
+      if (!value)
+        return Invalid("{}: {} holds something that is neither a string nor a number", where, flag.name);
       values.push_back(std::move(*value));
     }
     if (flag.many) return values;
@@ -100,7 +105,8 @@ Status ReadFile(const std::string& path, Values& values) {
   try {
     table = toml::parse_file(path);
   } catch (const toml::parse_error& error) {
-    return Invalid("--config {}, line {}: {}", path, error.source().begin.line, std::string(error.description()));
+    return Invalid("--config {}, line {}: {}", path, error.source().begin.line,
+                   std::string(error.description()));
   }
   for (const auto& [key, node] : table) {
     const std::string where = fmt::format("--config {}, line {}", path, node.source().begin.line);
@@ -197,7 +203,8 @@ Status CheckAddresses(const Checker& flags, Config& config) {
   for (size_t i = 0; i < 3; ++i) {
     for (size_t j = i + 1; j < 3; ++j) {
       if (!ports[i].second || ports[i].second != ports[j].second) continue;
-      return Invalid("--{} and --{} are both {}", ports[i].first, ports[j].first, ports[i].second->ToString());
+      return Invalid("--{} and --{} are both {}", ports[i].first, ports[j].first,
+                     ports[i].second->ToString());
     }
   }
   return OkStatus();
@@ -207,20 +214,23 @@ Status CheckInitialControllers(const Checker& flags, Config& config) {
   for (const std::string& entry : Split(flags.Text("initial-controllers"), ',')) {
     const size_t equals = entry.find('=');
     uint64_t id = 0;
-    if (equals == std::string::npos || !ParseNumber(std::string_view(entry).substr(0, equals), &id) || id == 0) {
+    if (equals == std::string::npos || !ParseNumber(std::string_view(entry).substr(0, equals), &id) ||
+        id == 0) {
       return Invalid("--initial-controllers: '{}' is not ID=HOST:PORT with an id from 1", entry);
     }
     StatusOr<HostPort> address = ParseHostPort(std::string_view(entry).substr(equals + 1));
     if (!address.ok()) return Invalid("--initial-controllers: {}", MessageOf(address.status()));
     for (const auto& [other, taken] : config.initial_controllers) {
-      if (taken == *address) return Invalid("--initial-controllers: {} and {} are both {}", other, id, taken.ToString());
+      if (taken == *address)
+        return Invalid("--initial-controllers: {} and {} are both {}", other, id, taken.ToString());
     }
     if (!config.initial_controllers.emplace(id, std::move(*address)).second) {
       return Invalid("--initial-controllers names {} twice", id);
     }
   }
   if (config.initial_controllers.size() > 7) {
-    return Invalid("--initial-controllers names {} controllers, at most 7 are allowed", config.initial_controllers.size());
+    return Invalid("--initial-controllers names {} controllers, at most 7 are allowed",
+                   config.initial_controllers.size());
   }
   return OkStatus();
 }
@@ -238,9 +248,11 @@ Status CheckController(const Checker& flags, Config& config) {
   if (config.initial_controllers.empty()) return OkStatus();
   const auto self = config.initial_controllers.find(config.id);
   if (config.id == 0) {
-    return Invalid("--id is missing, and --initial-controllers does not name --advertise {}", config.advertise.ToString());
+    return Invalid("--id is missing, and --initial-controllers does not name --advertise {}",
+                   config.advertise.ToString());
   }
-  if (self == config.initial_controllers.end()) return Invalid("--initial-controllers does not name --id {}", config.id);
+  if (self == config.initial_controllers.end())
+    return Invalid("--initial-controllers does not name --id {}", config.id);
   if (!(self->second == config.advertise)) {
     return Invalid("--initial-controllers has {}={}, --advertise is {}", config.id, self->second.ToString(),
                    config.advertise.ToString());
@@ -271,7 +283,8 @@ Status CheckNames(const Checker& flags, Config& config) {
     if (equals == std::string::npos || equals == 0) return Invalid("--label: '{}' is not KEY=VALUE", label);
     config.labels.emplace_back(label.substr(0, equals), label.substr(equals + 1));
   }
-  if (config.labels.size() > 64) return Invalid("--label is given {} times, allowed are 64", config.labels.size());
+  if (config.labels.size() > 64)
+    return Invalid("--label is given {} times, allowed are 64", config.labels.size());
   return OkStatus();
 }
 
@@ -279,17 +292,22 @@ Status CheckSettings(const Checker& flags, Config& config) {
   using std::chrono::milliseconds;
   using std::chrono::minutes;
   const std::string level = flags.Text("log-level");
-  const std::pair<std::string_view, LogLevel> levels[] = {
-      {"", LogLevel::kInfo},     {"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},
-      {"warn", LogLevel::kWarn}, {"error", LogLevel::kError}};
-  const auto* const found =
-      std::find_if(std::begin(levels), std::end(levels), [&](const auto& entry) { return entry.first == level; });
-  if (found == std::end(levels)) return Invalid("--log-level is '{}', allowed are debug, info, warn and error", level);
+  const std::pair<std::string_view, LogLevel> levels[] = {{"", LogLevel::kInfo},
+                                                          {"debug", LogLevel::kDebug},
+                                                          {"info", LogLevel::kInfo},
+                                                          {"warn", LogLevel::kWarn},
+                                                          {"error", LogLevel::kError}};
+  const auto* const found = std::find_if(std::begin(levels), std::end(levels),
+                                         [&](const auto& entry) { return entry.first == level; });
+  if (found == std::end(levels))
+    return Invalid("--log-level is '{}', allowed are debug, info, warn and error", level);
   config.log_level = found->second;
   TENURE_RETURN_IF_ERROR(flags.Time("max-staleness", milliseconds(100), minutes(60), &config.max_staleness));
   TENURE_RETURN_IF_ERROR(flags.Time("write-timeout", milliseconds(100), minutes(10), &config.write_timeout));
-  TENURE_RETURN_IF_ERROR(flags.Time("heartbeat-interval", milliseconds(5), minutes(1), &config.heartbeat_interval));
-  TENURE_RETURN_IF_ERROR(flags.Time("election-timeout", milliseconds(50), minutes(5), &config.election_timeout));
+  TENURE_RETURN_IF_ERROR(
+      flags.Time("heartbeat-interval", milliseconds(5), minutes(1), &config.heartbeat_interval));
+  TENURE_RETURN_IF_ERROR(
+      flags.Time("election-timeout", milliseconds(50), minutes(5), &config.election_timeout));
   if (config.election_timeout < 3 * config.heartbeat_interval) {
     return Invalid("--election-timeout is {}ms, it must be at least three times --heartbeat-interval ({}ms)",
                    ToMillis(config.election_timeout), ToMillis(config.heartbeat_interval));
@@ -313,7 +331,8 @@ StatusOr<Config> Check(const Values& values) {
 }  // namespace
 
 std::string HostPort::ToString() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
 }
 
 StatusOr<HostPort> ParseHostPort(std::string_view text) {
@@ -328,7 +347,8 @@ StatusOr<HostPort> ParseHostPort(std::string_view text) {
   }
   address.host = host;
   uint32_t port = 0;
-  if (host.empty() || !ParseNumber(text.substr(colon + 1), &port)) return Invalid("'{}' is not HOST:PORT", text);
+  if (host.empty() || !ParseNumber(text.substr(colon + 1), &port))
+    return Invalid("'{}' is not HOST:PORT", text);
   if (port < 1 || port > 65535) return Invalid("'{}': the port must be from 1 to 65535", text);
   address.port = static_cast<uint16_t>(port);
   return address;
@@ -345,15 +365,18 @@ StatusOr<Duration> ParseDuration(std::string_view text) {
 }
 
 StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
-  CLI::App app{"Tenure: a control plane for clustered data systems, with a consistent Redis-protocol store", "tenured"};
+  CLI::App app{"Tenure: a control plane for clustered data systems, with a consistent Redis-protocol store",
+               "tenured"};
   app.set_version_flag("--version", std::string("tenured ") + kVersion);
   std::string path;
-  app.add_option("--config", path, "TOML file with the same keys as the flags, which overrule it")->option_text("FILE");
+  app.add_option("--config", path, "TOML file with the same keys as the flags, which overrule it")
+      ->option_text("FILE");
   std::map<std::string, std::vector<std::string>> given;
   for (const Flag& flag : kFlags) {
     auto* option = app.add_option(std::string("--") + flag.name, given[flag.name], flag.help);
     option->option_text(flag.value)->allow_extra_args(false);
-    option->multi_option_policy(flag.many ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+    option->multi_option_policy(flag.many ? CLI::MultiOptionPolicy::TakeAll
+                                          : CLI::MultiOptionPolicy::TakeLast);
   }
   try {
     app.parse(argc, argv);

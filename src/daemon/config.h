@@ -1,7 +1,8 @@
 // What `tenured` was started with: command line over configuration file over defaults, checked.
 //
 // Threading: pure functions (the file is read here).
-// Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is allowed.
+// Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is
+// allowed.
 #pragma once
 
 #include <cstdint>

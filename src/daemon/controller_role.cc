@@ -23,8 +23,9 @@ std::vector<runtime::Endpoint> OtherControllers(const Config& config) {
 
 }  // namespace
 
-ControllerRole::ControllerRole(const Config& config, Threads& threads, Storage& storage, rpc::GrpcProcess& grpc, Prng prng,
-                               Logger logger, std::function<void(Status)> refused)
+ControllerRole::ControllerRole(const Config& config, Threads& threads, Storage& storage,
+                               rpc::GrpcProcess& grpc, Prng prng, Logger logger,
+                               std::function<void(Status)> refused)
     : config_(config),
       threads_(threads),
       storage_(storage),
@@ -34,7 +35,9 @@ ControllerRole::ControllerRole(const Config& config, Threads& threads, Storage& 
       network_(grpc.MakeNetwork(threads.controller)) {}
 
 // The network goes before the services it calls.
-ControllerRole::~ControllerRole() { network_.reset(); }
+ControllerRole::~ControllerRole() {
+  network_.reset();
+}
 
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;
@@ -66,7 +69,8 @@ Status ControllerRole::Start() {
                                 .address = config_.advertise.ToString(),
                                 .data = storage_.path()};
   threads_.controller.RunAndWait([this, &self] {
-    check_ = std::make_unique<ClusterCheck>(threads_.controller, *network_, self, OtherControllers(config_), logger_);
+    check_ = std::make_unique<ClusterCheck>(threads_.controller, *network_, self, OtherControllers(config_),
+                                            logger_);
   });
   if (storage_.fresh()) {
     auto found = std::make_shared<StatusOr<std::string>>(std::string());
@@ -78,7 +82,8 @@ Status ControllerRole::Start() {
     });
     if (!found->ok()) return found->status();
     cluster_id = **found;
-    logger_.Info("{}", cluster_id.empty() ? std::string("forming a new cluster") : "joining cluster " + cluster_id);
+    logger_.Info("{}",
+                 cluster_id.empty() ? std::string("forming a new cluster") : "joining cluster " + cluster_id);
   }
   Status status;
   threads_.controller.RunAndWait([this, &status, &cluster_id] {
@@ -100,7 +105,8 @@ Status ControllerRole::Start() {
   return status;
 }
 
-// A new cluster's id is chosen by its first leader and comes with the catalog; from then on the directory belongs to it.
+// A new cluster's id is chosen by its first leader and comes with the catalog; from then on the directory
+// belongs to it.
 void ControllerRole::LearnClusterId() {
   const pb::ClusterRecord* cluster = controller_->catalog().cluster();
   if (cluster == nullptr) {
@@ -133,7 +139,8 @@ std::optional<ControllerNumbers> ControllerRole::Numbers() {
 Status ControllerRole::Ready() {
   const auto status = Ask<Status>(threads_.controller, kAskLimit, [this] {
     const controller::Leadership& leadership = controller_->leadership();
-    if (leadership.leader().IsNone()) return Error(StatusCode::kUnavailable, "controller: no leader is known");
+    if (leadership.leader().IsNone())
+      return Error(StatusCode::kUnavailable, "controller: no leader is known");
     if (!leadership.leading() || leadership.serving()) return OkStatus();
     return Error(StatusCode::kUnavailable, "controller: leads and is {}", leadership.phase());
   });

@@ -15,7 +15,8 @@ constexpr size_t kThreads = 2;
 
 void AnswerStatus(const Status& status, httplib::Response& response) {
   response.status = status.ok() ? 200 : 503;
-  response.set_content(status.ok() ? std::string("ok\n") : std::string(MessageOf(status)) + "\n", "text/plain");
+  response.set_content(status.ok() ? std::string("ok\n") : std::string(MessageOf(status)) + "\n",
+                       "text/plain");
 }
 
 }  // namespace
@@ -79,6 +80,8 @@ StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HostPort& listen, 
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
-void HttpServer::Stop() { impl_->Stop(); }
+void HttpServer::Stop() {
+  impl_->Stop();
+}
 
 }  // namespace tenure::daemon

@@ -24,7 +24,8 @@ spdlog::level::level_enum LevelOf(LogLevel level) {
 
 StderrLog::StderrLog(LogLevel level)
     : level_(level),
-      logger_(std::make_shared<spdlog::logger>("tenured", std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>())) {
+      logger_(std::make_shared<spdlog::logger>("tenured",
+                                               std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>())) {
   logger_->set_level(LevelOf(level));
   logger_->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%-5l%$ %v");
   logger_->flush_on(spdlog::level::debug);

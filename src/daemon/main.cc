@@ -1,3 +1,5 @@
 #include "daemon/run.h"
 
-int main(int argc, char** argv) { return tenure::daemon::Run(argc, argv); }
+int main(int argc, char** argv) {
+  return tenure::daemon::Run(argc, argv);
+}

@@ -13,7 +13,9 @@ namespace {
 
 class Families {
  public:
-  void Gauge(const char* name, const char* help, double value) { Add(name, help, prometheus::MetricType::Gauge, value); }
+  void Gauge(const char* name, const char* help, double value) {
+    Add(name, help, prometheus::MetricType::Gauge, value);
+  }
   void Counter(const char* name, const char* help, double value) {
     Add(name, help, prometheus::MetricType::Counter, value);
   }
@@ -37,10 +39,13 @@ class Families {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-double D(uint64_t value) { return static_cast<double>(value); }
+double D(uint64_t value) {
+  return static_cast<double>(value);
+}
 
 void AddController(const ControllerNumbers& controller, Families& out) {
-  out.Gauge("tenure_controller_serving", "1 while this controller leads and its services run", controller.serving);
+  out.Gauge("tenure_controller_serving", "1 while this controller leads and its services run",
+            controller.serving);
   out.Gauge("tenure_controller_epoch", "leadership epoch as this controller knows it", D(controller.epoch));
   out.Gauge("tenure_controller_applied_index", "catalog revision applied here", D(controller.applied));
 }
@@ -48,22 +53,30 @@ void AddController(const ControllerNumbers& controller, Families& out) {
 void AddNode(const node::Node::Stats& node, Families& out) {
   out.Gauge("tenure_node_regions", "region replicas that run here", D(node.regions));
   out.Gauge("tenure_node_regions_led", "regions led here", D(node.leaders));
-  out.Gauge("tenure_node_regions_without_leader", "regions with a replica here that nobody leads", D(node.without_leader));
-  out.Gauge("tenure_node_operations_under_way", "client operations that wait for consensus", D(node.pending_operations));
+  out.Gauge("tenure_node_regions_without_leader", "regions with a replica here that nobody leads",
+            D(node.without_leader));
+  out.Gauge("tenure_node_operations_under_way", "client operations that wait for consensus",
+            D(node.pending_operations));
   out.Gauge("tenure_node_catalog_revision", "catalog revision known here", D(node.catalog_revision));
-  out.Gauge("tenure_node_controller_connected", "1 while a leading controller answers heartbeats", node.connected);
+  out.Gauge("tenure_node_controller_connected", "1 while a leading controller answers heartbeats",
+            node.connected);
 }
 
 void AddResp(const resp::FrontEndCounters& counters, size_t connections, Families& out) {
   out.Gauge("tenure_resp_connections", "Redis protocol clients connected", D(connections));
-  out.Counter("tenure_resp_connections_total", "Redis protocol clients ever connected", D(counters.connections));
-  out.Counter("tenure_resp_rejected_connections_total", "clients beyond the limit", D(counters.rejected_connections));
+  out.Counter("tenure_resp_connections_total", "Redis protocol clients ever connected",
+              D(counters.connections));
+  out.Counter("tenure_resp_rejected_connections_total", "clients beyond the limit",
+              D(counters.rejected_connections));
   out.Counter("tenure_resp_commands_total", "commands received", D(counters.commands));
-  out.Counter("tenure_resp_error_replies_total", "commands answered with an error", D(counters.error_replies));
-  out.Counter("tenure_resp_protocol_errors_total", "connections closed for malformed input", D(counters.protocol_errors));
+  out.Counter("tenure_resp_error_replies_total", "commands answered with an error",
+              D(counters.error_replies));
+  out.Counter("tenure_resp_protocol_errors_total", "connections closed for malformed input",
+              D(counters.protocol_errors));
   out.Counter("tenure_resp_input_bytes_total", "bytes received", D(counters.input_bytes));
   out.Counter("tenure_resp_output_bytes_total", "bytes sent", D(counters.output_bytes));
-  out.Counter("tenure_resp_evicted_clients_total", "clients closed for the memory of all", D(counters.evicted_clients));
+  out.Counter("tenure_resp_evicted_clients_total", "clients closed for the memory of all",
+              D(counters.evicted_clients));
 }
 
 void AddStorage(const ProcessNumbers& numbers, Families& out) {
@@ -72,7 +85,8 @@ void AddStorage(const ProcessNumbers& numbers, Families& out) {
             numbers.wal_low_on_space);
   out.Gauge("tenure_kv_memtable_bytes", "RocksDB: not flushed", D(numbers.engine.memtable_bytes));
   out.Gauge("tenure_kv_table_bytes", "RocksDB: table files", D(numbers.engine.table_file_bytes));
-  out.Gauge("tenure_kv_pending_compaction_bytes", "RocksDB: to be compacted", D(numbers.engine.pending_compaction_bytes));
+  out.Gauge("tenure_kv_pending_compaction_bytes", "RocksDB: to be compacted",
+            D(numbers.engine.pending_compaction_bytes));
   out.Gauge("tenure_kv_write_stopped", "1 while RocksDB takes no writes", numbers.engine.write_stopped);
   out.Gauge("tenure_disk_free_bytes", "free on the data directory's disk", D(numbers.disk_free_bytes));
 }

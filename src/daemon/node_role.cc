@@ -15,7 +15,8 @@ constexpr Duration kAskLimit = std::chrono::seconds(2);
 std::vector<runtime::Endpoint> ControllerAddresses(const Config& config) {
   std::vector<runtime::Endpoint> addresses;
   auto add = [&addresses](const std::string& address) {
-    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
   };
   if (config.controller) add(config.advertise.ToString());
   for (const HostPort& address : config.controllers) add(address.ToString());
@@ -25,8 +26,8 @@ std::vector<runtime::Endpoint> ControllerAddresses(const Config& config) {
 
 }  // namespace
 
-NodeRole::NodeRole(const Config& config, Threads& threads, Storage& storage, rpc::GrpcProcess& grpc, Prng prng,
-                   Logger logger, std::function<void(Status)> refused)
+NodeRole::NodeRole(const Config& config, Threads& threads, Storage& storage, rpc::GrpcProcess& grpc,
+                   Prng prng, Logger logger, std::function<void(Status)> refused)
     : config_(config),
       threads_(threads),
       storage_(storage),
@@ -36,7 +37,9 @@ NodeRole::NodeRole(const Config& config, Threads& threads, Storage& storage, rpc
       network_(grpc.MakeNetwork(threads.regions)) {}
 
 // The network goes before the services it calls.
-NodeRole::~NodeRole() { network_.reset(); }
+NodeRole::~NodeRole() {
+  network_.reset();
+}
 
 node::NodeIdentity NodeRole::Identity() const {
   const wal::Identity identity = storage_.identity();
@@ -63,12 +66,12 @@ node::NodeOptions NodeRole::Options() const {
 
 void NodeRole::Build() {
   auto saved = node::CatalogFile::Load(storage_.background_disk(), storage_.view_path(), logger_);
-  client_ = std::make_unique<client::ControllerClient>(threads_.regions, *network_, ControllerAddresses(config_),
-                                                       prng_.Fork("client"));
+  client_ = std::make_unique<client::ControllerClient>(threads_.regions, *network_,
+                                                       ControllerAddresses(config_), prng_.Fork("client"));
   link_ = std::make_unique<node::ControllerLink>(*client_, *network_);
   const node::NodeIdentity identity = Identity();
-  transport_ = group::MakeNetworkTransport(threads_.regions, *network_, std::string(kRaftService), identity.cluster_id,
-                                           logger_.Named("transport"));
+  transport_ = group::MakeNetworkTransport(threads_.regions, *network_, std::string(kRaftService),
+                                           identity.cluster_id, logger_.Named("transport"));
   node_ = std::make_unique<node::Node>(node::Node::Dependencies{.executor = threads_.regions,
                                                                 .background = threads_.background,
                                                                 .disk = storage_.background_disk(),
@@ -86,7 +89,8 @@ void NodeRole::Build() {
   settings.version = kVersion;
   settings.port = config_.resp_advertise.port;
   settings.max_clients = config_.max_clients;
-  front_end_ = std::make_unique<resp::FrontEnd>(std::move(settings), *node_, threads_.regions, logger_.Named("resp"));
+  front_end_ =
+      std::make_unique<resp::FrontEnd>(std::move(settings), *node_, threads_.regions, logger_.Named("resp"));
 }
 
 Status NodeRole::Start() {
@@ -94,7 +98,8 @@ Status NodeRole::Start() {
   resp::ServerSettings settings;
   settings.listen = config_.resp->ToString();
   settings.max_clients = config_.max_clients;
-  auto server = resp::Server::Start(std::move(settings), *front_end_, threads_.regions, logger_.Named("resp"));
+  auto server =
+      resp::Server::Start(std::move(settings), *front_end_, threads_.regions, logger_.Named("resp"));
   if (!server.ok()) return server.status();
   server_ = std::move(*server);
   return OkStatus();
@@ -117,7 +122,8 @@ void NodeRole::ClosePort() {
 
 std::optional<NodeRole::Numbers> NodeRole::GetNumbers() {
   return Ask<Numbers>(threads_.regions, kAskLimit, [this] {
-    return Numbers{.node = node_->GetStats(), .resp = front_end_->counters(), .connections = front_end_->client_count()};
+    return Numbers{
+        .node = node_->GetStats(), .resp = front_end_->counters(), .connections = front_end_->client_count()};
   });
 }
 
@@ -138,6 +144,8 @@ void NodeRole::OnJoined(const std::string& cluster_id, NodeId node) {
   });
 }
 
-void NodeRole::OnRefused(const Status& status) { refused_(status); }
+void NodeRole::OnRefused(const Status& status) {
+  refused_(status);
+}
 
 }  // namespace tenure::daemon

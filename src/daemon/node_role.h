@@ -1,6 +1,7 @@
 // The data node of a process: the Node, its way to the controllers, and its Redis-protocol port.
 //
-// Threading: Start, Stop and Numbers from threads that are no executor; the rest happens on the regions' executor.
+// Threading: Start, Stop and Numbers from threads that are no executor; the rest happens on the regions'
+// executor.
 #pragma once
 
 #include <functional>
@@ -23,8 +24,8 @@ namespace tenure::daemon {
 class NodeRole final : private node::NodeOwner {
  public:
   // `refused`: this process cannot go on as a node of this cluster; from any thread.
-  NodeRole(const Config& config, Threads& threads, Storage& storage, rpc::GrpcProcess& grpc, Prng prng, Logger logger,
-           std::function<void(Status)> refused);
+  NodeRole(const Config& config, Threads& threads, Storage& storage, rpc::GrpcProcess& grpc, Prng prng,
+           Logger logger, std::function<void(Status)> refused);
   ~NodeRole() override;
 
   // UNAVAILABLE if the Redis port cannot be had. Builds the node; nothing goes out before Run.

@@ -19,8 +19,8 @@ Process::Process(Config config, uint64_t seed, LogSink& sink, OnEnd on_end)
   started_at_s_ = ToMillis(threads_.background.WallNow()) / 1000;
 }
 
-// What belonged to an executor is destroyed after it has stopped, wherever it stood (a stop that took too long
-// included), and before the network it used. Last words already sent still leave while gRPC shuts down.
+// What belonged to an executor is destroyed after it has stopped, wherever it stood (a stop that took too
+// long included), and before the network it used. Last words already sent still leave while gRPC shuts down.
 Process::~Process() {
   Stop();
   threads_.StopAll();
@@ -37,12 +37,12 @@ Status Process::Start() {
                                 identity.cluster_id.empty() ? "not known yet" : identity.cluster_id);
   grpc_ = std::make_unique<rpc::GrpcProcess>();
   if (config_.controller) {
-    controller_ = std::make_unique<ControllerRole>(config_, threads_, *storage_, *grpc_, prng_.Fork("controller"),
-                                                   logger_, on_end_.refused);
+    controller_ = std::make_unique<ControllerRole>(config_, threads_, *storage_, *grpc_,
+                                                   prng_.Fork("controller"), logger_, on_end_.refused);
   }
   if (config_.node) {
-    node_ = std::make_unique<NodeRole>(config_, threads_, *storage_, *grpc_, prng_.Fork("node"), logger_.Named("node"),
-                                       on_end_.refused);
+    node_ = std::make_unique<NodeRole>(config_, threads_, *storage_, *grpc_, prng_.Fork("node"),
+                                       logger_.Named("node"), on_end_.refused);
   }
   // All ports first: a process that cannot be reached must not take part.
   TENURE_RETURN_IF_ERROR(grpc_->Listen(config_.listen.ToString()));
@@ -108,7 +108,8 @@ Status Process::Healthy() {
   Status health;
   threads_.ForEach([&health](const char* name, runtime::RealExecutor& executor) {
     if (!health.ok() || Ask<bool>(executor, kAskLimit, [] { return true; })) return;
-    health = Error(StatusCode::kUnavailable, "the executor '{}' has not answered for {} ms", name, ToMillis(kAskLimit));
+    health = Error(StatusCode::kUnavailable, "the executor '{}' has not answered for {} ms", name,
+                   ToMillis(kAskLimit));
   });
   return health;
 }

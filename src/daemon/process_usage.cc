@@ -15,7 +15,8 @@ ProcessUsage ReadUsage() {
   std::ifstream file("/proc/self/statm");
   uint64_t total = 0;
   uint64_t resident = 0;
-  if (file >> total >> resident) usage.resident_bytes = resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (file >> total >> resident)
+    usage.resident_bytes = resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   rusage times{};
   if (getrusage(RUSAGE_SELF, &times) == 0) {
     auto seconds = [](const timeval& time) {

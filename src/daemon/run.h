@@ -1,5 +1,5 @@
-// `tenured` from its arguments to its exit code: 0 done, 1 refused or failed (one line `error: <REASON>: ...` on
-// standard error), 2 wrong usage.
+// `tenured` from its arguments to its exit code: 0 done, 1 refused or failed (one line `error: <REASON>: ...`
+// on standard error), 2 wrong usage.
 #pragma once
 
 namespace tenure::daemon {

@@ -25,7 +25,7 @@ class Signals {
   void Fail(Status status);
 
   struct Reason {
-    int signal = 0;                  // or
+    int signal = 0;  // or
     std::optional<Status> failure;
   };
   // None when `limit` has passed.

@@ -37,25 +37,29 @@ class OnceOnly {
 std::string MakeUuid(Prng& prng) {
   const uint64_t high = (prng.Next64() & ~uint64_t{0xf000}) | 0x4000;
   const uint64_t low = (prng.Next64() & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48,
-                     low & 0xffffffffffff);
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff,
+                     low >> 48, low & 0xffffffffffff);
 }
 
-StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& threads, Prng prng, Logger logger,
-                                                 std::function<void(Status)> on_failure) {
+StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& threads, Prng prng,
+                                                 Logger logger, std::function<void(Status)> on_failure) {
   std::unique_ptr<Storage> storage(new Storage(threads));
   TENURE_RETURN_IF_ERROR(storage->OpenDirectory(config, prng));
   auto failed = std::make_shared<OnceOnly>(std::move(on_failure));
   auto on_log_failure = [failed](Status status) { (*failed)(Annotate(status, "the log on disk")); };
-  TENURE_ASSIGN_OR_RETURN(storage->wal_, wal::Wal::Open(storage->wal_disk_, threads.wal, storage->directory_->log_path(),
-                                                        {}, logger.Named("wal"), std::move(on_log_failure)));
+  TENURE_ASSIGN_OR_RETURN(storage->wal_,
+                          wal::Wal::Open(storage->wal_disk_, threads.wal, storage->directory_->log_path(), {},
+                                         logger.Named("wal"), std::move(on_log_failure)));
+  // A controller that crashed while its cluster formed has voted already, although it does not know the
+  // cluster's id.
+  if (storage->wal_->recovered().contains(kCatalogGroup)) storage->fresh_ = false;
   auto on_engine_failure = [failed](Status status) { (*failed)(Annotate(status, "the key-value engine")); };
   TENURE_ASSIGN_OR_RETURN(storage->engine_,
-                          kv::OpenRocksEngine(storage->directory_->state_path(), {}, threads.engine, threads.engine,
-                                              std::move(on_engine_failure)));
-  TENURE_ASSIGN_OR_RETURN(storage->snapshots_,
-                          wal::SnapshotStore::Open(storage->background_disk_, storage->directory_->snapshots_path(),
-                                                   logger.Named("snapshots")));
+                          kv::OpenRocksEngine(storage->directory_->state_path(), {}, threads.engine,
+                                              threads.engine, std::move(on_engine_failure)));
+  TENURE_ASSIGN_OR_RETURN(storage->snapshots_, wal::SnapshotStore::Open(storage->background_disk_,
+                                                                        storage->directory_->snapshots_path(),
+                                                                        logger.Named("snapshots")));
   return storage;
 }
 
@@ -67,7 +71,8 @@ Status Storage::OpenDirectory(const Config& config, Prng prng) {
   }
   if (config.controller && config.initial_controllers.empty()) {
     return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                           "{} is empty: a controller needs --initial-controllers to form a cluster", config.data);
+                           "{} is empty: a controller needs --initial-controllers to form a cluster",
+                           config.data);
   }
   wal::Identity identity;
   if (config.controller) identity.controller_id = ControllerId(config.id);
@@ -87,16 +92,17 @@ Status Storage::CheckIdentity(const Config& config, Prng& prng) {
                            "{} belongs to a node that is no controller: --roles must be node", config.data);
   }
   if (!config.controller && !identity.controller_id.IsNone()) {
-    return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} belongs to controller {}: --roles must include controller",
-                           config.data, identity.controller_id);
+    return catalog::Refuse(pb::REASON_CONDITION_FAILED,
+                           "{} belongs to controller {}: --roles must include controller", config.data,
+                           identity.controller_id);
   }
   if (!config.node && !identity.node_uuid.empty()) {
-    return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} holds a node's regions: --roles must include node",
-                           config.data);
+    return catalog::Refuse(pb::REASON_CONDITION_FAILED,
+                           "{} holds a node's regions: --roles must include node", config.data);
   }
   if (config.id != 0 && ControllerId(config.id) != identity.controller_id) {
-    return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} belongs to controller {}, --id is {}", config.data,
-                           identity.controller_id, config.id);
+    return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} belongs to controller {}, --id is {}",
+                           config.data, identity.controller_id, config.id);
   }
   const bool new_node = config.node && identity.node_uuid.empty();
   if (!new_node && identity.name == config.name) return OkStatus();

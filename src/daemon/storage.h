@@ -1,8 +1,9 @@
 // What a process keeps on disk: its data directory with identity, log, engine and snapshots.
 //
-// Errors:   Open refuses a directory that is locked, another cluster's, another process's, damaged or of a newer
-//           format; the message says which. After Open the first I/O error of log or engine goes to `on_failure`, once,
-//           from any thread: the process must end.
+// Errors:   Open refuses a directory that is locked, another cluster's, another process's, damaged or of a
+// newer
+//           format; the message says which. After Open the first I/O error of log or engine goes to
+//           `on_failure`, once, from any thread: the process must end.
 // Threading: Open and Close from the main thread; UpdateIdentity any thread.
 #pragma once
 
@@ -26,13 +27,13 @@ namespace tenure::daemon {
 
 class Storage {
  public:
-  static StatusOr<std::unique_ptr<Storage>> Open(const Config& config, Threads& threads, Prng prng, Logger logger,
-                                                 std::function<void(Status)> on_failure);
+  static StatusOr<std::unique_ptr<Storage>> Open(const Config& config, Threads& threads, Prng prng,
+                                                 Logger logger, std::function<void(Status)> on_failure);
   // Marks the log clean; for the end of a clean stop. Then nothing may be written any more.
   void Close(Duration limit);
 
   wal::Identity identity() const;
-  // This process was never part of a cluster.
+  // This process was never part of a cluster, nor of the forming of one.
   bool fresh() const { return fresh_; }
   // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
   Status AdoptCluster(const std::string& cluster_id);
@@ -46,9 +47,7 @@ class Storage {
 
  private:
   explicit Storage(Threads& threads)
-      : threads_(threads),
-        wal_disk_(threads.wal),
-        background_disk_(threads.background) {}
+      : threads_(threads), wal_disk_(threads.wal), background_disk_(threads.background) {}
   Status OpenDirectory(const Config& config, Prng prng);
   Status CheckIdentity(const Config& config, Prng& prng);
 

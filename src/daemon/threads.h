@@ -30,12 +30,14 @@ struct Threads {
   }
 };
 
-// Runs `work` on `executor` and waits for its result; none if that takes longer than `limit` or the executor has
-// stopped. From threads that are no executor. `work` must own what it uses: it may run after the wait was given up.
+// Runs `work` on `executor` and waits for its result; none if that takes longer than `limit` or the executor
+// has stopped. From threads that are no executor. `work` must own what it uses: it may run after the wait was
+// given up.
 template <class T>
 std::optional<T> Ask(runtime::Executor& executor, Duration limit, std::function<T()> work);
 
-// Starts something that calls back, on `executor`, and waits for the callback for at most `limit`. False: it did not come.
+// Starts something that calls back, on `executor`, and waits for the callback for at most `limit`. False: it
+// did not come.
 bool StartAndWait(runtime::Executor& executor, Duration limit, std::function<void(Closure done)> start);
 
 // ---- implementation ----

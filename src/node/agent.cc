@@ -39,7 +39,9 @@ Agent::Agent(runtime::Executor& executor, ClusterLink& link, ReportSource& sourc
       logger_(std::move(logger)),
       pause_(options.retry_min) {}
 
-Agent::~Agent() { *alive_ = false; }
+Agent::~Agent() {
+  *alive_ = false;
+}
 
 void Agent::Start(const NodeIdentity& identity) {
   registration_.set_cluster_id(identity.cluster_id);
@@ -145,7 +147,8 @@ void Agent::Beat() {
 void Agent::NoteChange() {
   if (state_ != State::kReporting || std::exchange(early_beat_, true)) return;
   const Duration since = executor_.Now() - last_sent_;
-  beat_timer_ = executor_.After(std::max(Duration::zero(), options_.min_report_gap - since), [this] { Beat(); });
+  beat_timer_ =
+      executor_.After(std::max(Duration::zero(), options_.min_report_gap - since), [this] { Beat(); });
 }
 
 void Agent::Send(bool full, bool stopping) {

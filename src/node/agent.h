@@ -4,9 +4,11 @@
 //        ^------------------registration not known to the leader-----------------------------------'
 //
 // Threading:  one executor.
-// Errors:     everything is retried with growing pauses; a registration that can never succeed (another cluster, a
+// Errors:     everything is retried with growing pauses; a registration that can never succeed (another
+// cluster, a
 //             format that is not understood) goes to the listener and ends there.
-// Ordering:   the first report of a stream is a full one; a change is reported at once, but two reports caused by changes
+// Ordering:   the first report of a stream is a full one; a change is reported at once, but two reports
+// caused by changes
 //             are at least min_report_gap apart.
 #pragma once
 

@@ -66,9 +66,8 @@ runtime::Task<StatusOr<CatalogFeed::List>> CatalogFeed::ListKind(pb::RecordKind 
     auto call = [this, bytes = request.SerializeAsString()](Callback<StatusOr<std::string>> done) mutable {
       link_.Call(kList, std::move(bytes), kListTimeout, std::move(done));
     };
-    TENURE_CO_ASSIGN_OR_RETURN(
-        const std::string bytes,
-        co_await runtime::AsyncUntil<StatusOr<std::string>>(executor_, scope_.token(), std::move(call)));
+    TENURE_CO_ASSIGN_OR_RETURN(const std::string bytes, co_await runtime::AsyncUntil<StatusOr<std::string>>(
+                                                            executor_, scope_.token(), std::move(call)));
     pb::ListResponse response;
     if (!response.ParseFromString(bytes)) co_return Error(StatusCode::kInternal, "ListResponse: malformed");
     if (list.revision.IsNone()) list.revision = Revision(response.revision());
@@ -96,18 +95,21 @@ Status CatalogFeed::TakeOver(const std::vector<List>& lists) {
   bool knows_us = false;
   for (const List& list : lists) {
     if (list.revision < view_.newest()) {
-      return Error(StatusCode::kFailedPrecondition,
-                   "the controllers' catalog stands at revision {}, this node has seen revision {}: it is not taken "
-                   "over (was it restored from an old copy?)",
-                   list.revision, view_.newest());
+      return Error(
+          StatusCode::kFailedPrecondition,
+          "the controllers' catalog stands at revision {}, this node has seen revision {}: it is not taken "
+          "over (was it restored from an old copy?)",
+          list.revision, view_.newest());
     }
     for (const pb::Record& record : list.records) {
-      knows_us = knows_us || (record.has_node() && record.node().uuid() == uuid_ && NodeId(record.node().id()) == self_);
+      knows_us = knows_us ||
+                 (record.has_node() && record.node().uuid() == uuid_ && NodeId(record.node().id()) == self_);
     }
   }
   if (!knows_us) {
     return Error(StatusCode::kFailedPrecondition,
-                 "the controllers' catalog does not name this node (id {}, uuid {}): it is not taken over", self_, uuid_);
+                 "the controllers' catalog does not name this node (id {}, uuid {}): it is not taken over",
+                 self_, uuid_);
   }
   // In the order of the lists their revisions rise, so none is refused half-way.
   for (size_t i = 0; i < lists.size(); ++i) {

@@ -1,14 +1,15 @@
-// Keeps the catalog view current: one complete list of every kind, then the events of a watch, and a new list when the
-// watch's history does not reach back far enough.
+// Keeps the catalog view current: one complete list of every kind, then the events of a watch, and a new list
+// when the watch's history does not reach back far enough.
 //
 //   Listing --lists taken--> Watching --stream ended--> Watching (from the view's revision)
 //      ^----------------------OUT_OF_RANGE----------------'
 //
 // Threading:  one executor.
 // Errors:     never given up; retried with growing pauses and logged when the reason changes.
-// Invariants: F1 a list is taken over only whole, only if it names this node under its own id and uuid, and only if it
-//             is not older than anything seen before: another cluster's catalog, or one restored from an old copy, is
-//             not believed (what stands here must not be destroyed on its word).
+// Invariants: F1 a list is taken over only whole, only if it names this node under its own id and uuid, and
+// only if it
+//             is not older than anything seen before: another cluster's catalog, or one restored from an old
+//             copy, is not believed (what stands here must not be destroyed on its word).
 #pragma once
 
 #include <functional>

@@ -13,9 +13,12 @@ CatalogFile::CatalogFile(runtime::Executor& home, runtime::Executor& background,
       delay_(delay),
       logger_(std::move(logger)) {}
 
-CatalogFile::~CatalogFile() { *alive_ = false; }
+CatalogFile::~CatalogFile() {
+  *alive_ = false;
+}
 
-std::optional<CatalogView> CatalogFile::Load(runtime::Disk& disk, const std::string& path, const Logger& logger) {
+std::optional<CatalogView> CatalogFile::Load(runtime::Disk& disk, const std::string& path,
+                                             const Logger& logger) {
   StatusOr<std::string> bytes = runtime::ReadWholeFile(disk, path);
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) {

@@ -37,10 +37,16 @@ auto Find(const Records& records, uint64_t id) -> decltype(&records.begin()->sec
 Revision CatalogView::revision() const {
   return std::min({node_revision_, database_revision_, region_revision_});
 }
-Revision CatalogView::newest() const { return newest_; }
+Revision CatalogView::newest() const {
+  return newest_;
+}
 
-const pb::NodeRecord* CatalogView::FindNode(NodeId id) const { return Find(nodes_, id.value()); }
-const pb::RegionRecord* CatalogView::FindRegion(RegionId id) const { return Find(regions_, id.value()); }
+const pb::NodeRecord* CatalogView::FindNode(NodeId id) const {
+  return Find(nodes_, id.value());
+}
+const pb::RegionRecord* CatalogView::FindRegion(RegionId id) const {
+  return Find(regions_, id.value());
+}
 
 const pb::NodeRecord* CatalogView::FindNode(std::string_view uuid) const {
   for (const auto& [id, node] : nodes_) {
@@ -84,11 +90,12 @@ void CatalogView::Clear(pb::RecordKind kind) {
 }
 
 Status CatalogView::Replace(pb::RecordKind kind, const std::vector<pb::Record>& records, Revision revision) {
-  // Against the newest thing ever seen, not against the kind's own: a catalog that went back (restored from an old
-  // copy) must not pass for the present one in a part of it.
+  // Against the newest thing ever seen, not against the kind's own: a catalog that went back (restored from
+  // an old copy) must not pass for the present one in a part of it.
   if (revision < newest_) {
-    return Error(StatusCode::kOutOfRange, "the catalog listed at revision {} is older than revision {} seen before",
-                 revision, newest_);
+    return Error(StatusCode::kOutOfRange,
+                 "the catalog listed at revision {} is older than revision {} seen before", revision,
+                 newest_);
   }
   Clear(kind);
   for (const pb::Record& record : records) {
@@ -137,7 +144,8 @@ std::string CatalogView::Encode() const {
 
 StatusOr<CatalogView> CatalogView::Decode(std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Raw(kMagic.size()) != kMagic) return Error(StatusCode::kDataLoss, "not a catalog view of a known format");
+  if (in.Raw(kMagic.size()) != kMagic)
+    return Error(StatusCode::kDataLoss, "not a catalog view of a known format");
   const uint64_t checksum = in.Fixed64();
   if (!in.ok() || HashBytes(in.rest()) != checksum) {
     return Error(StatusCode::kDataLoss, "the catalog view fails its checksum");

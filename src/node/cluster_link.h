@@ -22,10 +22,13 @@ class ClusterLink {
   // Finds and follows the leader, repeats what was certainly not executed, until `timeout`.
   virtual void Call(std::string_view method, std::string request, Duration timeout,
                     Callback<StatusOr<std::string>> done) = 0;
-  // Opens a stream to the controller believed to lead, whose address goes to `*to`. `handler` must outlive the stream.
-  virtual std::unique_ptr<runtime::Stream> OpenStream(std::string_view method, runtime::StreamHandler& handler,
+  // Opens a stream to the controller believed to lead, whose address goes to `*to`. `handler` must outlive
+  // the stream.
+  virtual std::unique_ptr<runtime::Stream> OpenStream(std::string_view method,
+                                                      runtime::StreamHandler& handler,
                                                       runtime::Endpoint* to) = 0;
-  // A stream to `to` ended with `status` or gave no sign of life: the next one goes where the status points, else elsewhere.
+  // A stream to `to` ended with `status` or gave no sign of life: the next one goes where the status points,
+  // else elsewhere.
   virtual void OnStreamFailed(const runtime::Endpoint& to, const Status& status) = 0;
 };
 

@@ -18,14 +18,12 @@ std::string RedisIdOf(std::string_view uuid) {
 const ClusterView* ClusterViews::View(DatabaseId id) {
   const auto& databases = table_.databases();
   const auto it = databases.find(id.value());
-  if (it == databases.end()) {
-    cached_.erase(id);
-    return nullptr;
-  }
+  if (it == databases.end()) return nullptr;
   Cached& cached = cached_[id];
   if (cached.table_version != table_.version()) {
     cached.view = Build(it->second);
     cached.table_version = table_.version();
+    std::erase_if(cached_, [&](const auto& entry) { return !databases.contains(entry.first.value()); });
   }
   return &cached.view;
 }
@@ -48,8 +46,9 @@ ClusterView ClusterViews::Build(const Database& database) const {
     ShardView shard{.region = region->id, .slots = region->slots, .replicas = {}};
     const NodeId leader = table_.LeaderOf(*region);
     for (const Region::Replica& replica : region->replicas) {
-      shard.replicas.push_back(
-          {.node = replica.node, .leader = replica.node == leader, .healthy = table_.IsHealthy(replica.node)});
+      shard.replicas.push_back({.node = replica.node,
+                                .leader = replica.node == leader,
+                                .healthy = table_.IsHealthy(replica.node)});
     }
     const auto first = std::find_if(shard.replicas.begin(), shard.replicas.end(),
                                     [](const ShardView::Replica& replica) { return replica.leader; });

@@ -1,5 +1,5 @@
-// What clients are shown of a database's slots and nodes, built from the table and the catalog when somebody asks and
-// something changed since.
+// What clients are shown of a database's slots and nodes, built from the table and the catalog when somebody
+// asks and something changed since.
 //
 // Threading: one executor. A view is valid until the next change of the table or the catalog.
 #pragma once

@@ -14,7 +14,8 @@ namespace tenure::node {
 
 class ControllerLink final : public ClusterLink {
  public:
-  ControllerLink(client::ControllerClient& client, runtime::Network& network) : client_(client), network_(network) {}
+  ControllerLink(client::ControllerClient& client, runtime::Network& network)
+      : client_(client), network_(network) {}
 
   void Call(std::string_view method, std::string request, Duration timeout,
             Callback<StatusOr<std::string>> done) override {

@@ -1,8 +1,9 @@
-// What the protocol front end (resp/) asks of a node: execute data commands on a region it leads, and tell what
-// the cluster looks like. Implemented by node::Node; a fake stands in for tests.
+// What the protocol front end (resp/) asks of a node: execute data commands on a region it leads, and tell
+// what the cluster looks like. Implemented by node::Node; a fake stands in for tests.
 //
 // Threading: the node's executor, for calls and callbacks. A callback may run inside the call.
-// Ordering:  commands of one slot execute in the order of the calls. A read overtakes writes of other slots that are
+// Ordering:  commands of one slot execute in the order of the calls. A read overtakes writes of other slots
+// that are
 //            still under way, also of the same region: it does not wait for their consensus.
 // Durability: a write is answered after a majority holds it durably and it is applied here.
 #pragma once

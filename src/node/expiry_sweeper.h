@@ -1,7 +1,9 @@
-// Removes expired keys of the regions led here through their logs, so that every replica removes the same ones.
+// Removes expired keys of the regions led here through their logs, so that every replica removes the same
+// ones.
 //
 // Readers do not need it (an expired key is invisible at once); it gives space and key counts back.
-// Threading: one executor. Bounds: per interval it looks at sweep_regions regions; one sweep is under way per region,
+// Threading: one executor. Bounds: per interval it looks at sweep_regions regions; one sweep is under way per
+// region,
 //            of at most sweep_keys keys; a region with more is swept again as soon as that one is applied.
 #pragma once
 
@@ -16,7 +18,8 @@ namespace tenure::node {
 
 class ExpirySweeper {
  public:
-  ExpirySweeper(runtime::Executor& executor, group::GroupHost& host, RegionTable& table, const NodeOptions& options);
+  ExpirySweeper(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
+                const NodeOptions& options);
   void Start() { Schedule(); }
   void Stop() { timer_.Cancel(); }
 

@@ -63,8 +63,8 @@ Status LeadershipService::HandOver(RegionId id, ReplicaId to) {
   return Error(StatusCode::kFailedPrecondition, "region {}: replica {} cannot lead it", id, to);
 }
 
-LeadershipTaker::LeadershipTaker(runtime::Executor& executor, runtime::Network& network, const RegionTable& table,
-                                 const CatalogView& view)
+LeadershipTaker::LeadershipTaker(runtime::Executor& executor, runtime::Network& network,
+                                 const RegionTable& table, const CatalogView& view)
     : executor_(executor), network_(network), table_(table), view_(view), scope_(executor) {}
 
 void LeadershipTaker::Take(DatabaseId database, Callback<Outcome> done) {
@@ -91,8 +91,8 @@ runtime::Task<Status> LeadershipTaker::Ask(RegionId id) {
   request.set_cluster_id(cluster_id_);
   request.set_region(id.value());
   request.set_to_replica(region->self.value());
-  auto call = [this, address = record->address(), bytes = request.SerializeAsString()](
-                  Callback<StatusOr<std::string>> done) mutable {
+  auto call = [this, address = record->address(),
+               bytes = request.SerializeAsString()](Callback<StatusOr<std::string>> done) mutable {
     network_.Call(address, kTransfer, std::move(bytes), kCallTimeout, std::move(done));
   };
   const StatusOr<std::string> answer =
@@ -124,8 +124,8 @@ runtime::Task<void> LeadershipTaker::Run(DatabaseId database, Callback<Outcome> 
   if (missing == 0) {
     done(store::Reply::Ok());
   } else {
-    done(store::Reply::Error(fmt::format("ERR {} of {} leaderships were not taken{}{}", missing, wanted.size(),
-                                         failure.empty() ? "" : ": ", failure)));
+    done(store::Reply::Error(fmt::format("ERR {} of {} leaderships were not taken{}{}", missing,
+                                         wanted.size(), failure.empty() ? "" : ": ", failure)));
   }
 }
 

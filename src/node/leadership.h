@@ -1,4 +1,5 @@
-// Moves leaderships of regions between nodes: serves other nodes' requests to hand one over, and asks for them.
+// Moves leaderships of regions between nodes: serves other nodes' requests to hand one over, and asks for
+// them.
 //
 // Threading: one executor. Errors: nothing is lost by a failed hand-over; the leader goes on leading.
 #pragma once
@@ -35,8 +36,8 @@ class LeadershipService final : public runtime::Service {
   std::string cluster_id_;
 };
 
-// CLUSTER FAILOVER: asks the leaders of a database's regions of which this node holds a replica to hand over, and waits
-// until it leads them or the time is up.
+// CLUSTER FAILOVER: asks the leaders of a database's regions of which this node holds a replica to hand over,
+// and waits until it leads them or the time is up.
 class LeadershipTaker {
  public:
   LeadershipTaker(runtime::Executor& executor, runtime::Network& network, const RegionTable& table,

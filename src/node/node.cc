@@ -44,8 +44,8 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       host_(HostDependencies(dependencies_, table_), options_.groups),
       views_(table_, view_),
       reconciler_(
-          host_, table_, view_, options_.limits, RecoveredRegions(dependencies_.wal), [this] { agent_.NoteChange(); },
-          dependencies_.logger.Named("regions")),
+          host_, table_, view_, options_.limits, RecoveredRegions(dependencies_.wal),
+          [this] { agent_.NoteChange(); }, dependencies_.logger.Named("regions")),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_),
       agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,
              dependencies_.logger.Named("agent")),
@@ -127,8 +127,8 @@ void Node::TakeOverView() {
 }
 
 void Node::OnLocalRoleChanged(const Region& region) {
-  dependencies_.logger.Debug("region {}: role {} term {} leader {}", region.id, static_cast<int>(region.role.role),
-                             region.role.term, region.role.leader);
+  dependencies_.logger.Debug("region {}: role {} term {} leader {}", region.id,
+                             static_cast<int>(region.role.role), region.role.term, region.role.leader);
   agent_.NoteChange();
 }
 
@@ -181,14 +181,24 @@ void Node::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optiona
                 std::optional<std::string> type, Callback<Outcome> done) {
   scanner_.Scan(database, cursor, count, std::move(match), std::move(type), std::move(done));
 }
-uint64_t Node::KeyCount(DatabaseId database) { return service_.KeyCount(database); }
-Outcome Node::CountKeysInSlot(DatabaseId database, uint16_t slot) { return service_.CountKeysInSlot(database, slot); }
+uint64_t Node::KeyCount(DatabaseId database) {
+  return service_.KeyCount(database);
+}
+Outcome Node::CountKeysInSlot(DatabaseId database, uint16_t slot) {
+  return service_.CountKeysInSlot(database, slot);
+}
 Outcome Node::KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) {
   return service_.KeysInSlot(database, slot, limit);
 }
-void Node::TakeLeaderships(DatabaseId database, Callback<Outcome> done) { taker_.Take(database, std::move(done)); }
-const ClusterView* Node::View(DatabaseId database) { return views_.View(database); }
-WallTime Node::Now() const { return dependencies_.executor.WallNow(); }
+void Node::TakeLeaderships(DatabaseId database, Callback<Outcome> done) {
+  taker_.Take(database, std::move(done));
+}
+const ClusterView* Node::View(DatabaseId database) {
+  return views_.View(database);
+}
+WallTime Node::Now() const {
+  return dependencies_.executor.WallNow();
+}
 
 std::optional<DatabaseId> Node::FindDatabase(const std::string& name) {
   const std::string_view wanted = name == "0" ? std::string_view("default") : std::string_view(name);
@@ -229,7 +239,8 @@ Node::Stats Node::GetStats() const {
 Status Node::Ready() const {
   if (!refused_.empty()) return Error(StatusCode::kFailedPrecondition, "node: {}", refused_);
   if (stopping_) return Error(StatusCode::kUnavailable, "node: stopping");
-  if (table_.self().IsNone()) return Error(StatusCode::kUnavailable, "node: not registered with a controller yet");
+  if (table_.self().IsNone())
+    return Error(StatusCode::kUnavailable, "node: not registered with a controller yet");
   const Stats stats = GetStats();
   if (stats.without_leader > 0) {
     return Error(StatusCode::kUnavailable, "node: {} of {} regions have no leader", stats.without_leader,

@@ -1,13 +1,16 @@
-// A data node: its replicas, the commands clients send it, and its ties to the controllers. Puts the parts of this
-// folder together and passes between them what happens.
+// A data node: its replicas, the commands clients send it, and its ties to the controllers. Puts the parts of
+// this folder together and passes between them what happens.
 //
 //   built -> Start: replicas of the saved catalog view come up, registration goes on in the background
-//         -> registered: the catalog is followed, heartbeats run        -> Stop: leaderships handed over, farewell said
+//         -> registered: the catalog is followed, heartbeats run        -> Stop: leaderships handed over,
+//         farewell said
 //
 // Driven by daemon/ and sim/, which give it its surroundings. What it decides stands in its parts.
-// Threading:  one executor, for construction too; everything of `Dependencies` but `disk` and `snapshots` belongs to it.
+// Threading:  one executor, for construction too; everything of `Dependencies` but `disk` and `snapshots`
+// belongs to it.
 //             Those two belong to `background`.
-// Lifetime:   Dependencies outlive the node. Either Stop has called back, or the executor has stopped for good, before
+// Lifetime:   Dependencies outlive the node. Either Stop has called back, or the executor has stopped for
+// good, before
 //             it is destroyed.
 #pragma once
 
@@ -38,7 +41,8 @@ class NodeOwner {
   virtual ~NodeOwner() = default;
   // Registered: the cluster id is to be kept in the data directory. Each time.
   virtual void OnJoined(const std::string& cluster_id, NodeId node) = 0;
-  // This node cannot take part in that cluster (wrong cluster, format): the process should end with this reason.
+  // This node cannot take part in that cluster (wrong cluster, format): the process should end with this
+  // reason.
   virtual void OnRefused(const Status& status) = 0;
 };
 

@@ -26,8 +26,8 @@ struct NodeOptions {
   size_t max_scan_count = 10000;        // keys looked at in one step of SCAN
 
   Duration sweep_interval = std::chrono::milliseconds(200);
-  size_t sweep_regions = 16;   // looked at per interval
-  uint32_t sweep_keys = 200;   // removed by one command
+  size_t sweep_regions = 16;  // looked at per interval
+  uint32_t sweep_keys = 200;  // removed by one command
 
   Duration heartbeat_interval = std::chrono::seconds(1);
   Duration heartbeat_timeout = std::chrono::seconds(3);  // without an answer the leader is looked for again

@@ -43,7 +43,8 @@ void PendingOperations::Unlink(uint32_t index) {
 }
 
 PendingOperations::Operation PendingOperations::Release(Handle handle) {
-  TENURE_CHECK(Find(handle) != nullptr, "P2: operation {}/{} is released twice", handle.place, handle.generation);
+  TENURE_CHECK(Find(handle) != nullptr, "P2: operation {}/{} is released twice", handle.place,
+               handle.generation);
   Unlink(handle.place);
   Place& place = places_[handle.place];
   Operation operation = std::exchange(place.operation, {});

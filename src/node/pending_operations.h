@@ -1,9 +1,10 @@
-// The client operations under way on this node: each is answered exactly once, by its outcome or by its deadline.
+// The client operations under way on this node: each is answered exactly once, by its outcome or by its
+// deadline.
 //
-// All operations have the same time limit, so the order in which they came is the order of their deadlines: adding,
-// finding and removing one are O(1) and no timer belongs to a single operation.
-// Threading: one executor. Memory: as many places as were ever under way at once, at most `capacity`.
-// Invariants: P1 `done` of an operation runs at most once. P2 a place is reused only after Release.
+// All operations have the same time limit, so the order in which they came is the order of their deadlines:
+// adding, finding and removing one are O(1) and no timer belongs to a single operation. Threading: one
+// executor. Memory: as many places as were ever under way at once, at most `capacity`. Invariants: P1 `done`
+// of an operation runs at most once. P2 a place is reused only after Release.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ class PendingOperations {
   enum class Kind : uint8_t {
     kWrite,           // answered with the reply of the log
     kRead,            // answered from the state
-    kReadThroughLog,  // a read that must see a write under way: its reply is the one element of the log's reply
+    kReadThroughLog,  // a read that must see a write under way: its reply is the one element of the log's
+                      // reply
     kVersion,         // answered with the key's version
   };
   struct Operation {
@@ -50,8 +52,8 @@ class PendingOperations {
   // The operation is over: its place may be used again. Returns what it was.
   Operation Release(Handle handle);
 
-  // The oldest operation if it is due at `now` and not answered: it leaves the order of deadlines. It stays in its place
-  // until Release, since its proposal may still be under way.
+  // The oldest operation if it is due at `now` and not answered: it leaves the order of deadlines. It stays
+  // in its place until Release, since its proposal may still be under way.
   bool TakeExpired(Instant now, Handle* handle);
   // True if some operation waits for its deadline.
   bool HasDeadlines() const { return oldest_ != kNone; }

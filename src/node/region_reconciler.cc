@@ -14,8 +14,9 @@ raft::Configuration InitialConfiguration(const pb::RegionRecord& record) {
   for (const pb::ReplicaRecord& replica : record.replicas()) {
     configuration.members.push_back({.id = ReplicaId(replica.id()),
                                      .host = replica.node(),
-                                     .role = replica.role() == pb::REPLICA_LEARNER ? raft::MemberRole::kLearner
-                                                                                    : raft::MemberRole::kVoter});
+                                     .role = replica.role() == pb::REPLICA_LEARNER
+                                                 ? raft::MemberRole::kLearner
+                                                 : raft::MemberRole::kVoter});
   }
   std::sort(configuration.members.begin(), configuration.members.end(),
             [](const raft::Member& a, const raft::Member& b) { return a.id < b.id; });

@@ -1,19 +1,21 @@
-// Brings the replicas that run here in line with the catalog: looks at all of it each time and takes the next step for
-// every region that differs.
+// Brings the replicas that run here in line with the catalog: looks at all of it each time and takes the next
+// step for every region that differs.
 //
 //   record names a replica here, nothing runs      -> start it (a new group begins with the record's members)
 //   record in state REMOVING                       -> destroy the replica, report it as removed
 //   no record, or none of its replicas is here     -> destroy it, but only on the word of a current view
 //
-// What may be destroyed: a region whose record says REMOVING (a state that is never left), from whatever view; and,
-// once a complete linearizable list was taken over in this run of the process, a region that the view does not place
-// here. A record was committed before any replica of it was started, region ids are never reused, and the list is of a
-// later revision than everything this node ever saw (CatalogFeed F1): absent means gone, not "not there yet". The copy
-// that was read from disk at start is not current in this sense: it may be older than the replicas beside it.
+// What may be destroyed: a region whose record says REMOVING (a state that is never left), from whatever
+// view; and, once a complete linearizable list was taken over in this run of the process, a region that the
+// view does not place here. A record was committed before any replica of it was started, region ids are never
+// reused, and the list is of a later revision than everything this node ever saw (CatalogFeed F1): absent
+// means gone, not "not there yet". The copy that was read from disk at start is not current in this sense: it
+// may be older than the replicas beside it.
 //
 // Threading:  one executor.
-// Errors:     a replica that cannot be started is tried again at every look; its reason is logged when it changes.
-// Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is under way.
+// Errors:     a replica that cannot be started is tried again at every look; its reason is logged when it
+// changes. Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is
+// under way.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +56,8 @@ class RegionReconciler {
   const store::Limits limits_;
   std::function<void()> on_removed_;
   Logger logger_;
-  std::set<RegionId> recovered_;   // not started in this run yet
-  std::set<RegionId> local_;       // on this node's disk: running or not
+  std::set<RegionId> recovered_;  // not started in this run yet
+  std::set<RegionId> local_;      // on this node's disk: running or not
   std::set<RegionId> destroying_;
   std::map<RegionId, std::string> failures_;
 };

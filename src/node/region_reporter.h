@@ -1,7 +1,9 @@
-// What heartbeats say about this node's regions: all of them in a full report, the changed ones in the others.
+// What heartbeats say about this node's regions: all of them in a full report, the changed ones in the
+// others.
 //
 // Threading: one executor.
-// Cost:      per report one look at every local replica; size estimates are refreshed for kSizesPerReport of them.
+// Cost:      per report one look at every local replica; size estimates are refreshed for kSizesPerReport of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +47,8 @@ class RegionReporter final : public ReportSource {
   const RegionReconciler& reconciler_;
   const CatalogView& view_;
   ProcessLoad load_;
-  std::map<uint64_t, uint64_t> bytes_;            // by region
-  uint64_t next_size_ = 0;                        // region whose size is refreshed next
+  std::map<uint64_t, uint64_t> bytes_;           // by region
+  uint64_t next_size_ = 0;                       // region whose size is refreshed next
   std::map<uint64_t, pb::RegionLoad> reported_;  // by region
 };
 

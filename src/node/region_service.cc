@@ -11,7 +11,9 @@ namespace {
 
 constexpr Duration kDeadlineResolution = std::chrono::milliseconds(250);
 
-Refused ClusterDown(std::string message) { return {Refused::Kind::kClusterDown, std::move(message)}; }
+Refused ClusterDown(std::string message) {
+  return {Refused::Kind::kClusterDown, std::move(message)};
+}
 
 size_t BytesOf(const store::Arguments& arguments) {
   size_t bytes = 0;
@@ -28,7 +30,9 @@ std::string Encode(const store::WriteCommand& command) {
   return encoded;
 }
 
-store::Reply InvalidReply(const Status& status) { return store::Reply::Error(std::string(MessageOf(status))); }
+store::Reply InvalidReply(const Status& status) {
+  return store::Reply::Error(std::string(MessageOf(status)));
+}
 
 }  // namespace
 
@@ -46,7 +50,8 @@ RegionService::RegionService(runtime::Executor& executor, group::GroupHost& host
 Region* RegionService::FindRegion(DatabaseId id, uint16_t slot, Outcome* otherwise) {
   Database* database = table_.Find(id);
   if (database == nullptr) {
-    *otherwise = Refused{Refused::Kind::kNoSuchDatabase, fmt::format("database {} does not exist any more", id)};
+    *otherwise =
+        Refused{Refused::Kind::kNoSuchDatabase, fmt::format("database {} does not exist any more", id)};
     return nullptr;
   }
   Region* region = slot < database->by_slot.size() ? database->by_slot[slot] : nullptr;
@@ -84,7 +89,8 @@ void RegionService::Execute(DatabaseId database, uint16_t slot, store::Arguments
   }
   const store::CommandSpec* spec = store::FindCommand(arguments[0]);
   TENURE_CHECK(spec != nullptr, "a valid command without a specification: {}", arguments[0]);
-  if (!spec->write && mode == ReadMode::kReplica && AnswerFromReplica(database, slot, arguments, done)) return;
+  if (!spec->write && mode == ReadMode::kReplica && AnswerFromReplica(database, slot, arguments, done))
+    return;
   Outcome otherwise;
   Region* region = FindLed(database, slot, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
@@ -94,7 +100,8 @@ void RegionService::Execute(DatabaseId database, uint16_t slot, store::Arguments
   SubmitWrite(*region, slot, Encode(command), std::move(done));
 }
 
-void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
+void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot,
+                                       std::vector<store::Arguments> commands,
                                        std::vector<store::WatchedKey> watches, Callback<Outcome> done) {
   for (const store::Arguments& arguments : commands) {
     if (const Status valid = store::Validate(arguments, options_.limits); !valid.ok()) {
@@ -134,7 +141,8 @@ Outcome RegionService::CountKeysInSlot(DatabaseId database, uint16_t slot) {
   Outcome otherwise;
   const Region* region = FindLed(database, slot, &otherwise);
   if (region == nullptr) return otherwise;
-  const uint64_t keys = region->store->CountKeysInSlot(slot, executor_.WallNow(), *host_.State(region->group()));
+  const uint64_t keys =
+      region->store->CountKeysInSlot(slot, executor_.WallNow(), *host_.State(region->group()));
   return store::Reply::Integer(static_cast<int64_t>(keys));
 }
 
@@ -159,6 +167,9 @@ bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const 
   if (region == nullptr || !region->running || region->leads()) return false;
   const std::optional<Duration> silence = host_.SinceLeaderContact(region->group());
   if (!silence || *silence > options_.max_staleness) return false;
+  // It hears from the leader, but still applies what it missed while it was away.
+  const std::optional<group::GroupStatus> status = host_.StatusOf(region->group());
+  if (!status || status->applied < status->commit) return false;
   done(ReadNow(*region, Kind::kRead, arguments));
   return true;
 }
@@ -187,7 +198,8 @@ void RegionService::SubmitWrite(Region& region, uint16_t slot, std::string encod
   const std::optional<Handle> handle = Admit(region, slot, Kind::kWrite, done);
   if (!handle) return;
   if (region.traffic.waiting.empty()) return Propose(region, *handle, std::move(encoded));
-  RegionTraffic::Waiting waiting{.operation = *handle, .bytes = encoded.size() + sizeof(RegionTraffic::Waiting)};
+  RegionTraffic::Waiting waiting{.operation = *handle,
+                                 .bytes = encoded.size() + sizeof(RegionTraffic::Waiting)};
   waiting.encoded = std::move(encoded);
   Enqueue(region, std::move(waiting));
 }
@@ -210,9 +222,10 @@ void RegionService::SubmitRead(Region& region, uint16_t slot, Kind kind, store::
 void RegionService::Enqueue(Region& region, RegionTraffic::Waiting waiting) {
   if (waiting_bytes_ + waiting.bytes > options_.max_waiting_bytes) {
     auto operation = operations_.Release(waiting.operation);
-    return operation.done(Refused{Refused::Kind::kOverloaded,
-                                  fmt::format("{} bytes of operations wait for region {} to confirm its leadership",
-                                              waiting_bytes_, region.id)});
+    return operation.done(
+        Refused{Refused::Kind::kOverloaded,
+                fmt::format("{} bytes of operations wait for region {} to confirm its leadership",
+                            waiting_bytes_, region.id)});
   }
   waiting_bytes_ += waiting.bytes;
   region.traffic.waiting.push_back(std::move(waiting));
@@ -264,7 +277,8 @@ void RegionService::OnProposed(Handle handle, group::ProposeOutcome outcome) {
   done(OutcomeOf(operation, std::move(outcome)));
 }
 
-Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation, group::ProposeOutcome outcome) {
+Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
+                                 group::ProposeOutcome outcome) {
   using ProposeKind = group::ProposeOutcome::Kind;
   const Region* region = table_.Find(operation.region);
   switch (outcome.kind) {
@@ -293,16 +307,18 @@ Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation, 
       return Refused{Refused::Kind::kOutOfSpace, "the disk's reserve of this node is reached: reads only"};
     case ProposeKind::kUnknown:
       if (operation.kind != Kind::kWrite) break;
-      return Unknown{fmt::format("the leadership of region {} was lost while the command was under way: it may or "
-                                 "may not take effect",
-                                 operation.region)};
+      return Unknown{
+          fmt::format("the leadership of region {} was lost while the command was under way: it may or "
+                      "may not take effect",
+                      operation.region)};
   }
   if (region == nullptr) return ClusterDown(fmt::format("region {} is gone", operation.region));
   if (region->leads()) return ClusterDown(fmt::format("region {} is changing its leader", operation.region));
   return Redirect(*region, operation.slot);
 }
 
-store::Reply RegionService::ReadNow(const Region& region, Kind kind, const store::Arguments& arguments) const {
+store::Reply RegionService::ReadNow(const Region& region, Kind kind,
+                                    const store::Arguments& arguments) const {
   const kv::Reader* state = host_.State(region.group());
   TENURE_CHECK(state != nullptr, "region {} is marked as running and has no state", region.id);
   if (kind == Kind::kVersion) {
@@ -320,7 +336,8 @@ void RegionService::Confirm(RegionId id) {
   region->traffic.confirmation_scheduled = false;
   if (region->traffic.waiting.empty() || region->traffic.confirming > 0) return;
   region->traffic.confirming = region->traffic.waiting.size();
-  if (!region->running) return OnConfirmed(id, Error(StatusCode::kUnavailable, "region {} does not run here", id));
+  if (!region->running)
+    return OnConfirmed(id, Error(StatusCode::kUnavailable, "region {} does not run here", id));
   host_.Read(region->group(), [this, id](Status status) { OnConfirmed(id, status); });
 }
 
@@ -414,12 +431,13 @@ void RegionService::CheckDeadlines() {
 Outcome RegionService::ExpiredOutcome(const PendingOperations::Operation& operation) const {
   const int64_t limit = ToMillis(options_.write_timeout);
   if (operation.kind == Kind::kWrite && operation.proposed) {
-    return Unknown{fmt::format("no majority of the replicas of region {} acknowledged the command within {} ms: it may "
-                               "or may not take effect",
-                               operation.region, limit)};
+    return Unknown{
+        fmt::format("no majority of the replicas of region {} acknowledged the command within {} ms: it may "
+                    "or may not take effect",
+                    operation.region, limit)};
   }
-  return ClusterDown(fmt::format("no majority of the replicas of region {} answered within {} ms", operation.region,
-                                 limit));
+  return ClusterDown(
+      fmt::format("no majority of the replicas of region {} answered within {} ms", operation.region, limit));
 }
 
 }  // namespace tenure::node

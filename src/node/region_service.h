@@ -1,18 +1,21 @@
-// Executes data commands on the regions led here: writes through the region's log, reads on the state once leadership
-// is confirmed; everything else is sent to where it belongs or refused with the reason.
+// Executes data commands on the regions led here: writes through the region's log, reads on the state once
+// leadership is confirmed; everything else is sent to where it belongs or refused with the reason.
 //
 // How order is kept without waiting (per slot, as DataService promises):
 //   write            proposed at once; GroupHost answers in log order
 //   read, lease held, no write of its slot under way   answered inside the call
 //   read, a write of its slot is under way             goes through the log behind that write
-//   read, no lease                                     waits in the region's queue for one confirmation (ReadIndex)
+//   read, no lease                                     waits in the region's queue for one confirmation
+//   (ReadIndex)
 //                                                      that serves all reads of the turn
 //   anything while that queue is not empty             joins it, so that nothing overtakes
 //
 // Threading:  one executor, that of the GroupHost. `done` callbacks may call back.
-// Bounds:     operations under way (max_pending_operations), bytes that wait for a confirmation (max_waiting_bytes);
+// Bounds:     operations under way (max_pending_operations), bytes that wait for a confirmation
+// (max_waiting_bytes);
 //             beyond them kOverloaded. GroupHost bounds what is proposed.
-// Errors:     every operation is answered within write_timeout: writes Unknown, reads kClusterDown. What was never
+// Errors:     every operation is answered within write_timeout: writes Unknown, reads kClusterDown. What was
+// never
 //             proposed is refused, not unknown.
 // Invariants: S1 a read answered here ran on a state that contains every write acknowledged before the call.
 //             S2 `proposed_by_slot` counts exactly the operations whose proposal is not answered.
@@ -67,7 +70,8 @@ class RegionService {
                          Callback<Outcome>& done);
 
   void SubmitWrite(Region& region, uint16_t slot, std::string encoded, Callback<Outcome> done);
-  void SubmitRead(Region& region, uint16_t slot, Kind kind, store::Arguments arguments, Callback<Outcome> done);
+  void SubmitRead(Region& region, uint16_t slot, Kind kind, store::Arguments arguments,
+                  Callback<Outcome> done);
   std::optional<Handle> Admit(const Region& region, uint16_t slot, Kind kind, Callback<Outcome>& done);
   void Enqueue(Region& region, RegionTraffic::Waiting waiting);
   void Propose(Region& region, Handle handle, std::string encoded);

@@ -1,8 +1,10 @@
-// A region as a state machine of its Raft group: decodes commands for store::RegionStore, encodes its replies.
+// A region as a state machine of its Raft group: decodes commands for store::RegionStore, encodes its
+// replies.
 //
 // Driven by group::GroupHost. Holds nothing of its own: the region's state is in kv.
 // Threading: the regions' executor.
-// Errors:    a committed command that cannot be decoded was written by a program this one does not understand:
+// Errors:    a committed command that cannot be decoded was written by a program this one does not
+// understand:
 //            going on would let the replicas part, so it is a broken invariant.
 #pragma once
 

@@ -116,7 +116,8 @@ void RegionTable::OnRoleChange(GroupId group, const raft::RoleChange& change) {
   Region* region = Find(RegionId(group.value()));
   if (region == nullptr) return;
   region->role = change;
-  if (change.role != raft::Role::kLeader || region->serving_term != change.term) region->serving_term = Term();
+  if (change.role != raft::Role::kLeader || region->serving_term != change.term)
+    region->serving_term = Term();
   Changed();
   if (listener_ != nullptr) listener_->OnLocalRoleChanged(*region);
 }
@@ -175,7 +176,8 @@ std::string RegionTable::DescribeLeaderless(const Region& region) const {
     if (IsHealthy(replica.node)) continue;
     down += fmt::format("{}{}", down.empty() ? "" : ", ", replica.node);
   }
-  if (!down.empty()) text += fmt::format("; {} replicas, nodes not reachable: {}", region.replicas.size(), down);
+  if (!down.empty())
+    text += fmt::format("; {} replicas, nodes not reachable: {}", region.replicas.size(), down);
   return text;
 }
 

@@ -1,8 +1,9 @@
-// Where commands go: the regions of every database by slot, which of them have a replica here, and who leads them.
+// Where commands go: the regions of every database by slot, which of them have a replica here, and who leads
+// them.
 //
-// Three sources come together: the catalog's records (Update), the groups that run here (GroupObserver), and what
-// the leading controller knows about leaders elsewhere (ReportLeader, SetUnhealthy). It answers; it starts nothing.
-// Threading:  one executor. Region objects stay at their address until the record is gone.
+// Three sources come together: the catalog's records (Update), the groups that run here (GroupObserver), and
+// what the leading controller knows about leaders elsewhere (ReportLeader, SetUnhealthy). It answers; it
+// starts nothing. Threading:  one executor. Region objects stay at their address until the record is gone.
 // Invariants: N1 a slot of a database belongs to at most one region.
 //             N2 this node is never named as another leader to ask (no redirect to oneself).
 #pragma once
@@ -50,10 +51,10 @@ struct Region {
   pb::RegionState state = pb::REGION_STATE_UNSPECIFIED;
   std::vector<Replica> replicas;  // by id
 
-  ReplicaId self;         // the replica on this node; none if there is none
-  bool running = false;   // its group runs here
+  ReplicaId self;        // the replica on this node; none if there is none
+  bool running = false;  // its group runs here
   raft::RoleChange role{raft::Role::kFollower, Term(), ReplicaId()};  // of the local replica
-  Term serving_term;      // in which it serves; none if it does not
+  Term serving_term;  // in which it serves; none if it does not
 
   NodeId reported_leader;  // by the leading controller
   Term reported_term;
@@ -70,16 +71,17 @@ struct Database {
   DatabaseId id;
   std::string name;
   pb::DatabaseState state = pb::DATABASE_STATE_UNSPECIFIED;
-  std::vector<Region*> by_slot;   // kSlotCount, null where no region is
-  std::vector<Region*> regions;   // by first slot
-  std::vector<uint32_t> proposed_by_slot;  // RegionService: what this node has proposed and is not answered yet
+  std::vector<Region*> by_slot;  // kSlotCount, null where no region is
+  std::vector<Region*> regions;  // by first slot
+  std::vector<uint32_t>
+      proposed_by_slot;  // RegionService: what this node has proposed and is not answered yet
 };
 
 // Told about what changed; called inside the change, must not call back.
 class RegionTableListener {
  public:
   virtual ~RegionTableListener() = default;
-  virtual void OnTableChanged() = 0;                        // records, leaders, health: views are stale
+  virtual void OnTableChanged() = 0;                          // records, leaders, health: views are stale
   virtual void OnLocalRoleChanged(const Region& region) = 0;  // role, term or serving of a replica here
 };
 
@@ -112,7 +114,8 @@ class RegionTable final : public group::GroupObserver {
   bool IsHealthy(NodeId node) const { return !unhealthy_.contains(node); }
   // The node that leads the region: the local group's word, or the controller's if it is of a later term.
   NodeId LeaderOf(const Region& region) const;
-  // Another node to send a client to: the leader; where no replica runs here, any healthy replica. None: nobody.
+  // Another node to send a client to: the leader; where no replica runs here, any healthy replica. None:
+  // nobody.
   NodeId RedirectTarget(const Region& region) const;
   // "region 5 (slots 0-2047) has no leader; ...", for clients.
   std::string DescribeLeaderless(const Region& region) const;

@@ -10,11 +10,13 @@
 namespace tenure::node {
 namespace {
 
-constexpr size_t kMaxSteps = 256;         // running at the same time
-constexpr int kMaxRegionsPerStep = 64;    // empty ones are passed quickly, but not all 4096 in one turn
+constexpr size_t kMaxSteps = 256;       // running at the same time
+constexpr int kMaxRegionsPerStep = 64;  // empty ones are passed quickly, but not all 4096 in one turn
 constexpr uint64_t kSlotBits = 16;
 
-uint16_t SlotOf(const std::string& position) { return GetBigEndian16(position.data()); }
+uint16_t SlotOf(const std::string& position) {
+  return GetBigEndian16(position.data());
+}
 
 std::string StartOf(uint16_t slot) {
   std::string position;
@@ -31,7 +33,9 @@ Outcome ReplyOf(uint64_t cursor, std::vector<store::Reply> keys) {
 
 }  // namespace
 
-uint64_t ScanCursors::AtSlot(uint32_t slot) { return slot >= kSlotCount ? 0 : slot + 1; }
+uint64_t ScanCursors::AtSlot(uint32_t slot) {
+  return slot >= kSlotCount ? 0 : slot + 1;
+}
 
 uint64_t ScanCursors::AtPosition(std::string position) {
   const uint64_t number = next_number_++ & ((uint64_t{1} << 46) - 1);
@@ -53,19 +57,22 @@ std::optional<std::string> ScanCursors::PositionOf(uint64_t cursor) const {
   return StartOf(static_cast<uint16_t>(slot));
 }
 
-Scanner::Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table, const NodeOptions& options)
+Scanner::Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
+                 const NodeOptions& options)
     : executor_(executor), host_(host), table_(table), options_(options), scope_(executor) {}
 Scanner::~Scanner() = default;
 
 void Scanner::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
                    std::optional<std::string> type, Callback<Outcome> done) {
   if (table_.Find(database) == nullptr) {
-    return done(Refused{Refused::Kind::kNoSuchDatabase, fmt::format("database {} does not exist any more", database)});
+    return done(Refused{Refused::Kind::kNoSuchDatabase,
+                        fmt::format("database {} does not exist any more", database)});
   }
   std::optional<std::string> position = cursors_.PositionOf(cursor);
   if (!position) return done(ReplyOf(0, {}));
   if (scope_.running() >= kMaxSteps || scope_.stop_requested()) {
-    return done(Refused{Refused::Kind::kOverloaded, fmt::format("{} scans are under way on this node", kMaxSteps)});
+    return done(
+        Refused{Refused::Kind::kOverloaded, fmt::format("{} scans are under way on this node", kMaxSteps)});
   }
   Step step{.database = database,
             .position = std::move(*position),
@@ -97,7 +104,9 @@ runtime::Task<void> Scanner::Run(Step step) {
     }
     const RegionId id = region->id;
     if (!host_.Serving(region->group())) {
-      auto confirm = [this, group = region->group()](Callback<Status> done) { host_.Read(group, std::move(done)); };
+      auto confirm = [this, group = region->group()](Callback<Status> done) {
+        host_.Read(group, std::move(done));
+      };
       const Status confirmed =
           co_await runtime::AsyncUntil<Status>(executor_, scope_.token(), std::move(confirm));
       if (scope_.stop_requested()) break;
@@ -114,7 +123,8 @@ runtime::Task<void> Scanner::Run(Step step) {
   step.done(ReplyOf(cursor, std::move(keys)));
 }
 
-bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Reply>& keys, uint64_t* cursor) {
+bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Reply>& keys,
+                         uint64_t* cursor) {
   const uint16_t slot = SlotOf(step.position);
   const std::string from = slot < region.slots.first ? std::string() : step.position;
   auto view = [](const std::optional<std::string>& text) -> std::optional<std::string_view> {
@@ -122,8 +132,8 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
     return std::string_view(*text);
   };
   store::RegionStore::ScanResult result =
-      region.store->Scan(from, step.count - keys.size(), view(step.match), view(step.type), executor_.WallNow(),
-                         *host_.State(region.group()));
+      region.store->Scan(from, step.count - keys.size(), view(step.match), view(step.type),
+                         executor_.WallNow(), *host_.State(region.group()));
   for (std::string& key : result.keys) keys.push_back(store::Reply::Bulk(std::move(key)));
   if (!result.next.empty()) {
     *cursor = cursors_.AtPosition(std::move(result.next));
@@ -133,7 +143,9 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
   if (next_slot >= kSlotCount) return false;
   step.position = StartOf(static_cast<uint16_t>(next_slot));
   if (keys.size() < step.count) return true;
-  *cursor = NextLed(step.database, static_cast<uint16_t>(next_slot)) == nullptr ? 0 : ScanCursors::AtSlot(next_slot);
+  *cursor = NextLed(step.database, static_cast<uint16_t>(next_slot)) == nullptr
+                ? 0
+                : ScanCursors::AtSlot(next_slot);
   return false;
 }
 

@@ -1,12 +1,13 @@
 // SCAN over the regions of a database that this node leads, in the order of their slots.
 //
-// A cursor is (number << 16) | (slot + 1): the scan goes on in `slot`, at the place that `number` stands for in a
-// bounded table of this node, or at the slot's first key if the number is 0 or has been forgotten (the table was
-// full, the node restarted, another node is asked). Going back to a slot's first key repeats keys, which SCAN may do; no
-// key that was there all the time is ever missed on a node that leads its region all the time.
+// A cursor is (number << 16) | (slot + 1): the scan goes on in `slot`, at the place that `number` stands for
+// in a bounded table of this node, or at the slot's first key if the number is 0 or has been forgotten (the
+// table was full, the node restarted, another node is asked). Going back to a slot's first key repeats keys,
+// which SCAN may do; no key that was there all the time is ever missed on a node that leads its region all
+// the time.
 //
-// Threading: one executor. Bounds: kMaxPositions places of together kMaxPositionBytes; the oldest are forgotten.
-// Invariants: C1 0 is no cursor of a scan that goes on.
+// Threading: one executor. Bounds: kMaxPositions places of together kMaxPositionBytes; the oldest are
+// forgotten. Invariants: C1 0 is no cursor of a scan that goes on.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,8 @@ class ScanCursors {
 
 class Scanner {
  public:
-  Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table, const NodeOptions& options);
+  Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
+          const NodeOptions& options);
   ~Scanner();
   Scanner(const Scanner&) = delete;
   Scanner& operator=(const Scanner&) = delete;

@@ -24,7 +24,7 @@ std::string ErrorOf(std::vector<const char*> arguments) {
 }
 // A node's flags, which are complete.
 std::vector<const char*> Node(std::vector<const char*> more = {}) {
-  std::vector<const char*> flags = {"--data",   "/d",   "--roles",       "node",   "--listen",
+  std::vector<const char*> flags = {"--data",      "/d",     "--roles",     "node",          "--listen",
                                     "127.0.0.1:1", "--resp", "127.0.0.1:2", "--controllers", "a:1,b:1"};
   flags.insert(flags.end(), more.begin(), more.end());
   return flags;
@@ -32,8 +32,8 @@ std::vector<const char*> Node(std::vector<const char*> more = {}) {
 
 TEST(ConfigTest, AControllerAndNode) {
   const auto line = Parse({"--data", "/d", "--listen", "127.0.0.1:7110", "--resp", "127.0.0.1:7111", "--http",
-                           "127.0.0.1:7112", "--initial-controllers", "1=127.0.0.1:7110,2=127.0.0.1:7120", "--zone", "z",
-                           "--label", "rack=1", "--label", "host=a"});
+                           "127.0.0.1:7112", "--initial-controllers", "1=127.0.0.1:7110,2=127.0.0.1:7120",
+                           "--zone", "z", "--label", "rack=1", "--label", "host=a"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = *line->config;
   EXPECT_TRUE(config.controller && config.node);
@@ -58,15 +58,18 @@ TEST(ConfigTest, ErrorsNameTheFlagAndTheLimit) {
   EXPECT_THAT(ErrorOf({}), HasSubstr("--data DIR is missing"));
   EXPECT_THAT(ErrorOf({"--data", "/d", "--roles", "boss"}), AllOf(HasSubstr("--roles"), HasSubstr("'boss'")));
   EXPECT_THAT(ErrorOf({"--data", "/d"}), HasSubstr("--listen HOST:PORT is missing"));
-  EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "7100"}), AllOf(HasSubstr("--listen"), HasSubstr("HOST:PORT")));
+  EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "7100"}),
+              AllOf(HasSubstr("--listen"), HasSubstr("HOST:PORT")));
   EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "a:70000"}), HasSubstr("from 1 to 65535"));
   EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "a:1"}), HasSubstr("--resp HOST:PORT is missing"));
-  EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "a:1", "--resp", "a:1"}), HasSubstr("--listen and --resp are both a:1"));
+  EXPECT_THAT(ErrorOf({"--data", "/d", "--listen", "a:1", "--resp", "a:1"}),
+              HasSubstr("--listen and --resp are both a:1"));
   EXPECT_THAT(ErrorOf(Node({"--controllers", ""})), HasSubstr("--controllers"));
   EXPECT_THAT(ErrorOf(Node({"--id", "3"})), HasSubstr("--id is for the role controller"));
   EXPECT_THAT(ErrorOf(Node({"--label", "x"})), HasSubstr("'x' is not KEY=VALUE"));
   EXPECT_THAT(ErrorOf(Node({"--zone", "a\nb"})), HasSubstr("--zone holds a control character"));
-  EXPECT_THAT(ErrorOf(Node({"--election-timeout", "200ms"})), HasSubstr("at least three times --heartbeat-interval"));
+  EXPECT_THAT(ErrorOf(Node({"--election-timeout", "200ms"})),
+              HasSubstr("at least three times --heartbeat-interval"));
   EXPECT_THAT(ErrorOf(Node({"--max-clients", "0"})), HasSubstr("from 1 to 1000000"));
   EXPECT_THAT(ErrorOf(Node({"--max-staleness", "5"})), HasSubstr("--max-staleness: '5' is no duration"));
   EXPECT_THAT(ErrorOf(Node({"--nonsense", "5"})), HasSubstr("--nonsense"));
@@ -74,7 +77,8 @@ TEST(ConfigTest, ErrorsNameTheFlagAndTheLimit) {
 
 TEST(ConfigTest, InitialControllersMustMakeSense) {
   auto error = [](const char* list, const char* id) {
-    return ErrorOf({"--data", "/d", "--roles", "controller", "--listen", "a:1", "--initial-controllers", list, "--id", id});
+    return ErrorOf({"--data", "/d", "--roles", "controller", "--listen", "a:1", "--initial-controllers", list,
+                    "--id", id});
   };
   EXPECT_EQ(error("1=a:1,2=b:1", "1"), "accepted");
   EXPECT_THAT(error("1=a:1,1=b:1", "1"), HasSubstr("names 1 twice"));
@@ -93,8 +97,9 @@ class FileTest : public ::testing::Test {
 };
 
 TEST_F(FileTest, HasTheSameKeysAndIsOverruled) {
-  Write("data = '/file'\nroles = ['controller', 'node']\nlisten = '127.0.0.1:1'\nresp = '127.0.0.1:2'\nid = 2\n"
-        "initial-controllers = '1=b:1,2=127.0.0.1:1'\nname = 'from file'\nlabel = ['a=1', 'b=2']\n");
+  Write(
+      "data = '/file'\nroles = ['controller', 'node']\nlisten = '127.0.0.1:1'\nresp = '127.0.0.1:2'\nid = 2\n"
+      "initial-controllers = '1=b:1,2=127.0.0.1:1'\nname = 'from file'\nlabel = ['a=1', 'b=2']\n");
   const auto line = Parse({"--config", path_.c_str(), "--data", "/line"});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_EQ(line->config->data, "/line");
@@ -105,7 +110,8 @@ TEST_F(FileTest, HasTheSameKeysAndIsOverruled) {
 
 TEST_F(FileTest, UnknownKeysAreRefusedByName) {
   Write("data = '/file'\nlisten-on = 'a:1'\n");
-  EXPECT_THAT(ErrorOf({"--config", path_.c_str()}), AllOf(HasSubstr("line 2"), HasSubstr("unknown key 'listen-on'")));
+  EXPECT_THAT(ErrorOf({"--config", path_.c_str()}),
+              AllOf(HasSubstr("line 2"), HasSubstr("unknown key 'listen-on'")));
   Write("data = '/file'\nid = 1.5\n");
   EXPECT_THAT(ErrorOf({"--config", path_.c_str()}), HasSubstr("id must be a string, a number or a list"));
   Write("data = \n");

@@ -1,5 +1,5 @@
-// What surrounds nodes in a test: the fabric that carries Raft messages and calls between them, files in memory, and
-// controllers reduced to what nodes see of them.
+// What surrounds nodes in a test: the fabric that carries Raft messages and calls between them, files in
+// memory, and controllers reduced to what nodes see of them.
 #pragma once
 
 #include <map>
@@ -28,7 +28,7 @@ class Fabric {
  public:
   explicit Fabric(runtime::ManualExecutor& executor) : executor_(executor) {}
   std::set<uint64_t> cut;
-  std::map<uint64_t, group::MessageReceiver*> receivers;                          // by node
+  std::map<uint64_t, group::MessageReceiver*> receivers;                     // by node
   std::map<std::string, std::map<std::string, runtime::Service*>> services;  // by endpoint, by name
   runtime::ManualExecutor& executor() { return executor_; }
   bool Reaches(uint64_t from, uint64_t to) const { return !cut.contains(from) && !cut.contains(to); }
@@ -49,7 +49,8 @@ class FabricTransport final : public group::Transport {
     fabric_.receivers[host] = receiver_;
   }
   void SetClusterId(std::string) override {}
-  void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to, const raft::Message& message) override {
+  void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
+            const raft::Message& message) override {
     fabric_.executor().Post([&fabric = fabric_, self = self_, to_host, group, from, to, message] {
       const auto it = fabric.receivers.find(to_host);
       if (it == fabric.receivers.end() || !fabric.Reaches(self, to_host)) return;
@@ -84,11 +85,12 @@ class FabricNetwork final : public runtime::Network {
     runtime::Service* service = fabric_.services[to][name];
     fabric_.executor().Post([service, call, request = std::move(request), done = std::move(done)]() mutable {
       if (service == nullptr) return done(absl::UnavailableError("nobody listens"));
-      service->OnCall({.method = call, .peer = "test", .deadline = kFarFuture}, std::move(request), std::move(done));
+      service->OnCall({.method = call, .peer = "test", .deadline = kFarFuture}, std::move(request),
+                      std::move(done));
     });
   }
-  std::unique_ptr<runtime::Stream> OpenStream(const runtime::Endpoint&, std::string_view, runtime::StreamHandler&,
-                                              runtime::StreamOptions) override {
+  std::unique_ptr<runtime::Stream> OpenStream(const runtime::Endpoint&, std::string_view,
+                                              runtime::StreamHandler&, runtime::StreamOptions) override {
     return nullptr;
   }
   void Serve(std::string_view name, runtime::Service& service) override {
@@ -193,8 +195,8 @@ class FakeControllers {
     record.mutable_database()->set_state(state);
     Put(std::move(record));
   }
-  void PutRegion(uint64_t id, uint64_t database, uint32_t first, uint32_t last, const std::vector<uint64_t>& nodes,
-                 pb::RegionState state = pb::REGION_SERVING) {
+  void PutRegion(uint64_t id, uint64_t database, uint32_t first, uint32_t last,
+                 const std::vector<uint64_t>& nodes, pb::RegionState state = pb::REGION_SERVING) {
     pb::Record record;
     pb::RegionRecord& region = *record.mutable_region();
     region.set_id(id);
@@ -319,8 +321,9 @@ class FakeControllers {
     ipb::RegisterRequest request;
     request.ParseFromString(bytes);
     if (!request.cluster_id().empty() && request.cluster_id() != cluster_id) {
-      return catalog::MakeRefusal(pb::REASON_WRONG_CLUSTER,
-                                  "the node belongs to cluster " + request.cluster_id() + ", this is " + cluster_id);
+      return catalog::MakeRefusal(
+          pb::REASON_WRONG_CLUSTER,
+          "the node belongs to cluster " + request.cluster_id() + ", this is " + cluster_id);
     }
     pb::NodeRecord node = request.node();
     for (const auto& [key, record] : records_) {
@@ -364,7 +367,8 @@ class FakeLink final : public ClusterLink {
   bool cut = false;
   std::vector<Status> failures;
 
-  void Call(std::string_view method, std::string request, Duration, Callback<StatusOr<std::string>> done) override {
+  void Call(std::string_view method, std::string request, Duration,
+            Callback<StatusOr<std::string>> done) override {
     controllers_.executor_.Post(
         [this, method = std::string(method), request = std::move(request), done = std::move(done)]() mutable {
           done(cut ? absl::UnavailableError("cut off") : controllers_.OnCall(method, request));

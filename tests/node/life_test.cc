@@ -1,4 +1,5 @@
-// A node and its controllers: registration, reports, the catalog's changes, creation and destruction of replicas.
+// A node and its controllers: registration, reports, the catalog's changes, creation and destruction of
+// replicas.
 #include <gmock/gmock.h>
 
 #include "tests/node/test_cluster.h"

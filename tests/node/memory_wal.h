@@ -1,5 +1,5 @@
-// A log in memory that outlives its "process": what the WAL promises, without files. Appends become durable when the
-// executor gets to it.
+// A log in memory that outlives its "process": what the WAL promises, without files. Appends become durable
+// when the executor gets to it.
 #pragma once
 
 #include <map>
@@ -73,7 +73,8 @@ class MemoryWal final : public wal::Wal {
       group.entries.clear();
     }
     if (write.truncate_from) {
-      std::erase_if(group.entries, [&](const raft::Entry& entry) { return entry.index >= *write.truncate_from; });
+      std::erase_if(group.entries,
+                    [&](const raft::Entry& entry) { return entry.index >= *write.truncate_from; });
     }
     for (raft::Entry& entry : write.entries) group.entries.push_back(std::move(entry));
     if (write.hard_state) group.hard_state = *write.hard_state;

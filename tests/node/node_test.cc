@@ -40,7 +40,7 @@ TEST_F(NodeTest, WritesAndReadsOnTheLeaderOthersRedirect) {
   EXPECT_EQ(Text(Do(leader, {"GET", "a"})), "1");
   EXPECT_EQ(Text(Do(other, {"GET", "a"})), "MOVED " + at(leader).resp_address());
   EXPECT_EQ(Text(Do(other, {"SET", "a", "2"})), "MOVED " + at(leader).resp_address());
-  EXPECT_THAT(Text(Do(leader, {"GET"  , ""})), "(null)");
+  EXPECT_THAT(Text(Do(leader, {"GET", ""})), "(null)");
 }
 
 TEST_F(NodeTest, RefusesWhatIsMalformedBeforeTheLog) {
@@ -114,7 +114,8 @@ TEST_F(NodeTest, TransactionsAndWatches) {
   EXPECT_EQ(Text(*outcome), "0");
 
   outcome.reset();
-  node.ExecuteTransaction(kDatabase, slot, {{"SET", "k", "1"}, {"INCR", "k"}, {"GET", "k"}}, {{"k", 0}}, take);
+  node.ExecuteTransaction(kDatabase, slot, {{"SET", "k", "1"}, {"INCR", "k"}, {"GET", "k"}}, {{"k", 0}},
+                          take);
   executor_.Advance(100ms);
   ASSERT_TRUE(outcome.has_value());
   EXPECT_EQ(Text(*outcome), "[OK 2 2]");
@@ -181,7 +182,8 @@ TEST_F(NodeTest, WithoutAQuorumEverythingIsAnsweredInTime) {
   EXPECT_LE(executor_.Now() - begin, 5300ms);
   EXPECT_THAT(Text(**write), StartsWith("UNKNOWN"));
   executor_.Advance(3s);
-  EXPECT_THAT(Text(Do(leader, {"SET", "a", "2"})), HasSubstr("CLUSTERDOWN region 1 (slots 0-16383) has no leader"));
+  EXPECT_THAT(Text(Do(leader, {"SET", "a", "2"})),
+              HasSubstr("CLUSTERDOWN region 1 (slots 0-16383) has no leader"));
   EXPECT_THAT(Text(Do(leader, {"GET", "a"})), StartsWith("CLUSTERDOWN"));
   controllers_.unhealthy = {static_cast<uint64_t>(leader % 3 + 1)};
   executor_.Advance(2s);

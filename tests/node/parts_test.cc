@@ -73,7 +73,9 @@ TEST(CatalogViewTest, SurvivesEncodingAndNoticesDamage) {
   }
 }
 
-Instant At(int seconds) { return Instant() + std::chrono::seconds(seconds); }
+Instant At(int seconds) {
+  return Instant() + std::chrono::seconds(seconds);
+}
 
 PendingOperations::Operation OperationUntil(int seconds) {
   PendingOperations::Operation operation;

@@ -128,7 +128,8 @@ class TestCluster : public ::testing::Test {
   // The node that leads and serves a region; 0 if none does.
   int LeaderOf(uint64_t region) {
     for (size_t i = 0; i < nodes_.size(); ++i) {
-      if (nodes_[i]->running() && nodes_[i]->node().groups().Serving(GroupId(region))) return static_cast<int>(i + 1);
+      if (nodes_[i]->running() && nodes_[i]->node().groups().Serving(GroupId(region)))
+        return static_cast<int>(i + 1);
     }
     return 0;
   }
@@ -151,7 +152,8 @@ class TestCluster : public ::testing::Test {
     return outcome;
   }
   // Submits and waits for at most `limit`.
-  Outcome Do(int node, store::Arguments arguments, ReadMode mode = ReadMode::kLinearizable, Duration limit = 8s) {
+  Outcome Do(int node, store::Arguments arguments, ReadMode mode = ReadMode::kLinearizable,
+             Duration limit = 8s) {
     auto outcome = Submit(node, std::move(arguments), mode);
     for (Duration waited{}; !outcome->has_value() && waited < limit; waited += 10ms) executor_.Advance(10ms);
     EXPECT_TRUE(outcome->has_value()) << "no answer";
@@ -175,7 +177,8 @@ class TestCluster : public ::testing::Test {
     }
     if (const auto* moved = std::get_if<Moved>(&outcome)) return "MOVED " + moved->resp_address;
     if (const auto* refused = std::get_if<Refused>(&outcome)) {
-      static const char* const kKinds[] = {"CLUSTERDOWN", "TRYAGAIN", "OVERLOADED", "OUTOFSPACE", "NODATABASE"};
+      static const char* const kKinds[] = {"CLUSTERDOWN", "TRYAGAIN", "OVERLOADED", "OUTOFSPACE",
+                                           "NODATABASE"};
       return std::string(kKinds[static_cast<int>(refused->kind)]) + " " + refused->message;
     }
     return "UNKNOWN " + std::get<Unknown>(outcome).message;
