@@ -20,7 +20,8 @@ CatalogResult CheckPlacement(const Records& records, const commands::CreateDatab
   for (const auto& placement : command.regions()) {
     for (const uint64_t node : placement.nodes()) {
       const Record* found = records.nodes.Find(node);
-      if (found == nullptr) return Refused(REASON_CONDITION_FAILED, fmt::format("node {} does not exist", node));
+      if (found == nullptr)
+        return Refused(REASON_CONDITION_FAILED, fmt::format("node {} does not exist", node));
       const NodeState state = found->node().state();
       if (state == NODE_REMOVING || state == NODE_REMOVED) {
         return Refused(REASON_CONDITION_FAILED, fmt::format("node {} is {}", node, NameOf(state)),
@@ -58,7 +59,8 @@ void PutRegion(Records& records, const commands::CreateDatabase::Placement& plac
 void RemoveRegionsOf(Records& records, uint64_t database, Change& change) {
   std::vector<uint64_t> ids;
   for (const auto& [id, record] : records.regions.all()) {
-    if (record.region().database() == database && record.region().state() != REGION_REMOVING) ids.push_back(id);
+    if (record.region().database() == database && record.region().state() != REGION_REMOVING)
+      ids.push_back(id);
   }
   for (const uint64_t id : ids) {
     Record record = *records.regions.Find(id);
@@ -71,11 +73,12 @@ void RemoveRegionsOf(Records& records, uint64_t database, Change& change) {
 template <class State>
 CatalogResult CheckMove(const std::string& what, State now, State from, State to, uint64_t revision) {
   if (!IsLegalMove(from, to)) {
-    return Refused(REASON_INVALID_ARGUMENT, fmt::format("{}: {} -> {} is no legal move", what, NameOf(from), NameOf(to)));
+    return Refused(REASON_INVALID_ARGUMENT,
+                   fmt::format("{}: {} -> {} is no legal move", what, NameOf(from), NameOf(to)));
   }
   if (now != from) {
-    return Refused(REASON_CONDITION_FAILED, fmt::format("{} is {}, expected {}", what, NameOf(now), NameOf(from)),
-                   revision);
+    return Refused(REASON_CONDITION_FAILED,
+                   fmt::format("{} is {}, expected {}", what, NameOf(now), NameOf(from)), revision);
   }
   return {};
 }
@@ -83,12 +86,14 @@ CatalogResult CheckMove(const std::string& what, State now, State from, State to
 }  // namespace
 
 CatalogResult CreateDatabase(Records& records, commands::CreateDatabase& command, Change& change) {
-  if (const auto found = records.database_by_name.find(command.name()); found != records.database_by_name.end()) {
+  if (const auto found = records.database_by_name.find(command.name());
+      found != records.database_by_name.end()) {
     return Refused(REASON_ALREADY_EXISTS,
                    fmt::format("database '{}' exists already (id {})", command.name(), found->second),
                    records.databases.Find(found->second)->modify_revision());
   }
-  if (CatalogResult refused = CheckPlacement(records, command); refused.reason() != REASON_UNSPECIFIED) return refused;
+  if (CatalogResult refused = CheckPlacement(records, command); refused.reason() != REASON_UNSPECIFIED)
+    return refused;
 
   const uint64_t id = records.ids.next_database();
   records.ids.set_next_database(id + 1);
@@ -115,8 +120,8 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
     return Refused(REASON_NOT_FOUND, fmt::format("database {} does not exist", command.database()));
   }
   const std::string what = fmt::format("database {} ('{}')", command.database(), found->database().name());
-  if (CatalogResult refused = CheckMove(what, found->database().state(), command.from(), command.to(),
-                                        found->modify_revision());
+  if (CatalogResult refused =
+          CheckMove(what, found->database().state(), command.from(), command.to(), found->modify_revision());
       refused.reason() != REASON_UNSPECIFIED) {
     return refused;
   }
@@ -140,7 +145,8 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
 
 CatalogResult SetRegionState(Records& records, commands::SetRegionState& command, Change& change) {
   const Record* found = records.regions.Find(command.region());
-  if (found == nullptr) return Refused(REASON_NOT_FOUND, fmt::format("region {} does not exist", command.region()));
+  if (found == nullptr)
+    return Refused(REASON_NOT_FOUND, fmt::format("region {} does not exist", command.region()));
   if (CatalogResult refused = CheckMove(fmt::format("region {}", command.region()), found->region().state(),
                                         command.from(), command.to(), found->modify_revision());
       refused.reason() != REASON_UNSPECIFIED) {
@@ -154,11 +160,13 @@ CatalogResult SetRegionState(Records& records, commands::SetRegionState& command
 
 CatalogResult RemoveRegion(Records& records, commands::RemoveRegion& command, Change& change) {
   const Record* found = records.regions.Find(command.region());
-  if (found == nullptr) return Refused(REASON_NOT_FOUND, fmt::format("region {} does not exist", command.region()));
+  if (found == nullptr)
+    return Refused(REASON_NOT_FOUND, fmt::format("region {} does not exist", command.region()));
   if (found->region().state() != REGION_REMOVING) {
-    return Refused(REASON_CONDITION_FAILED,
-                   fmt::format("region {} is {}, expected REMOVING", command.region(), NameOf(found->region().state())),
-                   found->modify_revision());
+    return Refused(
+        REASON_CONDITION_FAILED,
+        fmt::format("region {} is {}, expected REMOVING", command.region(), NameOf(found->region().state())),
+        found->modify_revision());
   }
   records.regions.Erase(command.region(), change);
   return Done(change, true, command.region());
@@ -177,7 +185,8 @@ CatalogResult RemoveDatabase(Records& records, commands::RemoveDatabase& command
   }
   for (const auto& [id, region] : records.regions.all()) {
     if (region.region().database() == command.database()) {
-      return Refused(REASON_CONDITION_FAILED, fmt::format("database {} still has region {}", command.database(), id),
+      return Refused(REASON_CONDITION_FAILED,
+                     fmt::format("database {} still has region {}", command.database(), id),
                      region.modify_revision());
     }
   }

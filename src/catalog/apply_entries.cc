@@ -28,10 +28,12 @@ std::string Printable(std::string_view key) {
 }
 
 // The message is remembered for resends: it is put together only where something is refused.
-[[maybe_unused]] CatalogResult RevisionDiffers(std::string_view key, uint64_t expected, const EntryHead* found) {
+[[maybe_unused]] CatalogResult RevisionDiffers(std::string_view key, uint64_t expected,
+                                               const EntryHead* found) {
   if (found == nullptr) {
-    return Refused(REASON_CONDITION_FAILED,
-                   fmt::format("entry '{}' does not exist; it was expected at revision {}", Printable(key), expected));
+    return Refused(
+        REASON_CONDITION_FAILED,
+        fmt::format("entry '{}' does not exist; it was expected at revision {}", Printable(key), expected));
   }
   return Refused(REASON_CONDITION_FAILED,
                  fmt::format("entry '{}' is at revision {}; it was expected at {}", Printable(key),

@@ -26,12 +26,14 @@ bool SharesAddress(const NodeRecord& a, const NodeRecord& b) {
 // A live node other than `self` that answers under one of `node`'s addresses.
 const NodeRecord* FindRival(const Records& records, const NodeRecord& node, uint64_t self) {
   for (const auto& [id, record] : records.nodes.all()) {
-    if (id != self && IsLive(record.node().state()) && SharesAddress(record.node(), node)) return &record.node();
+    if (id != self && IsLive(record.node().state()) && SharesAddress(record.node(), node))
+      return &record.node();
   }
   return nullptr;
 }
 
-// Nodes that are gone give their addresses to the one that now answers there: nothing is sent to it in their name.
+// Nodes that are gone give their addresses to the one that now answers there: nothing is sent to it in their
+// name.
 void TakeOverAddresses(Records& records, const NodeRecord& node, uint64_t self, Change& change) {
   std::vector<uint64_t> losers;
   for (const auto& [id, record] : records.nodes.all()) {
@@ -57,14 +59,16 @@ CatalogResult RegisterNode(Records& records, commands::RegisterNode& command, Ch
   const uint64_t self = known == records.node_by_uuid.end() ? 0 : known->second;
   const NodeRecord* old = self == 0 ? nullptr : &records.nodes.Find(self)->node();
   if (old != nullptr && (old->state() == NODE_REMOVING || old->state() == NODE_REMOVED)) {
-    return Refused(REASON_NOT_FOUND,
-                   fmt::format("node {} (uuid {}) was removed from the cluster; its data directory cannot join again",
-                               self, node.uuid()));
+    return Refused(
+        REASON_NOT_FOUND,
+        fmt::format("node {} (uuid {}) was removed from the cluster; its data directory cannot join again",
+                    self, node.uuid()));
   }
   if (const NodeRecord* rival = FindRival(records, node, self)) {
-    return Refused(REASON_ALREADY_EXISTS,
-                   fmt::format("address {} or {} belongs to node {} (uuid {}, {}), which is not down", node.address(),
-                               node.resp_address(), rival->id(), rival->uuid(), NameOf(rival->state())));
+    return Refused(
+        REASON_ALREADY_EXISTS,
+        fmt::format("address {} or {} belongs to node {} (uuid {}, {}), which is not down", node.address(),
+                    node.resp_address(), rival->id(), rival->uuid(), NameOf(rival->state())));
   }
   const uint64_t id = self != 0 ? self : records.ids.next_node();
   if (self == 0) {
@@ -92,8 +96,8 @@ CatalogResult SetNodeState(Records& records, commands::SetNodeState& command, Ch
   const NodeRecord& node = found->node();
   if (command.if_registration_epoch() != 0 && command.if_registration_epoch() != node.registration_epoch()) {
     return Refused(REASON_CONDITION_FAILED,
-                   fmt::format("node {} has registered again: its registration epoch is {}, expected {}", node.id(),
-                               node.registration_epoch(), command.if_registration_epoch()),
+                   fmt::format("node {} has registered again: its registration epoch is {}, expected {}",
+                               node.id(), node.registration_epoch(), command.if_registration_epoch()),
                    found->modify_revision());
   }
   if (node.state() == command.state()) return Done(change, false, node.id());

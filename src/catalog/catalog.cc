@@ -76,15 +76,16 @@ class Catalog::Impl {
     // The next three are not remembered: asked again, their cause may have gone.
     if (command.version() == 0 || command.version() > FormatVersion() ||
         command.body_case() == ipb::CatalogCommand::BODY_NOT_SET) {
-      return apply::Refused(pb::REASON_UNSUPPORTED_FORMAT,
-                            fmt::format("the command at revision {} (version {}) is unknown to format {}: nothing done",
-                                        revision.value(), command.version(), FormatVersion()));
+      return apply::Refused(
+          pb::REASON_UNSUPPORTED_FORMAT,
+          fmt::format("the command at revision {} (version {}) is unknown to format {}: nothing done",
+                      revision.value(), command.version(), FormatVersion()));
     }
 #ifndef TENURE_MUTANT_stale_epoch_accepted
     if (command.epoch() != 0 && command.epoch() != term.value()) {
       return apply::Refused(pb::REASON_STALE_EPOCH,
-                            fmt::format("the command belongs to leadership epoch {}; the epoch is {}", command.epoch(),
-                                        term.value()));
+                            fmt::format("the command belongs to leadership epoch {}; the epoch is {}",
+                                        command.epoch(), term.value()));
     }
 #endif
     if (!records_.cluster && !command.has_initialize_cluster()) {
@@ -152,21 +153,32 @@ class Catalog::Impl {
 Catalog::Catalog(CatalogLimits limits) : impl_(std::make_unique<Impl>(limits)) {}
 Catalog::~Catalog() = default;
 
-void Catalog::Reset(const kv::Reader& state, Revision applied) { impl_->Reset(state, applied); }
+void Catalog::Reset(const kv::Reader& state, Revision applied) {
+  impl_->Reset(state, applied);
+}
 
 ipb::CatalogResult Catalog::Apply(const ipb::CatalogCommand& command, Revision revision, Term term,
                                   kv::View& state) {
   return impl_->Apply(ipb::CatalogCommand(command), revision, term, state);
 }
 
-ipb::CatalogResult Catalog::Apply(ipb::CatalogCommand&& command, Revision revision, Term term, kv::View& state) {
+ipb::CatalogResult Catalog::Apply(ipb::CatalogCommand&& command, Revision revision, Term term,
+                                  kv::View& state) {
   return impl_->Apply(std::move(command), revision, term, state);
 }
 
-void Catalog::FinishBatch(kv::View& state) { impl_->FinishBatch(state); }
-std::vector<pb::Event> Catalog::TakeEvents() { return impl_->TakeEvents(); }
-std::optional<ipb::CatalogResult> Catalog::FindAnswer(const pb::RequestId& id) const { return impl_->FindAnswer(id); }
-Revision Catalog::applied() const { return impl_->applied(); }
+void Catalog::FinishBatch(kv::View& state) {
+  impl_->FinishBatch(state);
+}
+std::vector<pb::Event> Catalog::TakeEvents() {
+  return impl_->TakeEvents();
+}
+std::optional<ipb::CatalogResult> Catalog::FindAnswer(const pb::RequestId& id) const {
+  return impl_->FindAnswer(id);
+}
+Revision Catalog::applied() const {
+  return impl_->applied();
+}
 
 const pb::Record* Catalog::cluster_record() const {
   const auto& cluster = impl_->records().cluster;
@@ -176,11 +188,21 @@ const pb::ClusterRecord* Catalog::cluster() const {
   const pb::Record* record = cluster_record();
   return record == nullptr ? nullptr : &record->cluster();
 }
-const std::map<uint64_t, pb::Record>& Catalog::controllers() const { return impl_->records().controllers.all(); }
-const std::map<uint64_t, pb::Record>& Catalog::nodes() const { return impl_->records().nodes.all(); }
-const std::map<uint64_t, pb::Record>& Catalog::databases() const { return impl_->records().databases.all(); }
-const std::map<uint64_t, pb::Record>& Catalog::regions() const { return impl_->records().regions.all(); }
-size_t Catalog::client_count() const { return impl_->client_count(); }
+const std::map<uint64_t, pb::Record>& Catalog::controllers() const {
+  return impl_->records().controllers.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::nodes() const {
+  return impl_->records().nodes.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::databases() const {
+  return impl_->records().databases.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::regions() const {
+  return impl_->records().regions.all();
+}
+size_t Catalog::client_count() const {
+  return impl_->client_count();
+}
 
 const pb::Record* Catalog::FindDatabase(std::string_view name) const {
   const auto& by_name = impl_->records().database_by_name;

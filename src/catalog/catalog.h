@@ -1,12 +1,13 @@
-// The replicated state of the control plane: records in an ordered key space, changed only by applying commands.
+// The replicated state of the control plane: records in an ordered key space, changed only by applying
+// commands.
 //
-// Driven by controller/ (the adapter to group::StateMachine). It does not know Raft, clocks or clients: times, ids of
-// requests and the leadership epoch come in the command.
+// Driven by controller/ (the adapter to group::StateMachine). It does not know Raft, clocks or clients:
+// times, ids of requests and the leadership epoch come in the command.
 // Threading:   one owner.
 // Revision:    the log index of the command; every record carries its create and modify revision.
 // Errors:      a refusal is a CatalogResult with a reason and changes nothing; nothing is ever half applied.
-// Determinism: state and command alone; protobuf messages stored here hold no maps. CatalogLimits are part of format
-//              version 1: every member must run with the same values.
+// Determinism: state and command alone; protobuf messages stored here hold no maps. CatalogLimits are part of
+//              format version 1: every member must run with the same values.
 //
 // Keys below the catalog's prefix (docs/catalog.md, "format"):
 //   c  cluster record        i  next ids               C <id:8>  controller     N <id:8>  node
@@ -44,9 +45,9 @@ struct CatalogLimits {
   size_t max_name_bytes = 128;
   uint32_t max_regions_per_database = 4096;
   uint32_t max_replicas = 9;
-  size_t max_clients = 10000;                                   // deduplication: least recently used go first
-  size_t max_results_per_client = 4096;                         // oldest sequences go first
-  Duration client_session = std::chrono::minutes(10);           // idle clients are forgotten after this
+  size_t max_clients = 10000;                          // deduplication: least recently used go first
+  size_t max_results_per_client = 4096;                // oldest sequences go first
+  Duration client_session = std::chrono::minutes(10);  // idle clients are forgotten after this
 };
 
 class Catalog {
@@ -71,7 +72,8 @@ class Catalog {
   static Status Validate(const ipb::CatalogCommand& command, const CatalogLimits& limits);
 
   // What the request was answered, if it is remembered (or too old to be: DUPLICATE_EXPIRED); for answering a
-  // repeated request before the work that its command would need. A request without a client id is never known.
+  // repeated request before the work that its command would need. A request without a client id is never
+  // known.
   std::optional<ipb::CatalogResult> FindAnswer(const pb::RequestId& id) const;
 
   Revision applied() const;

@@ -24,15 +24,17 @@ enum AnswerFlags : uint8_t { kChanged = 1, kHasObject = 2, kIsRefusal = 4 };
 ipb::CatalogResult Expired(const pb::RequestId& id, std::string_view why) {
   ipb::CatalogResult result;
   result.set_reason(pb::REASON_DUPLICATE_EXPIRED);
-  result.set_message(
-      fmt::format("request {} of client {:016x}: {}; it may have been done", id.sequence(), id.client_id(), why));
+  result.set_message(fmt::format("request {} of client {:016x}: {}; it may have been done", id.sequence(),
+                                 id.client_id(), why));
   return result;
 }
 
 }  // namespace
 
 Deduplication::Deduplication(size_t max_clients, size_t max_results_per_client, Duration session)
-    : max_clients_(max_clients), max_results_per_client_(max_results_per_client), session_ms_(ToMillis(session)) {
+    : max_clients_(max_clients),
+      max_results_per_client_(max_results_per_client),
+      session_ms_(ToMillis(session)) {
   TENURE_CHECK(max_clients > 0 && max_results_per_client > 0, "deduplication needs room");
 }
 
@@ -46,8 +48,9 @@ std::optional<ipb::CatalogResult> Deduplication::Find(const pb::RequestId& id) c
   if (id.sequence() < client.floor) {
     return Expired(id, fmt::format("answers below {} have been forgotten", client.floor));
   }
-  const auto answer = std::lower_bound(client.answers.begin(), client.answers.end(), id.sequence(),
-                                       [](const Answer& a, uint64_t sequence) { return a.sequence < sequence; });
+  const auto answer =
+      std::lower_bound(client.answers.begin(), client.answers.end(), id.sequence(),
+                       [](const Answer& a, uint64_t sequence) { return a.sequence < sequence; });
   if (answer == client.answers.end() || answer->sequence != id.sequence()) return std::nullopt;
   ipb::CatalogResult result;
   result.set_revision(answer->revision);
@@ -79,8 +82,9 @@ Deduplication::Clients::iterator Deduplication::Use(uint64_t id, int64_t now_ms,
 }
 
 void Deduplication::Insert(Client& client, Answer answer) const {
-  const auto place = std::lower_bound(client.answers.begin(), client.answers.end(), answer.sequence,
-                                      [](const Answer& a, uint64_t sequence) { return a.sequence < sequence; });
+  const auto place =
+      std::lower_bound(client.answers.begin(), client.answers.end(), answer.sequence,
+                       [](const Answer& a, uint64_t sequence) { return a.sequence < sequence; });
   client.answers.insert(place, std::move(answer));
   while (client.answers.size() > max_results_per_client_) {
     client.floor = client.answers.front().sequence + 1;
@@ -92,7 +96,8 @@ void Deduplication::Remember(const pb::RequestId& id, int64_t now_ms, Revision r
                              const ipb::CatalogResult& result) {
   Client& client = *Use(id.client_id(), now_ms, revision);
   client.floor = std::max(client.floor, id.answered_below());
-  while (!client.answers.empty() && client.answers.front().sequence < client.floor) client.answers.pop_front();
+  while (!client.answers.empty() && client.answers.front().sequence < client.floor)
+    client.answers.pop_front();
   if (id.sequence() >= client.floor) {
     Answer answer;
     answer.sequence = id.sequence();
@@ -145,9 +150,9 @@ void Deduplication::Load(const kv::Reader& state) {
   }
 }
 
-// byte 1 (format), varints last_seen_ms, last_revision, floor, number of answers; per answer: varint sequence - that of
-// the one before (the floor for the first), byte flags, varint revision, [varint object id], [varint reason, prefixed
-// message].
+// byte 1 (format), varints last_seen_ms, last_revision, floor, number of answers; per answer: varint sequence
+// - that of the one before (the floor for the first), byte flags, varint revision, [varint object id],
+// [varint reason, prefixed message].
 std::string Deduplication::Encode(const Client& client) {
   std::string out;
   out.reserve(32 + client.answers.size() * 8);
@@ -161,8 +166,8 @@ std::string Deduplication::Encode(const Client& client) {
     PutVarint(out, answer.sequence - before);
     before = answer.sequence;
     const bool refusal = answer.reason != pb::REASON_UNSPECIFIED;
-    out.push_back(static_cast<char>((answer.changed ? kChanged : 0) | (answer.object_id != 0 ? kHasObject : 0) |
-                                    (refusal ? kIsRefusal : 0)));
+    out.push_back(static_cast<char>((answer.changed ? kChanged : 0) |
+                                    (answer.object_id != 0 ? kHasObject : 0) | (refusal ? kIsRefusal : 0)));
     PutVarint(out, answer.revision);
     if (answer.object_id != 0) PutVarint(out, answer.object_id);
     if (refusal) {

@@ -1,17 +1,18 @@
-// What recent requests were answered, so that a request that is sent again (same client, same sequence) is applied
-// once. Part of the replicated state: one record per client, written once per batch, however many of its requests
-// the batch held.
+// What recent requests were answered, so that a request that is sent again (same client, same sequence) is
+// applied once. Part of the replicated state: one record per client, written once per batch, however many of
+// its requests the batch held.
 //
 // Driven by Catalog.
-// Determinism: memory after any command is a function of the commands up to it; the records written at the end of a
-//              batch are exactly that memory. Clients are kept in the order of their last use, which is both the
-//              order of eviction (max_clients) and of expiry (session), since last_seen never goes back: the clock is
-//              the highest `now_ms` of any command that was recorded, and every use sets last_seen to it. So the clock
-//              is itself the last_seen of the last client, and needs no record.
-// Limits:      a client that is not known is a new one, or one whose session is over: its request is applied. A resend
-//              that arrives after its client was forgotten is therefore applied again; sessions (10 minutes) are long
-//              compared with the time for which a client resends (its deadline, seconds). Of a client that is known,
-//              a sequence below what is remembered is DUPLICATE_EXPIRED.
+// Determinism: memory after any command is a function of the commands up to it; the records written at the
+//              end of a batch are exactly that memory. Clients are kept in the order of their last use, which
+//              is both the order of eviction (max_clients) and of expiry (session), since last_seen never
+//              goes back: the clock is the highest `now_ms` of any command that was recorded, and every use
+//              sets last_seen to it. So the clock is itself the last_seen of the last client, and needs no
+//              record.
+// Limits:      a client that is not known is a new one, or one whose session is over: its request is applied.
+//              A resend that arrives after its client was forgotten is therefore applied again; sessions (10
+//              minutes) are long compared with the time for which a client resends (its deadline, seconds).
+//              Of a client that is known, a sequence below what is remembered is DUPLICATE_EXPIRED.
 #pragma once
 
 #include <cstdint>

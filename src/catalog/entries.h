@@ -1,8 +1,8 @@
-// How an entry stands in the engine: not as protobuf, so that a put needs to look at a few bytes of the entry it
-// replaces and copies its value once.
+// How an entry stands in the engine: not as protobuf, so that a put needs to look at a few bytes of the entry
+// it replaces and copies its value once.
 //
-//   key    'E', then the entry's key
-//   value  byte 1 (format), varint create revision, varint modify revision, varint version, then the value's bytes
+//   key 'E', then the entry's key value byte 1 (format), varint create revision, varint modify revision,
+//   varint version, then the value's bytes
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ void EncodeEntry(const EntryHead& head, std::string& out);
 // A stored entry that cannot be decoded is a broken invariant.
 EntryHead DecodeEntry(std::string_view stored);
 // The record of it; without the value if `keys_only`.
-void FillEntryRecord(std::string_view key, const EntryHead& head, bool keys_only, ::tenure::v1::Record& record);
+void FillEntryRecord(std::string_view key, const EntryHead& head, bool keys_only,
+                     ::tenure::v1::Record& record);
 
 }  // namespace tenure::catalog

@@ -33,7 +33,11 @@ inline std::string EntryKey(std::string_view key) {
 }
 
 // The keys with this first byte, as [lower, upper).
-inline std::string PrefixLower(char prefix) { return std::string(1, prefix); }
-inline std::string PrefixUpper(char prefix) { return std::string(1, static_cast<char>(prefix + 1)); }
+inline std::string PrefixLower(char prefix) {
+  return std::string(1, prefix);
+}
+inline std::string PrefixUpper(char prefix) {
+  return std::string(1, static_cast<char>(prefix + 1));
+}
 
 }  // namespace tenure::catalog

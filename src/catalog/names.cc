@@ -55,7 +55,8 @@ bool IsValidUtf8(std::string_view text) {
 Status CheckName(std::string_view field, std::string_view name, size_t max_bytes) {
   if (name.empty()) return Refuse(REASON_INVALID_ARGUMENT, "{}: must not be empty", field);
   if (name.size() > max_bytes) {
-    return Refuse(REASON_INVALID_ARGUMENT, "{}: has {} bytes, the limit is {}", field, name.size(), max_bytes);
+    return Refuse(REASON_INVALID_ARGUMENT, "{}: has {} bytes, the limit is {}", field, name.size(),
+                  max_bytes);
   }
   for (std::string_view rest = name; !rest.empty();) {
     const CodePoint point = DecodeFront(rest);
@@ -74,7 +75,8 @@ Status CheckAddress(std::string_view field, std::string_view address) {
     return Refuse(REASON_INVALID_ARGUMENT, "{}: '{}' is not HOST:PORT", field, address);
   };
   const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos || colon == 0 || address.size() > 300 || !IsValidUtf8(address)) return bad();
+  if (colon == std::string_view::npos || colon == 0 || address.size() > 300 || !IsValidUtf8(address))
+    return bad();
   uint32_t port = 0;
   const std::string_view digits = address.substr(colon + 1);
   if (digits.empty() || digits.size() > 5) return bad();

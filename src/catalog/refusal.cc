@@ -11,26 +11,47 @@ using namespace ::tenure::v1;  // the reasons
 using std::chrono::milliseconds;
 
 constexpr std::array kRules = {
-    ReasonRule{REASON_INVALID_ARGUMENT, "INVALID_ARGUMENT", StatusCode::kInvalidArgument, false, {}, Effect::kNone},
+    ReasonRule{
+        REASON_INVALID_ARGUMENT, "INVALID_ARGUMENT", StatusCode::kInvalidArgument, false, {}, Effect::kNone},
     ReasonRule{REASON_ALREADY_EXISTS, "ALREADY_EXISTS", StatusCode::kAlreadyExists, false, {}, Effect::kNone},
     ReasonRule{REASON_NOT_FOUND, "NOT_FOUND", StatusCode::kNotFound, false, {}, Effect::kNone},
-    ReasonRule{REASON_CONDITION_FAILED, "CONDITION_FAILED", StatusCode::kFailedPrecondition, false, {},
+    ReasonRule{REASON_CONDITION_FAILED,
+               "CONDITION_FAILED",
+               StatusCode::kFailedPrecondition,
+               false,
+               {},
                Effect::kNone},
-    ReasonRule{REASON_STALE_EPOCH, "STALE_EPOCH", StatusCode::kAborted, true, milliseconds(20), Effect::kNone},
+    ReasonRule{REASON_STALE_EPOCH, "STALE_EPOCH", StatusCode::kAborted, true, milliseconds(20),
+               Effect::kNone},
     ReasonRule{REASON_NOT_LEADER, "NOT_LEADER", StatusCode::kUnavailable, true, {}, Effect::kNone},
-    ReasonRule{REASON_WARMING_UP, "WARMING_UP", StatusCode::kUnavailable, true, milliseconds(50), Effect::kNone},
-    ReasonRule{REASON_OVERLOADED, "OVERLOADED", StatusCode::kUnavailable, true, milliseconds(50), Effect::kNone},
+    ReasonRule{REASON_WARMING_UP, "WARMING_UP", StatusCode::kUnavailable, true, milliseconds(50),
+               Effect::kNone},
+    ReasonRule{REASON_OVERLOADED, "OVERLOADED", StatusCode::kUnavailable, true, milliseconds(50),
+               Effect::kNone},
     ReasonRule{REASON_OUT_OF_SPACE, "OUT_OF_SPACE", StatusCode::kResourceExhausted, false, {}, Effect::kNone},
     ReasonRule{REASON_OUT_OF_RANGE, "OUT_OF_RANGE", StatusCode::kOutOfRange, false, {}, Effect::kNone},
-    ReasonRule{REASON_NOT_ENOUGH_NODES, "NOT_ENOUGH_NODES", StatusCode::kFailedPrecondition, false, {},
+    ReasonRule{REASON_NOT_ENOUGH_NODES,
+               "NOT_ENOUGH_NODES",
+               StatusCode::kFailedPrecondition,
+               false,
+               {},
                Effect::kNone},
     ReasonRule{REASON_BUSY, "BUSY", StatusCode::kAborted, true, milliseconds(100), Effect::kNone},
-    ReasonRule{REASON_UNSUPPORTED_FORMAT, "UNSUPPORTED_FORMAT", StatusCode::kUnimplemented, false, {},
+    ReasonRule{REASON_UNSUPPORTED_FORMAT,
+               "UNSUPPORTED_FORMAT",
+               StatusCode::kUnimplemented,
+               false,
+               {},
                Effect::kNone},
-    ReasonRule{REASON_WRONG_CLUSTER, "WRONG_CLUSTER", StatusCode::kFailedPrecondition, false, {}, Effect::kNone},
+    ReasonRule{
+        REASON_WRONG_CLUSTER, "WRONG_CLUSTER", StatusCode::kFailedPrecondition, false, {}, Effect::kNone},
     ReasonRule{REASON_UNKNOWN_OUTCOME, "UNKNOWN_OUTCOME", StatusCode::kUnknown, true, milliseconds(20),
                Effect::kUnknown},
-    ReasonRule{REASON_DUPLICATE_EXPIRED, "DUPLICATE_EXPIRED", StatusCode::kFailedPrecondition, false, {},
+    ReasonRule{REASON_DUPLICATE_EXPIRED,
+               "DUPLICATE_EXPIRED",
+               StatusCode::kFailedPrecondition,
+               false,
+               {},
                Effect::kUnknown},
     ReasonRule{REASON_UNAVAILABLE, "UNAVAILABLE", StatusCode::kUnavailable, true, milliseconds(50),
                Effect::kNone},
@@ -38,11 +59,15 @@ constexpr std::array kRules = {
 constexpr ReasonRule kUnknownReason{REASON_UNSPECIFIED, "UNSPECIFIED", StatusCode::kInternal, false, {},
                                     Effect::kUnknown};
 
-absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
+absl::string_view ToAbsl(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 }  // namespace
 
-std::span<const ReasonRule> ReasonTable() { return kRules; }
+std::span<const ReasonRule> ReasonTable() {
+  return kRules;
+}
 
 const ReasonRule& RuleOf(Reason reason) {
   for (const ReasonRule& rule : kRules) {
@@ -51,7 +76,9 @@ const ReasonRule& RuleOf(Reason reason) {
   return kUnknownReason;
 }
 
-std::string_view NameOf(Reason reason) { return RuleOf(reason).name; }
+std::string_view NameOf(Reason reason) {
+  return RuleOf(reason).name;
+}
 
 Status MakeRefusal(Refusal refusal) {
   const ReasonRule& rule = RuleOf(refusal.reason());
@@ -87,7 +114,8 @@ Status NotLeaderRefusal(uint64_t leader_id, std::string_view leader_address) {
 Status WarmingUpRefusal(WarmingUp details) {
   Refusal refusal;
   refusal.set_reason(REASON_WARMING_UP);
-  refusal.set_message(fmt::format("the leader of epoch {} is starting ({})", details.epoch(), details.reason()));
+  refusal.set_message(
+      fmt::format("the leader of epoch {} is starting ({})", details.epoch(), details.reason()));
   *refusal.mutable_warming_up() = std::move(details);
   return MakeRefusal(std::move(refusal));
 }

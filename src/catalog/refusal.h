@@ -1,6 +1,6 @@
-// Why something was not done, as one table: reason -> status code -> may the same request be sent again, and when.
-// A refusal travels as an absl::Status that carries a tenure.v1.Refusal as payload; gRPC clients find it in the
-// status' details.
+// Why something was not done, as one table: reason -> status code -> may the same request be sent again, and
+// when. A refusal travels as an absl::Status that carries a tenure.v1.Refusal as payload; gRPC clients find
+// it in the status' details.
 //
 // A caller of a change needs one fact: applied (OK), refused (nothing happened) or unknown.
 // Threading: pure functions.   Reference: docs/errors.md, which the test compares with the table.
@@ -24,10 +24,10 @@ enum class Effect : uint8_t { kNone, kUnknown };
 
 struct ReasonRule {
   ::tenure::v1::Reason reason;
-  std::string_view name;   // "NOT_LEADER"
+  std::string_view name;  // "NOT_LEADER"
   StatusCode code;
-  bool retryable;          // the same request (same RequestId) may succeed when sent again as it is
-  Duration retry_after;    // the shortest sensible wait; zero: at once, elsewhere
+  bool retryable;        // the same request (same RequestId) may succeed when sent again as it is
+  Duration retry_after;  // the shortest sensible wait; zero: at once, elsewhere
   Effect effect;
 };
 

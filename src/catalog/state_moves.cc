@@ -13,20 +13,20 @@ template <class State>
 using Move = std::pair<State, State>;
 
 constexpr std::array kNodeMoves = {
-    Move<NodeState>{NODE_JOINING, NODE_UP},          // first heartbeat of a new node
-    Move<NodeState>{NODE_JOINING, NODE_DOWN},        // registered and never heard again
+    Move<NodeState>{NODE_JOINING, NODE_UP},    // first heartbeat of a new node
+    Move<NodeState>{NODE_JOINING, NODE_DOWN},  // registered and never heard again
     Move<NodeState>{NODE_JOINING, NODE_REMOVING},
-    Move<NodeState>{NODE_UP, NODE_SUSPECT},          // silent for a while, or its connection closed
-    Move<NodeState>{NODE_UP, NODE_DOWN},             // said that it stops
+    Move<NodeState>{NODE_UP, NODE_SUSPECT},  // silent for a while, or its connection closed
+    Move<NodeState>{NODE_UP, NODE_DOWN},     // said that it stops
     Move<NodeState>{NODE_UP, NODE_DRAINING},
-    Move<NodeState>{NODE_SUSPECT, NODE_UP},          // heard again
-    Move<NodeState>{NODE_SUSPECT, NODE_DOWN},        // silent for long
+    Move<NodeState>{NODE_SUSPECT, NODE_UP},    // heard again
+    Move<NodeState>{NODE_SUSPECT, NODE_DOWN},  // silent for long
     Move<NodeState>{NODE_SUSPECT, NODE_DRAINING},
-    Move<NodeState>{NODE_DOWN, NODE_UP},             // heard again
+    Move<NodeState>{NODE_DOWN, NODE_UP},  // heard again
     Move<NodeState>{NODE_DOWN, NODE_REMOVING},
-    Move<NodeState>{NODE_DRAINING, NODE_UP},         // resumed by the operator
-    Move<NodeState>{NODE_DRAINING, NODE_REMOVING},   // drained
-    Move<NodeState>{NODE_REMOVING, NODE_REMOVED},    // nothing of it is left
+    Move<NodeState>{NODE_DRAINING, NODE_UP},        // resumed by the operator
+    Move<NodeState>{NODE_DRAINING, NODE_REMOVING},  // drained
+    Move<NodeState>{NODE_REMOVING, NODE_REMOVED},   // nothing of it is left
 };
 constexpr std::array kDatabaseMoves = {
     Move<DatabaseState>{DATABASE_CREATING, DATABASE_PUBLIC},      // every region serves
@@ -34,12 +34,10 @@ constexpr std::array kDatabaseMoves = {
     Move<DatabaseState>{DATABASE_PUBLIC, DATABASE_PRE_DELETE},    // dropped
 };
 constexpr std::array kRegionMoves = {
-    Move<RegionState>{REGION_CREATING, REGION_SERVING},    // its leader reported
-    Move<RegionState>{REGION_CREATING, REGION_REMOVING},   // dropped with its database
-    Move<RegionState>{REGION_SERVING, REGION_DEGRADED},
-    Move<RegionState>{REGION_SERVING, REGION_REMOVING},
-    Move<RegionState>{REGION_DEGRADED, REGION_SERVING},
-    Move<RegionState>{REGION_DEGRADED, REGION_REMOVING},
+    Move<RegionState>{REGION_CREATING, REGION_SERVING},   // its leader reported
+    Move<RegionState>{REGION_CREATING, REGION_REMOVING},  // dropped with its database
+    Move<RegionState>{REGION_SERVING, REGION_DEGRADED},  Move<RegionState>{REGION_SERVING, REGION_REMOVING},
+    Move<RegionState>{REGION_DEGRADED, REGION_SERVING},  Move<RegionState>{REGION_DEGRADED, REGION_REMOVING},
 };
 
 template <class Moves, class State>
@@ -56,16 +54,28 @@ std::string_view Strip(const std::string& name, std::string_view prefix, State) 
 
 }  // namespace
 
-bool IsLegalMove(NodeState from, NodeState to) { return Contains(kNodeMoves, from, to); }
-bool IsLegalMove(DatabaseState from, DatabaseState to) { return Contains(kDatabaseMoves, from, to); }
-bool IsLegalMove(RegionState from, RegionState to) { return Contains(kRegionMoves, from, to); }
+bool IsLegalMove(NodeState from, NodeState to) {
+  return Contains(kNodeMoves, from, to);
+}
+bool IsLegalMove(DatabaseState from, DatabaseState to) {
+  return Contains(kDatabaseMoves, from, to);
+}
+bool IsLegalMove(RegionState from, RegionState to) {
+  return Contains(kRegionMoves, from, to);
+}
 
 bool IsLive(NodeState state) {
   return state != NODE_DOWN && state != NODE_REMOVING && state != NODE_REMOVED;
 }
 
-std::string_view NameOf(NodeState state) { return Strip(NodeState_Name(state), "NODE_", state); }
-std::string_view NameOf(DatabaseState state) { return Strip(DatabaseState_Name(state), "DATABASE_", state); }
-std::string_view NameOf(RegionState state) { return Strip(RegionState_Name(state), "REGION_", state); }
+std::string_view NameOf(NodeState state) {
+  return Strip(NodeState_Name(state), "NODE_", state);
+}
+std::string_view NameOf(DatabaseState state) {
+  return Strip(DatabaseState_Name(state), "DATABASE_", state);
+}
+std::string_view NameOf(RegionState state) {
+  return Strip(RegionState_Name(state), "REGION_", state);
+}
 
 }  // namespace tenure::catalog

@@ -1,6 +1,6 @@
 // Which states a node, a database and a region may move between. Staying is no move.
 //
-// Threading: pure functions.   Reference: docs/catalog.md, whose diagrams the test compares with these tables.
+// Threading: pure functions. Reference: docs/catalog.md, whose diagrams the test compares with these tables.
 #pragma once
 
 #include <span>

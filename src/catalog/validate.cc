@@ -36,12 +36,16 @@ Status Check(const ipb::PutEntry& put, const CatalogLimits& limits) {
 Status Check(const ipb::RegisterNode& registration, const CatalogLimits& limits) {
   const pb::NodeRecord& node = registration.node();
   TENURE_RETURN_IF_ERROR(CheckName("node.uuid", node.uuid(), 64));
-  if (!node.name().empty()) TENURE_RETURN_IF_ERROR(CheckName("node.name", node.name(), limits.max_name_bytes));
-  if (!node.zone().empty()) TENURE_RETURN_IF_ERROR(CheckName("node.zone", node.zone(), limits.max_name_bytes));
+  if (!node.name().empty())
+    TENURE_RETURN_IF_ERROR(CheckName("node.name", node.name(), limits.max_name_bytes));
+  if (!node.zone().empty())
+    TENURE_RETURN_IF_ERROR(CheckName("node.zone", node.zone(), limits.max_name_bytes));
   TENURE_RETURN_IF_ERROR(CheckAddress("node.address", node.address()));
-  if (!node.resp_address().empty()) TENURE_RETURN_IF_ERROR(CheckAddress("node.resp_address", node.resp_address()));
+  if (!node.resp_address().empty())
+    TENURE_RETURN_IF_ERROR(CheckAddress("node.resp_address", node.resp_address()));
   if (node.address() == node.resp_address()) {
-    return Refuse(REASON_INVALID_ARGUMENT, "node.resp_address: is the same as node.address ({})", node.address());
+    return Refuse(REASON_INVALID_ARGUMENT, "node.resp_address: is the same as node.address ({})",
+                  node.address());
   }
   std::set<std::string_view> keys;
   for (const pb::Label& label : node.labels()) {
@@ -60,9 +64,10 @@ Status Check(const ipb::RegisterNode& registration, const CatalogLimits& limits)
 Status CheckSlots(const ipb::CreateDatabase& create) {
   uint32_t next = 0;
   for (const auto& region : create.regions()) {
-    if (region.slots().first() != next || region.slots().last() < next || region.slots().last() >= kSlotCount) {
-      return Refuse(REASON_INVALID_ARGUMENT, "regions: slots {}-{} do not continue at slot {}", region.slots().first(),
-                    region.slots().last(), next);
+    if (region.slots().first() != next || region.slots().last() < next ||
+        region.slots().last() >= kSlotCount) {
+      return Refuse(REASON_INVALID_ARGUMENT, "regions: slots {}-{} do not continue at slot {}",
+                    region.slots().first(), region.slots().last(), next);
     }
     next = region.slots().last() + 1;
   }
@@ -74,12 +79,14 @@ Status CheckSlots(const ipb::CreateDatabase& create) {
 
 Status Check(const ipb::CreateDatabase& create, const CatalogLimits& limits) {
   TENURE_RETURN_IF_ERROR(CheckName("name", create.name(), limits.max_name_bytes));
-  if (create.regions_size() < 1 || static_cast<uint32_t>(create.regions_size()) > limits.max_regions_per_database) {
+  if (create.regions_size() < 1 ||
+      static_cast<uint32_t>(create.regions_size()) > limits.max_regions_per_database) {
     return Refuse(REASON_INVALID_ARGUMENT, "regions: {} is not in 1..{}", create.regions_size(),
                   limits.max_regions_per_database);
   }
   if (create.replicas() < 1 || create.replicas() > limits.max_replicas) {
-    return Refuse(REASON_INVALID_ARGUMENT, "replicas: {} is not in 1..{}", create.replicas(), limits.max_replicas);
+    return Refuse(REASON_INVALID_ARGUMENT, "replicas: {} is not in 1..{}", create.replicas(),
+                  limits.max_replicas);
   }
   for (const auto& region : create.regions()) {
     const std::set<uint64_t> distinct(region.nodes().begin(), region.nodes().end());
@@ -152,7 +159,8 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
 
 Status Catalog::Validate(const ipb::CatalogCommand& command, const CatalogLimits& limits) {
   if (command.version() == 0 || command.version() > kFormatVersion) {
-    return Refuse(pb::REASON_UNSUPPORTED_FORMAT, "version: {} is not in 1..{}", command.version(), kFormatVersion);
+    return Refuse(pb::REASON_UNSUPPORTED_FORMAT, "version: {} is not in 1..{}", command.version(),
+                  kFormatVersion);
   }
   if (command.has_id()) {
     if (command.id().client_id() != 0 && command.id().sequence() == 0) {

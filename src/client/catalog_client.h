@@ -1,9 +1,11 @@
-// The catalog and the cluster as typed calls. Changes are given request ids, so that they may be sent as often as
-// it takes and take effect once; a session that the controllers have forgotten is replaced by a new one.
+// The catalog and the cluster as typed calls. Changes are given request ids, so that they may be sent as
+// often as it takes and take effect once; a session that the controllers have forgotten is replaced by a new
+// one.
 //
 // Every call exists with a callback and as a task (…Task), which ends CANCELLED if `stop` comes first.
-// Threading: one executor. Lifetime: destruction drops pending callbacks without running them; tasks are joined by
-//            their scope before. Errors: as in ControllerClient; changes end UNKNOWN_OUTCOME if nobody can say.
+// Threading: one executor. Lifetime: destruction drops pending callbacks without running them; tasks are
+//            joined by their scope before. Errors: as in ControllerClient; changes end UNKNOWN_OUTCOME if
+//            nobody can say.
 #pragma once
 
 #include <memory>
@@ -32,12 +34,15 @@ class CatalogClient {
   CatalogClient(const CatalogClient&) = delete;
   CatalogClient& operator=(const CatalogClient&) = delete;
 
-  void PutEntry(::tenure::v1::PutEntryRequest request, Duration timeout, Done<::tenure::v1::ChangeResponse> done);
-  void DeleteEntry(::tenure::v1::DeleteEntryRequest request, Duration timeout, Done<::tenure::v1::ChangeResponse> done);
+  void PutEntry(::tenure::v1::PutEntryRequest request, Duration timeout,
+                Done<::tenure::v1::ChangeResponse> done);
+  void DeleteEntry(::tenure::v1::DeleteEntryRequest request, Duration timeout,
+                   Done<::tenure::v1::ChangeResponse> done);
   // A stale read is answered by any controller.
   void GetEntry(const ::tenure::v1::GetEntryRequest& request, Duration timeout,
                 Done<::tenure::v1::GetEntryResponse> done);
-  void List(const ::tenure::v1::ListRequest& request, Duration timeout, Done<::tenure::v1::ListResponse> done);
+  void List(const ::tenure::v1::ListRequest& request, Duration timeout,
+            Done<::tenure::v1::ListResponse> done);
   // Answered when the database is public or the time is up: look at the record's state.
   void CreateDatabase(::tenure::v1::CreateDatabaseRequest request, Duration timeout,
                       Done<::tenure::v1::ChangeResponse> done);
@@ -55,13 +60,15 @@ class CatalogClient {
                       Done<::tenure::v1::TransferRegionResponse> done);
 
   runtime::Task<StatusOr<::tenure::v1::ChangeResponse>> PutEntryTask(::tenure::v1::PutEntryRequest request,
-                                                                     Duration timeout, runtime::StopToken stop);
-  runtime::Task<StatusOr<::tenure::v1::ChangeResponse>> DeleteEntryTask(::tenure::v1::DeleteEntryRequest request,
-                                                                        Duration timeout, runtime::StopToken stop);
+                                                                     Duration timeout,
+                                                                     runtime::StopToken stop);
+  runtime::Task<StatusOr<::tenure::v1::ChangeResponse>> DeleteEntryTask(
+      ::tenure::v1::DeleteEntryRequest request, Duration timeout, runtime::StopToken stop);
   runtime::Task<StatusOr<::tenure::v1::GetEntryResponse>> GetEntryTask(::tenure::v1::GetEntryRequest request,
-                                                                       Duration timeout, runtime::StopToken stop);
-  runtime::Task<StatusOr<::tenure::v1::ListResponse>> ListTask(::tenure::v1::ListRequest request, Duration timeout,
-                                                               runtime::StopToken stop);
+                                                                       Duration timeout,
+                                                                       runtime::StopToken stop);
+  runtime::Task<StatusOr<::tenure::v1::ListResponse>> ListTask(::tenure::v1::ListRequest request,
+                                                               Duration timeout, runtime::StopToken stop);
   runtime::Task<StatusOr<::tenure::v1::ChangeResponse>> CreateDatabaseTask(
       ::tenure::v1::CreateDatabaseRequest request, Duration timeout, runtime::StopToken stop);
 

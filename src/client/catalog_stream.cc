@@ -26,7 +26,8 @@ const pb::RequestId* IdOf(const pb::StreamRequest& request) {
 }  // namespace
 
 CatalogStream::CatalogStream(runtime::Executor& executor, runtime::Network& network,
-                             ControllerClient& controllers, Prng prng, Duration timeout, size_t max_outstanding)
+                             ControllerClient& controllers, Prng prng, Duration timeout,
+                             size_t max_outstanding)
     : executor_(executor),
       network_(network),
       controllers_(controllers),
@@ -38,7 +39,9 @@ CatalogStream::CatalogStream(runtime::Executor& executor, runtime::Network& netw
   Expire();
 }
 
-CatalogStream::~CatalogStream() { *alive_ = false; }
+CatalogStream::~CatalogStream() {
+  *alive_ = false;
+}
 
 void CatalogStream::GiveId(pb::StreamRequest& request) {
   if (request.has_put()) *request.mutable_put()->mutable_id() = ids_.Next();
@@ -133,7 +136,8 @@ Status CatalogStream::OnResponse(pb::StreamResponse response) {
 
 void CatalogStream::OnExpiredSession(std::map<uint64_t, Pending>::iterator pending, const Status& status) {
   if (pending->second.unsure_sends > 0) {
-    return Finish(pending->first, catalog::MakeRefusal(pb::REASON_UNKNOWN_OUTCOME, std::string(MessageOf(status))));
+    return Finish(pending->first,
+                  catalog::MakeRefusal(pb::REASON_UNKNOWN_OUTCOME, std::string(MessageOf(status))));
   }
   // It cannot have been executed: it is a new request of the next session.
   const pb::RequestId* id = IdOf(pending->second.request);
@@ -195,9 +199,8 @@ void CatalogStream::Expire() {
   for (const uint64_t tag : expired) {
     const Pending& pending = pending_.at(tag);
     const bool unknown = IdOf(pending.request) != nullptr && (pending.sent || pending.unsure_sends > 0);
-    const std::string heard =
-        last_error_.ok() ? fmt::format("{}: no answer", endpoint_)
-                         : fmt::format("{}: {}", endpoint_, MessageOf(last_error_));
+    const std::string heard = last_error_.ok() ? fmt::format("{}: no answer", endpoint_)
+                                               : fmt::format("{}: {}", endpoint_, MessageOf(last_error_));
     Finish(tag, catalog::Refuse(unknown ? pb::REASON_UNKNOWN_OUTCOME : pb::REASON_UNAVAILABLE,
                                 "no answer within {} ms{}: {}", ToMillis(timeout_),
                                 unknown ? "; it may or may not have been done" : "", heard));

@@ -17,8 +17,9 @@ struct CatalogWatch::Listing {
   std::vector<std::pair<std::string, Revision>> pages;
 };
 
-CatalogWatch::CatalogWatch(runtime::Executor& executor, runtime::Network& network, ControllerClient& controllers,
-                           CatalogWatchOptions options, WatchObserver& observer, Prng prng)
+CatalogWatch::CatalogWatch(runtime::Executor& executor, runtime::Network& network,
+                           ControllerClient& controllers, CatalogWatchOptions options,
+                           WatchObserver& observer, Prng prng)
     : executor_(executor),
       network_(network),
       controllers_(controllers),
@@ -27,8 +28,8 @@ CatalogWatch::CatalogWatch(runtime::Executor& executor, runtime::Network& networ
       prng_(prng) {
   std::vector<pb::RecordKind> kinds = options_.kinds;
   if (kinds.empty()) {
-    kinds = {pb::RECORD_CLUSTER, pb::RECORD_CONTROLLER, pb::RECORD_NODE,
-             pb::RECORD_DATABASE, pb::RECORD_REGION, pb::RECORD_ENTRY};
+    kinds = {pb::RECORD_CLUSTER,  pb::RECORD_CONTROLLER, pb::RECORD_NODE,
+             pb::RECORD_DATABASE, pb::RECORD_REGION,     pb::RECORD_ENTRY};
   }
   for (const pb::RecordKind kind : kinds) {
     if (kind == pb::RECORD_ENTRY) {
@@ -39,7 +40,9 @@ CatalogWatch::CatalogWatch(runtime::Executor& executor, runtime::Network& networ
   }
 }
 
-CatalogWatch::~CatalogWatch() { *alive_ = false; }
+CatalogWatch::~CatalogWatch() {
+  *alive_ = false;
+}
 
 void CatalogWatch::Start() {
   executor_.Post([this, alive = alive_] {
@@ -59,19 +62,19 @@ void CatalogWatch::List() {
   if (other_kinds_.empty()) return ListEntries(std::move(listing), "");
   pb::ListRequest request;
   for (const pb::RecordKind kind : other_kinds_) request.add_kinds(kind);
-  controllers_.Call<pb::ListResponse>(
-      "tenure.v1.Catalog/List", request, {.timeout = options_.list_timeout},
-      [this, alive = alive_, listing](StatusOr<pb::ListResponse> response) {
-        if (!*alive) return;
-        if (!response.ok()) return Again(response.status(), true);
-        listing->least = listing->others = Revision(response->revision());
-        for (pb::Record& record : *response->mutable_records()) listing->records.push_back(std::move(record));
-        if (entries_) {
-          ListEntries(listing, "");
-        } else {
-          FinishListing(listing);
-        }
-      });
+  controllers_.Call<pb::ListResponse>("tenure.v1.Catalog/List", request, {.timeout = options_.list_timeout},
+                                      [this, alive = alive_, listing](StatusOr<pb::ListResponse> response) {
+                                        if (!*alive) return;
+                                        if (!response.ok()) return Again(response.status(), true);
+                                        listing->least = listing->others = Revision(response->revision());
+                                        for (pb::Record& record : *response->mutable_records())
+                                          listing->records.push_back(std::move(record));
+                                        if (entries_) {
+                                          ListEntries(listing, "");
+                                        } else {
+                                          FinishListing(listing);
+                                        }
+                                      });
 }
 
 void CatalogWatch::ListEntries(std::shared_ptr<Listing> listing, const std::string& after) {
@@ -79,22 +82,22 @@ void CatalogWatch::ListEntries(std::shared_ptr<Listing> listing, const std::stri
   request.set_kind(pb::RECORD_ENTRY);
   request.set_prefix(options_.prefix);
   request.set_after(after);
-  controllers_.Call<pb::ListResponse>(
-      "tenure.v1.Catalog/List", request, {.timeout = options_.list_timeout},
-      [this, alive = alive_, listing](StatusOr<pb::ListResponse> response) {
-        if (!*alive) return;
-        if (!response.ok()) return Again(response.status(), true);
-        const Revision revision(response->revision());
-        if (listing->least.IsNone()) listing->least = revision;
-        listing->least = std::min(listing->least, revision);
-        listing->pages.emplace_back(response->next_after(), revision);
-        for (pb::Record& record : *response->mutable_records()) listing->records.push_back(std::move(record));
-        if (response->next_after().empty()) {
-          FinishListing(listing);
-        } else {
-          ListEntries(listing, response->next_after());
-        }
-      });
+  controllers_.Call<pb::ListResponse>("tenure.v1.Catalog/List", request, {.timeout = options_.list_timeout},
+                                      [this, alive = alive_, listing](StatusOr<pb::ListResponse> response) {
+                                        if (!*alive) return;
+                                        if (!response.ok()) return Again(response.status(), true);
+                                        const Revision revision(response->revision());
+                                        if (listing->least.IsNone()) listing->least = revision;
+                                        listing->least = std::min(listing->least, revision);
+                                        listing->pages.emplace_back(response->next_after(), revision);
+                                        for (pb::Record& record : *response->mutable_records())
+                                          listing->records.push_back(std::move(record));
+                                        if (response->next_after().empty()) {
+                                          FinishListing(listing);
+                                        } else {
+                                          ListEntries(listing, response->next_after());
+                                        }
+                                      });
 }
 
 void CatalogWatch::FinishListing(std::shared_ptr<Listing> listing) {
@@ -140,12 +143,13 @@ void CatalogWatch::OnMessage(std::string message) {
   const Revision before = complete_;
   complete_ = std::max(complete_, Revision(response.progress_revision()));
   // A revision whose events go on in the next message is told as a whole.
-  const auto rest = std::find_if(incomplete_.begin(), incomplete_.end(),
-                                 [&](const pb::Event& event) { return event.revision() > complete_.value(); });
+  const auto rest = std::find_if(incomplete_.begin(), incomplete_.end(), [&](const pb::Event& event) {
+    return event.revision() > complete_.value();
+  });
   std::vector<pb::Event> events(std::make_move_iterator(incomplete_.begin()), std::make_move_iterator(rest));
   incomplete_.erase(incomplete_.begin(), rest);
-  const bool caught_up = std::all_of(pages_.begin(), pages_.end(),
-                                     [&](const auto& page) { return page.second <= complete_; });
+  const bool caught_up =
+      std::all_of(pages_.begin(), pages_.end(), [&](const auto& page) { return page.second <= complete_; });
   if (caught_up) pages_.clear();
   if (!events.empty() || complete_ != before) observer_.OnChanges(std::move(events), complete_);
 }
@@ -165,7 +169,8 @@ void CatalogWatch::Again(const Status& why, bool list) {
     executor_.Post([dead = std::shared_ptr<runtime::Stream>(std::move(stream_))] {});
   }
   ++failures_;
-  Duration pause = std::min(options_.backoff_max, options_.backoff_min * (int64_t{1} << std::min(failures_ - 1, 8)));
+  Duration pause =
+      std::min(options_.backoff_max, options_.backoff_min * (int64_t{1} << std::min(failures_ - 1, 8)));
   pause = pause / 2 + Duration(prng_.Between(0, pause.count() / 2));
   if ((redirected || list) && failures_ <= 2) pause = Duration::zero();
   again_ = executor_.After(pause, [this, list] { list ? List() : Open(); });

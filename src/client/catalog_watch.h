@@ -1,12 +1,12 @@
-// Follows the catalog: a snapshot of the records asked for, then every change of them in order, over any number of
-// broken streams and changes of leader. When the controllers no longer hold the changes since the last one seen, a
-// new snapshot replaces what the observer has.
+// Follows the catalog: a snapshot of the records asked for, then every change of them in order, over any
+// number of broken streams and changes of leader. When the controllers no longer hold the changes since the
+// last one seen, a new snapshot replaces what the observer has.
 //
 // Threading: one executor; the observer is called on it, never inside a call of its own.
 // Lifetime:  `controllers` and the observer outlive this. Destruction ends it without a further call.
-// Invariants: F1 between two snapshots the observer is told each change once, in order of revisions. F2 a change is
-//             never told that the snapshot holds already, although the parts of a snapshot (pages of entries) are of
-//             different revisions: each part remembers its own.
+// Invariants: F1 between two snapshots the observer is told each change once, in order of revisions. F2 a
+//             change is never told that the snapshot holds already, although the parts of a snapshot (pages
+//             of entries) are of different revisions: each part remembers its own.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ namespace tenure::client {
 class WatchObserver {
  public:
   virtual ~WatchObserver() = default;
-  // Replaces everything known. With entries among the kinds `revision` is that of the oldest part; changes up to the
-  // newest part follow.
+  // Replaces everything known. With entries among the kinds `revision` is that of the oldest part; changes up
+  // to the newest part follow.
   virtual void OnSnapshot(Revision revision, std::vector<::tenure::v1::Record> records) = 0;
   // `events` may be empty: then only the progress is news.
   virtual void OnChanges(std::vector<::tenure::v1::Event> events, Revision complete_up_to) = 0;
@@ -83,8 +83,10 @@ class CatalogWatch : public runtime::StreamHandler {
   Revision complete_;
   // What the last snapshot held beyond complete_ (F2); empty once that is reached.
   Revision others_up_to_;
-  std::vector<std::pair<std::string, Revision>> pages_;  // (last key, revision); the last page's key counts as highest
-  std::vector<::tenure::v1::Event> incomplete_;  // of a revision beyond complete_, whose rest is still to come
+  std::vector<std::pair<std::string, Revision>>
+      pages_;  // (last key, revision); the last page's key counts as highest
+  std::vector<::tenure::v1::Event>
+      incomplete_;  // of a revision beyond complete_, whose rest is still to come
   std::unique_ptr<runtime::Stream> stream_;
   runtime::Endpoint endpoint_;
   int failures_ = 0;

@@ -24,9 +24,9 @@ struct ControllerClient::Pending {
   std::string request;
   CallOptions options;
   Instant deadline;
-  size_t tried = 0;    // since the last pause
+  size_t tried = 0;  // since the last pause
   int pauses = 0;
-  size_t turn = 0;     // of any_controller
+  size_t turn = 0;  // of any_controller
   bool last_try = false;
   bool maybe_executed = false;
   pb::Reason last_reason = pb::REASON_UNSPECIFIED;  // of a retryable refusal
@@ -46,7 +46,9 @@ ControllerClient::ControllerClient(runtime::Executor& executor, runtime::Network
   turn_ = prng_.Below(endpoints_.size());
 }
 
-ControllerClient::~ControllerClient() { *alive_ = false; }
+ControllerClient::~ControllerClient() {
+  *alive_ = false;
+}
 
 void ControllerClient::Call(std::string_view method, std::string request, const CallOptions& options,
                             Callback<StatusOr<std::string>> done) {
@@ -62,7 +64,9 @@ void ControllerClient::Call(std::string_view method, std::string request, const 
   Attempt(pending);
 }
 
-runtime::Endpoint ControllerClient::Target() const { return leader_ ? *leader_ : endpoints_[turn_]; }
+runtime::Endpoint ControllerClient::Target() const {
+  return leader_ ? *leader_ : endpoints_[turn_];
+}
 
 void ControllerClient::OnLeader(const runtime::Endpoint& endpoint) {
   leader_ = endpoint;
@@ -112,7 +116,8 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
     pending->maybe_executed = true;
     if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
   }
-  if (!refusal.retryable() || (unknown && !pending->options.idempotent)) return Finish(pending, std::move(answer));
+  if (!refusal.retryable() || (unknown && !pending->options.idempotent))
+    return Finish(pending, std::move(answer));
   pending->last_reason = refusal.reason();
   const Duration least = std::chrono::milliseconds(refusal.retry_after_ms());
   switch (refusal.reason()) {
@@ -132,8 +137,8 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
   }
 }
 
-void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
-                                          StatusOr<std::string> answer) {
+void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pending,
+                                          const runtime::Endpoint& asked, StatusOr<std::string> answer) {
   const Status& status = answer.status();
   const bool transport =
       status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
@@ -143,8 +148,9 @@ void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pendin
     if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
     if (!pending->options.idempotent) {
       if (!pending->options.changes) return Finish(pending, std::move(answer));
-      return Finish(pending, catalog::Refuse(pb::REASON_UNKNOWN_OUTCOME, "{}: {}; it may or may not have been done",
-                                             asked, MessageOf(status)));
+      return Finish(pending,
+                    catalog::Refuse(pb::REASON_UNKNOWN_OUTCOME, "{}: {}; it may or may not have been done",
+                                    asked, MessageOf(status)));
     }
   }
   failed_at_[asked] = executor_.Now();
@@ -208,11 +214,12 @@ void ControllerClient::GiveUp(const std::shared_ptr<Pending>& pending) {
   const int64_t after = ToMillis(pending->options.timeout);
   if (pending->maybe_executed && pending->options.changes) {
     return Finish(pending, catalog::Refuse(pb::REASON_UNKNOWN_OUTCOME,
-                                           "no answer within {} ms; it may or may not have been done: {}", after, tried));
+                                           "no answer within {} ms; it may or may not have been done: {}",
+                                           after, tried));
   }
   if (!answered) {
-    return Finish(pending,
-                  catalog::Refuse(pb::REASON_UNAVAILABLE, "no controller reachable within {} ms: {}", after, tried));
+    return Finish(pending, catalog::Refuse(pb::REASON_UNAVAILABLE, "no controller reachable within {} ms: {}",
+                                           after, tried));
   }
   const bool leaderless =
       pending->last_reason == pb::REASON_NOT_LEADER || pending->last_reason == pb::REASON_UNSPECIFIED;

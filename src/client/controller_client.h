@@ -2,12 +2,11 @@
 // and gives up by deadline, never by count.
 //
 // Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
-// Errors: a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: a refusal with
-//         the reason that kept the call from being done (UNAVAILABLE if nobody could be reached or nobody led), naming
-//         every controller that was tried and what it said; for `changes` of which an attempt may have been executed,
-//         UNKNOWN_OUTCOME.
-//         A call that is not `idempotent` is repeated only when it certainly was not executed; otherwise its
-//         failure may mean that it was.
+// Errors: a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: a
+//         refusal with the reason that kept the call from being done (UNAVAILABLE if nobody could be reached
+//         or nobody led), naming every controller that was tried and what it said; for `changes` of which an
+//         attempt may have been executed, UNKNOWN_OUTCOME. A call that is not `idempotent` is repeated only
+//         when it certainly was not executed; otherwise its failure may mean that it was.
 #pragma once
 
 #include <cstdint>
@@ -95,7 +94,8 @@ class ControllerClient {
   void Attempt(const std::shared_ptr<Pending>& pending);
   void OnAnswer(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
                 StatusOr<std::string> answer);
-  void OnRefusal(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked, StatusOr<std::string> answer);
+  void OnRefusal(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
+                 StatusOr<std::string> answer);
   void OnTransportFailure(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
                           StatusOr<std::string> answer);
   // Tries the next controller at once if this round has one left, else after a pause.

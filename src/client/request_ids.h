@@ -30,8 +30,8 @@ class RequestIds {
     if (id.client_id() == client_id_) unanswered_.erase(id.sequence());
   }
 
-  // A new session under a new client id: the controllers forget one that was idle for long (DUPLICATE_EXPIRED).
-  // Requests under way keep their ids.
+  // A new session under a new client id: the controllers forget one that was idle for long
+  // (DUPLICATE_EXPIRED). Requests under way keep their ids.
   void Renew() {
     client_id_ = prng_.Next64() | 1;
     next_ = 1;

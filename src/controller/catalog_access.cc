@@ -32,7 +32,8 @@ void CatalogAccess::ProposeInEpoch(ipb::CatalogCommand command, Term epoch, Prop
   Propose(std::move(command), std::move(done));
 }
 
-runtime::Task<StatusOr<ipb::CatalogResult>> CatalogAccess::ProposeAndWait(ipb::CatalogCommand command, Term epoch,
+runtime::Task<StatusOr<ipb::CatalogResult>> CatalogAccess::ProposeAndWait(ipb::CatalogCommand command,
+                                                                          Term epoch,
                                                                           runtime::StopToken stop) {
   auto start = [this, epoch, command = std::move(command)](ProposeDone done) mutable {
     ProposeInEpoch(std::move(command), epoch, std::move(done));

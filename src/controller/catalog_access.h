@@ -1,8 +1,9 @@
-// How services reach the catalog: proposals with their outcome as a status, confirmed reads, memory-resident records.
+// How services reach the catalog: proposals with their outcome as a status, confirmed reads, memory-resident
+// records.
 //
 // Threading: the controller's executor.
-// Errors:    every error is a refusal (catalog/refusal.h): refused means nothing happened, UNKNOWN_OUTCOME that it may
-//            have. kApplied with a reason in the result is a refusal too.
+// Errors:    every error is a refusal (catalog/refusal.h): refused means nothing happened, UNKNOWN_OUTCOME
+//            that it may have. kApplied with a reason in the result is a refusal too.
 #pragma once
 
 #include <cstdint>

@@ -36,7 +36,9 @@ class HostedCatalogGroup : public CatalogGroup {
     return host_.TransferLeadership(kCatalogGroup, to);
   }
   std::optional<group::GroupStatus> StatusOf() const override { return host_.StatusOf(kCatalogGroup); }
-  std::optional<Duration> SinceLeaderContact() const override { return host_.SinceLeaderContact(kCatalogGroup); }
+  std::optional<Duration> SinceLeaderContact() const override {
+    return host_.SinceLeaderContact(kCatalogGroup);
+  }
 
  private:
   group::GroupHost& host_;

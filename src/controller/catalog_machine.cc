@@ -26,7 +26,9 @@ CatalogMachine::CatalogMachine(const catalog::CatalogLimits& limits, Logger logg
     : logger_(std::move(logger)), catalog_(limits) {}
 CatalogMachine::~CatalogMachine() = default;
 
-std::unique_ptr<group::StateMachine> CatalogMachine::MakeAdapter() { return std::make_unique<Adapter>(*this); }
+std::unique_ptr<group::StateMachine> CatalogMachine::MakeAdapter() {
+  return std::make_unique<Adapter>(*this);
+}
 
 void CatalogMachine::OnReset(const kv::Reader& state, LogIndex applied) {
   state_ = &state;
@@ -35,7 +37,8 @@ void CatalogMachine::OnReset(const kv::Reader& state, LogIndex applied) {
   for (CatalogListener* listener : listeners_) listener->OnCatalogReset(applied_);
 }
 
-std::string CatalogMachine::OnApply(const group::ApplyContext& context, std::string_view bytes, kv::View& state) {
+std::string CatalogMachine::OnApply(const group::ApplyContext& context, std::string_view bytes,
+                                    kv::View& state) {
   ipb::CatalogCommand command;
   ipb::CatalogResult result;
   if (command.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {

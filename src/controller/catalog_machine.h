@@ -2,8 +2,9 @@
 //
 // Owned by Controller; the group owns only the adapter, which ends with the group.
 // Threading: the controller's executor.
-// Ordering:  listeners hear of changes after the batch is in the engine and before its proposers are answered, in log
-//            order. They run within the group's turn and do not call the group: they note and post.
+// Ordering:  listeners hear of changes after the batch is in the engine and before its proposers are
+//            answered, in log order. They run within the group's turn and do not call the group: they note
+//            and post.
 #pragma once
 
 #include <memory>

@@ -25,7 +25,8 @@ namespace {
 // Keeps the transport's addresses of the other controllers as the catalog has them.
 class AddressKeeper : public CatalogListener {
  public:
-  AddressKeeper(group::AddressBook& book, const ControllerDirectory& directory) : book_(book), directory_(directory) {}
+  AddressKeeper(group::AddressBook& book, const ControllerDirectory& directory)
+      : book_(book), directory_(directory) {}
   void Refresh() {
     for (const pb::ControllerRecord& record : directory_.All()) book_.Set(record.id(), record.address());
   }
@@ -42,7 +43,8 @@ class AddressKeeper : public CatalogListener {
   const ControllerDirectory& directory_;
 };
 
-// Tells the transport which cluster this is as soon as the catalog says it: a new cluster is named by its first leader.
+// Tells the transport which cluster this is as soon as the catalog says it: a new cluster is named by its
+// first leader.
 class ClusterIdKeeper : public CatalogListener {
  public:
   ClusterIdKeeper(group::Transport& transport, const catalog::Catalog& catalog)
@@ -116,9 +118,8 @@ class Controller::Impl : public group::GroupObserver {
         regions_service_(executor_, access_, leadership_, observation_, agents_) {
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
-          static_cast<CatalogListener*>(&agents_),
-          static_cast<CatalogListener*>(&databases_), static_cast<CatalogListener*>(&database_api_),
-          static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&databases_),
+          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -136,11 +137,12 @@ class Controller::Impl : public group::GroupObserver {
     const raft::Configuration initial = InitialConfiguration(options_.initial_controllers);
     const bool known = wal_.recovered().contains(kCatalogGroup);
     if (!known && !initial.IsVoter(self)) {
-      return Error(StatusCode::kInvalidArgument, "controller {} is not among the initial controllers ({})", self,
-                   raft::ToString(initial));
+      return Error(StatusCode::kInvalidArgument, "controller {} is not among the initial controllers ({})",
+                   self, raft::ToString(initial));
     }
     addresses_.Refresh();
-    TENURE_RETURN_IF_ERROR(host_.Start(kCatalogGroup, self, initial, machine_.MakeAdapter(), /*campaign=*/false));
+    TENURE_RETURN_IF_ERROR(
+        host_.Start(kCatalogGroup, self, initial, machine_.MakeAdapter(), /*campaign=*/false));
     network_.Serve(CatalogService::kName, catalog_service_);
     network_.Serve(ClusterService::kName, cluster_service_);
     network_.Serve(RegionsService::kName, regions_service_);
@@ -152,7 +154,8 @@ class Controller::Impl : public group::GroupObserver {
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
-        regions_service_.Stop([this, done = std::move(done)]() mutable { leadership_.Stop(std::move(done)); });
+        regions_service_.Stop(
+            [this, done = std::move(done)]() mutable { leadership_.Stop(std::move(done)); });
       });
     });
   }
@@ -199,14 +202,32 @@ Controller::Controller(Dependencies dependencies, ControllerOptions options)
     : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options))) {}
 Controller::~Controller() = default;
 
-Status Controller::Start() { return impl_->Start(); }
-void Controller::Stop(Duration limit, Closure done) { impl_->Stop(limit, std::move(done)); }
-bool Controller::serving() const { return impl_->leadership().serving(); }
-Term Controller::epoch() const { return impl_->leadership().epoch(); }
-const catalog::Catalog& Controller::catalog() const { return impl_->machine().catalog(); }
-Revision Controller::applied() const { return impl_->machine().applied(); }
-pb::StatusResponse Controller::status() const { return impl_->observation().Status(); }
-group::GroupHost& Controller::host() { return impl_->host(); }
-const Leadership& Controller::leadership() const { return impl_->leadership(); }
+Status Controller::Start() {
+  return impl_->Start();
+}
+void Controller::Stop(Duration limit, Closure done) {
+  impl_->Stop(limit, std::move(done));
+}
+bool Controller::serving() const {
+  return impl_->leadership().serving();
+}
+Term Controller::epoch() const {
+  return impl_->leadership().epoch();
+}
+const catalog::Catalog& Controller::catalog() const {
+  return impl_->machine().catalog();
+}
+Revision Controller::applied() const {
+  return impl_->machine().applied();
+}
+pb::StatusResponse Controller::status() const {
+  return impl_->observation().Status();
+}
+group::GroupHost& Controller::host() {
+  return impl_->host();
+}
+const Leadership& Controller::leadership() const {
+  return impl_->leadership();
+}
 
 }  // namespace tenure::controller

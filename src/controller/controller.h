@@ -2,9 +2,9 @@
 //
 // Built by daemon/ and sim/, which own what is injected. It drives nothing outside its executor.
 // Threading:  everything on one executor, callbacks too.
-// Lifetime:   Start once. Before destruction Stop is called and finished, unless the executor has stopped for good (a
-//             crash in the simulator). Services stay registered with the network: it stops serving before this is
-//             destroyed.
+// Lifetime:   Start once. Before destruction Stop is called and finished, unless the executor has stopped for
+//             good (a crash in the simulator). Services stay registered with the network: it stops serving
+//             before this is destroyed.
 // Reference:  docs/catalog.md; architecture: docs/architecture.md.
 #pragma once
 
@@ -35,11 +35,11 @@
 namespace tenure::controller {
 
 struct ControllerOptions {
-  std::string cluster_id;                  // from the identity file; empty: this process has never been in a cluster
-  std::string new_cluster_id;              // what a cluster is named that this controller is the first leader of
-  ::tenure::v1::ControllerRecord self;     // id, name, address, zone
-  // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which hold until
-  // the catalog says otherwise.
+  std::string cluster_id;      // from the identity file; empty: this process has never been in a cluster
+  std::string new_cluster_id;  // what a cluster is named that this controller is the first leader of
+  ::tenure::v1::ControllerRecord self;  // id, name, address, zone
+  // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which
+  // hold until the catalog says otherwise.
   std::vector<::tenure::v1::ControllerRecord> initial_controllers;
   group::GroupHostOptions group;
   catalog::CatalogLimits limits;
@@ -68,8 +68,8 @@ class Controller {
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
-  // Starts the replica and offers the services. INVALID_ARGUMENT: this controller is not among the initial ones of a
-  // new group.
+  // Starts the replica and offers the services. INVALID_ARGUMENT: this controller is not among the initial
+  // ones of a new group.
   Status Start();
   // Hands leadership over (within `limit`), ends the services, flushes; `done` when nothing runs any more.
   void Stop(Duration limit, Closure done);

@@ -44,7 +44,8 @@ Members ChooseMembers(std::vector<Node>& nodes, size_t region, uint32_t replicas
         same_host += nodes[other].candidate.host == candidate.host ? 1 : 0;
       }
       const size_t turn = (i + nodes.size() - region % nodes.size()) % nodes.size();
-      return std::tuple(same_zone, same_host, nodes[i].replicas, candidate.replicas + nodes[i].replicas, turn);
+      return std::tuple(same_zone, same_host, nodes[i].replicas, candidate.replicas + nodes[i].replicas,
+                        turn);
     };
     size_t best = nodes.size();
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -66,8 +67,8 @@ void Lead(std::vector<Node>& nodes, Members& members) {
   ++nodes[members.front()].leaders;
 }
 
-// Hands one leadership on along a chain of nodes that ends at one with at least two fewer; false if there is no chain
-// from any node.
+// Hands one leadership on along a chain of nodes that ends at one with at least two fewer; false if there is
+// no chain from any node.
 bool EvenOut(std::vector<Node>& nodes, std::vector<Members>& regions, size_t from) {
   std::map<size_t, size_t> reached_by;  // node -> region that is handed to it
   std::deque<size_t> queue{from};
@@ -117,9 +118,11 @@ std::vector<NodeCandidate> CandidatesOf(const catalog::Catalog& catalog) {
   return result;
 }
 
-StatusOr<ipb::CreateDatabase> PlanCreateDatabase(const DatabaseRequest& request, std::vector<NodeCandidate> nodes) {
+StatusOr<ipb::CreateDatabase> PlanCreateDatabase(const DatabaseRequest& request,
+                                                 std::vector<NodeCandidate> nodes) {
   if (request.regions == 0 || request.regions > kSlotCount) {
-    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "regions: {} is not in 1..{}", request.regions, kSlotCount);
+    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "regions: {} is not in 1..{}", request.regions,
+                           kSlotCount);
   }
   if (request.replicas == 0) return catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "replicas: must not be 0");
   std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
@@ -128,9 +131,9 @@ StatusOr<ipb::CreateDatabase> PlanCreateDatabase(const DatabaseRequest& request,
     if (node.state == pb::NODE_UP) usable.push_back({.candidate = std::move(node)});
   }
   if (usable.size() < request.replicas) {
-    return catalog::Refuse(pb::REASON_NOT_ENOUGH_NODES, "database '{}' needs {} nodes that are UP for its replicas; {} of {} {}",
-                           request.name, request.replicas, usable.size(), nodes.size(),
-                           usable.size() == 1 ? "is" : "are");
+    return catalog::Refuse(
+        pb::REASON_NOT_ENOUGH_NODES, "database '{}' needs {} nodes that are UP for its replicas; {} of {} {}",
+        request.name, request.replicas, usable.size(), nodes.size(), usable.size() == 1 ? "is" : "are");
   }
 
   std::vector<Members> regions;
@@ -148,7 +151,8 @@ StatusOr<ipb::CreateDatabase> PlanCreateDatabase(const DatabaseRequest& request,
   for (uint32_t i = 0; i < request.regions; ++i) {
     auto& placement = *command.add_regions();
     placement.mutable_slots()->set_first(static_cast<uint32_t>(uint64_t{i} * kSlotCount / request.regions));
-    placement.mutable_slots()->set_last(static_cast<uint32_t>(uint64_t{i + 1} * kSlotCount / request.regions - 1));
+    placement.mutable_slots()->set_last(
+        static_cast<uint32_t>(uint64_t{i + 1} * kSlotCount / request.regions - 1));
     for (const size_t member : regions[i]) placement.add_nodes(usable[member].candidate.id.value());
   }
   return command;

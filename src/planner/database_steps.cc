@@ -13,20 +13,23 @@ struct Census {
   uint32_t creating = 0;
 };
 
-bool IsGone(const catalog::Catalog& catalog, const RegionObservations& observations, const pb::Record& record) {
+bool IsGone(const catalog::Catalog& catalog, const RegionObservations& observations,
+            const pb::Record& record) {
   const pb::RegionRecord& region = record.region();
-  return std::all_of(region.replicas().begin(), region.replicas().end(), [&](const pb::ReplicaRecord& replica) {
-    const auto node = catalog.nodes().find(replica.node());
-    if (node == catalog.nodes().end() || node->second.node().state() == pb::NODE_REMOVED) return true;
-    return observations.ReplicaGone(NodeId(replica.node()), RegionId(region.id()),
-                                    Revision(record.modify_revision()));
-  });
+  return std::all_of(region.replicas().begin(), region.replicas().end(),
+                     [&](const pb::ReplicaRecord& replica) {
+                       const auto node = catalog.nodes().find(replica.node());
+                       if (node == catalog.nodes().end() || node->second.node().state() == pb::NODE_REMOVED)
+                         return true;
+                       return observations.ReplicaGone(NodeId(replica.node()), RegionId(region.id()),
+                                                       Revision(record.modify_revision()));
+                     });
 }
 
 }  // namespace
 
-std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog, const RegionObservations& observations,
-                                            size_t limit) {
+std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog,
+                                            const RegionObservations& observations, size_t limit) {
   std::vector<DatabaseStep> steps;
   std::map<uint64_t, Census> census;
   for (const auto& [id, record] : catalog.regions()) {

@@ -1,8 +1,10 @@
-// The next changes that bring databases and regions from where their records stand to where they should be:
-// a region that is being created serves once a leader reported; a database is public once all its regions serve; a
-// region that is being removed goes once every replica is gone; a dropped database goes after its last region.
+// The next changes that bring databases and regions from where their records stand to where they should be: a
+// region that is being created serves once a leader reported; a database is public once all its regions
+// serve; a region that is being removed goes once every replica is gone; a dropped database goes after its
+// last region.
 //
-// Called by controller/placement, at every event and periodically; keeps nothing, so whatever was interrupted goes on.
+// Called by controller/placement, at every event and periodically; keeps nothing, so whatever was interrupted
+// goes on.
 // Threading: pure function.
 #pragma once
 
@@ -18,8 +20,8 @@ class RegionObservations {
  public:
   virtual ~RegionObservations() = default;
   virtual bool HasLeader(RegionId region) const = 0;
-  // The node holds no replica of the region and will not make one: it said so knowing revision `since`, at which
-  // the region's removal began.
+  // The node holds no replica of the region and will not make one: it said so knowing revision `since`, at
+  // which the region's removal began.
   virtual bool ReplicaGone(NodeId node, RegionId region, Revision since) const = 0;
 };
 
@@ -31,7 +33,7 @@ struct DatabaseStep {
 };
 
 // At most one step per object, at most `limit`; each is conditional on the state it was planned for.
-std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog, const RegionObservations& observations,
-                                            size_t limit);
+std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog,
+                                            const RegionObservations& observations, size_t limit);
 
 }  // namespace tenure::planner

@@ -2,9 +2,9 @@
 //
 // Called by controller/nodes for every node, at every event and periodically; keeps nothing.
 // Threading:  pure function.   Reference: docs/catalog.md, "node states".
-// Invariants: H1 the answer is a legal move or none. H2 DRAINING, REMOVING and REMOVED are the operator's: never left
-//             from here. H3 a node that was never contacted in this leadership has its silence counted from the
-//             leadership's start, and no closed connection is held against it.
+// Invariants: H1 the answer is a legal move or none. H2 DRAINING, REMOVING and REMOVED are the operator's:
+//             never left from here. H3 a node that was never contacted in this leadership has its silence
+//             counted from the leadership's start, and no closed connection is held against it.
 #pragma once
 
 #include <optional>
@@ -16,10 +16,10 @@ namespace tenure::planner {
 
 struct NodeEvidence {
   ::tenure::v1::NodeState state = ::tenure::v1::NODE_STATE_UNSPECIFIED;  // the record's
-  bool heard = false;        // a heartbeat of its present registration in this leadership
-  bool connected = false;    // its heartbeat stream is open
-  bool stopping = false;     // said itself that its process ends
-  Duration silence{};        // since its last heartbeat or since this leadership began, whichever is later
+  bool heard = false;      // a heartbeat of its present registration in this leadership
+  bool connected = false;  // its heartbeat stream is open
+  bool stopping = false;   // said itself that its process ends
+  Duration silence{};      // since its last heartbeat or since this leadership began, whichever is later
 };
 
 struct NodeHealthOptions {
@@ -28,6 +28,7 @@ struct NodeHealthOptions {
 };
 
 // Total: every combination has an answer.
-std::optional<::tenure::v1::NodeState> ComputeNodeMove(const NodeEvidence& evidence, const NodeHealthOptions& options);
+std::optional<::tenure::v1::NodeState> ComputeNodeMove(const NodeEvidence& evidence,
+                                                       const NodeHealthOptions& options);
 
 }  // namespace tenure::planner

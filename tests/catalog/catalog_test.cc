@@ -236,17 +236,16 @@ TEST(Catalog, ARemovedNodeCannotRegister) {
 }
 
 TEST(Catalog, NodeStatesMoveOnlyAsTheTableSays) {
-  constexpr NodeState kAll[] = {NODE_STATE_UNSPECIFIED, NODE_JOINING,  NODE_UP,       NODE_SUSPECT,
-                                NODE_DOWN,              NODE_DRAINING, NODE_REMOVING, NODE_REMOVED};
+  constexpr NodeState kAll[] = {NODE_STATE_UNSPECIFIED, NODE_JOINING,  NODE_UP,     NODE_SUSPECT, NODE_DOWN,
+                                NODE_DRAINING,          NODE_REMOVING, NODE_REMOVED};
   // A way to each state.
-  const std::map<NodeState, std::vector<NodeState>> ways = {
-      {NODE_JOINING, {}},
-      {NODE_UP, {NODE_UP}},
-      {NODE_SUSPECT, {NODE_UP, NODE_SUSPECT}},
-      {NODE_DOWN, {NODE_DOWN}},
-      {NODE_DRAINING, {NODE_UP, NODE_DRAINING}},
-      {NODE_REMOVING, {NODE_REMOVING}},
-      {NODE_REMOVED, {NODE_REMOVING, NODE_REMOVED}}};
+  const std::map<NodeState, std::vector<NodeState>> ways = {{NODE_JOINING, {}},
+                                                            {NODE_UP, {NODE_UP}},
+                                                            {NODE_SUSPECT, {NODE_UP, NODE_SUSPECT}},
+                                                            {NODE_DOWN, {NODE_DOWN}},
+                                                            {NODE_DRAINING, {NODE_UP, NODE_DRAINING}},
+                                                            {NODE_REMOVING, {NODE_REMOVING}},
+                                                            {NODE_REMOVED, {NODE_REMOVING, NODE_REMOVED}}};
   for (const auto& [from, way] : ways) {
     for (const NodeState to : kAll) {
       T t;
@@ -264,7 +263,8 @@ TEST(Catalog, NodeStatesMoveOnlyAsTheTableSays) {
         EXPECT_EQ(result.reason(), REASON_UNSPECIFIED) << NodeState_Name(from) << "->" << NodeState_Name(to);
         EXPECT_EQ(now, to);
       } else {
-        EXPECT_EQ(result.reason(), REASON_CONDITION_FAILED) << NodeState_Name(from) << "->" << NodeState_Name(to);
+        EXPECT_EQ(result.reason(), REASON_CONDITION_FAILED)
+            << NodeState_Name(from) << "->" << NodeState_Name(to);
         EXPECT_EQ(now, from);
       }
     }
@@ -326,7 +326,8 @@ TEST_F(Databases, AreCreatedWithAllTheirRegions) {
   EXPECT_EQ(region.state(), REGION_CREATING);
   EXPECT_EQ(StateOf(1), DATABASE_CREATING);
   // All in one revision.
-  for (const auto& [id, record] : t.catalog().regions()) EXPECT_EQ(record.create_revision(), result.revision());
+  for (const auto& [id, record] : t.catalog().regions())
+    EXPECT_EQ(record.create_revision(), result.revision());
   const auto taken = t.Apply(T::CreateDatabase("orders", 1, {1}));
   EXPECT_EQ(taken.reason(), REASON_ALREADY_EXISTS);
   EXPECT_THAT(taken.message(), HasSubstr("'orders'"));

@@ -158,8 +158,8 @@ TEST(Deduplication, FindAnswerLooksWithoutApplying) {
   EXPECT_TRUE(t.catalog().FindAnswer(id)->duplicate());
 }
 
-// The same commands, divided into batches in any way and with restarts in between, come to the same bytes and the
-// same answers.
+// The same commands, divided into batches in any way and with restarts in between, come to the same bytes and
+// the same answers.
 TEST(Deduplication, TheDivisionIntoBatchesDoesNotMatter) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {
     Prng prng(seed);
@@ -186,8 +186,8 @@ TEST(Deduplication, TheDivisionIntoBatchesDoesNotMatter) {
       Prng cuts = prng.Fork("cuts" + std::to_string(max_batch));
       for (size_t at = 0; at < log.size();) {
         const size_t size = std::min(log.size() - at, size_t{1} + cuts.Below(max_batch));
-        for (const auto& result : t.ApplyBatch({log.begin() + static_cast<long>(at),
-                                                log.begin() + static_cast<long>(at + size)})) {
+        for (const auto& result : t.ApplyBatch(
+                 {log.begin() + static_cast<long>(at), log.begin() + static_cast<long>(at + size)})) {
           answers += result.SerializeAsString() + ";";
         }
         at += size;

@@ -34,7 +34,8 @@ TEST(Refusal, TheTableIsTheOneInTheDocs) {
     std::istringstream cell_stream(line.substr(1));
     for (std::string cell; std::getline(cell_stream, cell, '|');) {
       const size_t first = cell.find_first_not_of(" `");
-      cells.push_back(first == std::string::npos ? "" : cell.substr(first, cell.find_last_not_of(" `") - first + 1));
+      cells.push_back(
+          first == std::string::npos ? "" : cell.substr(first, cell.find_last_not_of(" `") - first + 1));
     }
     rows[cells[0]] = cells;
   }

@@ -47,10 +47,10 @@ Moves Documented(const std::string& heading) {
 }
 
 TEST(StateMoves, Nodes) {
-  const Moves expected = {{"JOINING", "UP"},      {"JOINING", "DOWN"},      {"JOINING", "REMOVING"},
-                          {"UP", "SUSPECT"},      {"UP", "DOWN"},           {"UP", "DRAINING"},
-                          {"SUSPECT", "UP"},      {"SUSPECT", "DOWN"},      {"SUSPECT", "DRAINING"},
-                          {"DOWN", "UP"},         {"DOWN", "REMOVING"},     {"DRAINING", "UP"},
+  const Moves expected = {{"JOINING", "UP"},        {"JOINING", "DOWN"},    {"JOINING", "REMOVING"},
+                          {"UP", "SUSPECT"},        {"UP", "DOWN"},         {"UP", "DRAINING"},
+                          {"SUSPECT", "UP"},        {"SUSPECT", "DOWN"},    {"SUSPECT", "DRAINING"},
+                          {"DOWN", "UP"},           {"DOWN", "REMOVING"},   {"DRAINING", "UP"},
                           {"DRAINING", "REMOVING"}, {"REMOVING", "REMOVED"}};
   EXPECT_EQ(LegalMoves<NodeState>(NodeState_MAX), expected);
   EXPECT_EQ(Documented("Node states"), expected);
@@ -63,8 +63,8 @@ TEST(StateMoves, Databases) {
 }
 
 TEST(StateMoves, Regions) {
-  const Moves expected = {{"CREATING", "SERVING"},  {"CREATING", "REMOVING"}, {"SERVING", "DEGRADED"},
-                          {"SERVING", "REMOVING"},  {"DEGRADED", "SERVING"},  {"DEGRADED", "REMOVING"}};
+  const Moves expected = {{"CREATING", "SERVING"}, {"CREATING", "REMOVING"}, {"SERVING", "DEGRADED"},
+                          {"SERVING", "REMOVING"}, {"DEGRADED", "SERVING"},  {"DEGRADED", "REMOVING"}};
   EXPECT_EQ(LegalMoves<RegionState>(RegionState_MAX), expected);
   EXPECT_EQ(Documented("Region states"), expected);
 }

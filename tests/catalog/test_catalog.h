@@ -74,7 +74,8 @@ class TestCatalog {
     command.mutable_delete_entry()->set_key(std::string(key));
     return command;
   }
-  static ipb::CatalogCommand Register(std::string_view uuid, std::string_view address, std::string_view resp = "") {
+  static ipb::CatalogCommand Register(std::string_view uuid, std::string_view address,
+                                      std::string_view resp = "") {
     ipb::CatalogCommand command = Command();
     pb::NodeRecord& node = *command.mutable_register_node()->mutable_node();
     node.set_uuid(std::string(uuid));
@@ -89,7 +90,8 @@ class TestCatalog {
     command.mutable_set_node_state()->set_if_registration_epoch(registration);
     return command;
   }
-  static ipb::CatalogCommand CreateDatabase(std::string_view name, uint32_t regions, std::vector<uint64_t> nodes) {
+  static ipb::CatalogCommand CreateDatabase(std::string_view name, uint32_t regions,
+                                            std::vector<uint64_t> nodes) {
     ipb::CatalogCommand command = Command();
     auto& create = *command.mutable_create_database();
     create.set_name(std::string(name));

@@ -8,11 +8,11 @@
 namespace tenure::client {
 namespace {
 
-using ::testing::HasSubstr;
 using catalog::ReasonOf;
 using catalog::Refuse;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 class CatalogStreamTest : public ::testing::Test {
  protected:
@@ -21,7 +21,8 @@ class CatalogStreamTest : public ::testing::Test {
     pb::StreamRequest request;
     request.mutable_put()->set_key(key);
     const uint64_t number = ++sent;
-    stream.Send(std::move(request), [this, number](auto answer) { answers.emplace(number, std::move(answer)); });
+    stream.Send(std::move(request),
+                [this, number](auto answer) { answers.emplace(number, std::move(answer)); });
     return number;
   }
   void Run(Duration time = milliseconds(1)) { cluster.executor.Advance(time); }
@@ -166,7 +167,8 @@ TEST_F(CatalogStreamTest, IsBounded) {
   for (int i = 0; i < 3; ++i) {
     pb::StreamRequest request;
     request.mutable_put()->set_key("k");
-    small.Send(std::move(request), [&](auto answer) { refused += catalog::IsReason(answer.status(), pb::REASON_OVERLOADED); });
+    small.Send(std::move(request),
+               [&](auto answer) { refused += catalog::IsReason(answer.status(), pb::REASON_OVERLOADED); });
   }
   EXPECT_EQ(refused, 1);
 }

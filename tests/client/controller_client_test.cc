@@ -9,11 +9,11 @@
 namespace tenure::client {
 namespace {
 
-using ::testing::HasSubstr;
 using catalog::ReasonOf;
 using catalog::Refuse;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 class ControllerClientTest : public ::testing::Test {
  protected:
@@ -79,7 +79,9 @@ TEST_F(ControllerClientTest, StaysWithALeaderThatIsWarmingUp) {
 TEST_F(ControllerClientTest, ARedirectToADeadAddressDoesNotLoop) {
   // a and its friend still believe in b, which is gone; c has been elected.
   cluster.Lead("c:1");
-  cluster.controllers["a:1"].behaviour = [](const auto&, const auto&) { return catalog::NotLeaderRefusal(2, "b:1"); };
+  cluster.controllers["a:1"].behaviour = [](const auto&, const auto&) {
+    return catalog::NotLeaderRefusal(2, "b:1");
+  };
   cluster.network.SetDown("b:1", true);
   for (int i = 0; i < 10; ++i) {
     ControllerClient fresh(executor(), *cluster.view, cluster.endpoints, Prng(static_cast<uint64_t>(i)));
@@ -94,7 +96,9 @@ TEST_F(ControllerClientTest, ARedirectToADeadAddressDoesNotLoop) {
 
 TEST_F(ControllerClientTest, ARedirectToOneselfDoesNotLoop) {
   for (auto& [endpoint, controller] : cluster.controllers) {
-    controller.behaviour = [self = endpoint](const auto&, const auto&) { return catalog::NotLeaderRefusal(1, self); };
+    controller.behaviour = [self = endpoint](const auto&, const auto&) {
+      return catalog::NotLeaderRefusal(1, self);
+    };
   }
   Call({.timeout = seconds(2)});
   executor().Advance(seconds(3));
@@ -104,9 +108,15 @@ TEST_F(ControllerClientTest, ARedirectToOneselfDoesNotLoop) {
 }
 
 TEST_F(ControllerClientTest, TwoThatNameEachOtherDoNotSpin) {
-  cluster.controllers["a:1"].behaviour = [](const auto&, const auto&) { return catalog::NotLeaderRefusal(2, "b:1"); };
-  cluster.controllers["b:1"].behaviour = [](const auto&, const auto&) { return catalog::NotLeaderRefusal(1, "a:1"); };
-  cluster.controllers["c:1"].behaviour = [](const auto&, const auto&) { return catalog::NotLeaderRefusal(1, "a:1"); };
+  cluster.controllers["a:1"].behaviour = [](const auto&, const auto&) {
+    return catalog::NotLeaderRefusal(2, "b:1");
+  };
+  cluster.controllers["b:1"].behaviour = [](const auto&, const auto&) {
+    return catalog::NotLeaderRefusal(1, "a:1");
+  };
+  cluster.controllers["c:1"].behaviour = [](const auto&, const auto&) {
+    return catalog::NotLeaderRefusal(1, "a:1");
+  };
   Call({.timeout = seconds(2)});
   executor().Advance(seconds(3));
   ASSERT_TRUE(answer);

@@ -21,7 +21,8 @@ namespace pb = ::tenure::v1;
 
 class FakeController : public runtime::Service {
  public:
-  using Behaviour = std::function<StatusOr<std::string>(const runtime::CallInfo&, const std::string& request)>;
+  using Behaviour =
+      std::function<StatusOr<std::string>(const runtime::CallInfo&, const std::string& request)>;
 
   bool IsStream(std::string_view method) const override { return method == "Stream" || method == "Watch"; }
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override {
@@ -53,8 +54,8 @@ class FakeServerHandler : public runtime::StreamHandler {
   std::shared_ptr<FakeController::ServerEnd> end_;
 };
 
-inline std::unique_ptr<runtime::StreamHandler> FakeController::OnStream(const runtime::CallInfo&,
-                                                                        std::unique_ptr<runtime::Stream> stream) {
+inline std::unique_ptr<runtime::StreamHandler> FakeController::OnStream(
+    const runtime::CallInfo&, std::unique_ptr<runtime::Stream> stream) {
   auto end = std::make_shared<ServerEnd>();
   end->stream = std::move(stream);
   streams.push_back(end);

@@ -1,5 +1,6 @@
-// A network within one executor: calls and streams reach the services of an endpoint by posted closures, in order.
-// Endpoints can be absent (refused), hung (no answer until the timeout) or cut (streams end, calls fail).
+// A network within one executor: calls and streams reach the services of an endpoint by posted closures, in
+// order. Endpoints can be absent (refused), hung (no answer until the timeout) or cut (streams end, calls
+// fail).
 #pragma once
 
 #include <map>
@@ -33,7 +34,9 @@ class FakeNetwork {
     }
   }
   // Takes calls and messages and answers nothing.
-  void SetHung(const Endpoint& endpoint, bool hung) { hung ? (void)hung_.insert(endpoint) : (void)hung_.erase(endpoint); }
+  void SetHung(const Endpoint& endpoint, bool hung) {
+    hung ? (void)hung_.insert(endpoint) : (void)hung_.erase(endpoint);
+  }
   // The next `count` calls to it are executed and their answers lost.
   void LoseAnswers(const Endpoint& endpoint, int count) { lose_answers_[endpoint] = count; }
   void CutStreams(const Endpoint& endpoint);
@@ -52,7 +55,9 @@ class FakeNetwork {
     const auto found = services_.find({endpoint, name});
     return found == services_.end() ? nullptr : found->second;
   }
-  static std::string Last(std::string_view method) { return std::string(method.substr(method.find('/') + 1)); }
+  static std::string Last(std::string_view method) {
+    return std::string(method.substr(method.find('/') + 1));
+  }
 
   Executor& executor_;
   std::map<std::pair<Endpoint, std::string>, Service*> services_;
@@ -139,9 +144,11 @@ class FakeNetwork::View : public Network {
       if (auto callback = std::exchange(state->done, {})) callback(std::move(answer));
     };
     Executor& executor = network_.executor_;
-    state->timer = executor.After(timeout, [finish] { finish(absl::DeadlineExceededError("no answer in time")); });
+    state->timer =
+        executor.After(timeout, [finish] { finish(absl::DeadlineExceededError("no answer in time")); });
     executor.Post([this, to, method = std::string(method), request = std::move(request), timeout, finish] {
-      if (network_.down_.contains(to)) return finish(MarkNotSent(absl::UnavailableError("connection refused")));
+      if (network_.down_.contains(to))
+        return finish(MarkNotSent(absl::UnavailableError("connection refused")));
       if (network_.hung_.contains(to)) return;
       Service* service = network_.Find(to, method);
       if (service == nullptr) return finish(MarkNotSent(absl::UnavailableError("connection refused")));
@@ -212,7 +219,8 @@ inline void FakeNetwork::CutStreams(const Endpoint& endpoint) {
     const auto pipe = weak.lock();
     if (pipe == nullptr || pipe->server != endpoint) continue;
     for (int side = 0; side < 2; ++side) {
-      pipe->Post(side, [pipe = pipe.get(), side] { pipe->Ended(side, absl::UnavailableError("connection reset")); });
+      pipe->Post(
+          side, [pipe = pipe.get(), side] { pipe->Ended(side, absl::UnavailableError("connection reset")); });
     }
   }
 }

@@ -9,11 +9,11 @@
 namespace tenure::controller {
 namespace {
 
-using ::testing::HasSubstr;
 using catalog::ReasonOf;
 using catalog::RefusalOf;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 TEST(CatalogService, PutsGetsAndDeletes) {
   TestController t;
@@ -78,7 +78,8 @@ TEST(CatalogService, AFollowerNamesTheLeaderAndServesStaleReads) {
   EXPECT_EQ(RefusalOf(t.Put("k", "w").status())->not_leader().leader_address(), "c2:7100");
   pb::GetEntryRequest get;
   get.set_key("k");
-  EXPECT_EQ(ReasonOf(t.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", get).status()), pb::REASON_NOT_LEADER);
+  EXPECT_EQ(ReasonOf(t.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", get).status()),
+            pb::REASON_NOT_LEADER);
   get.mutable_read()->set_stale(true);
   EXPECT_EQ(t.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", get)->record().entry().value(), "v");
 }
@@ -89,7 +90,8 @@ TEST(CatalogService, ADeposedLeaderThatDoesNotKnowItAnswersNoRead) {
   t.group.leads = false;  // the group cannot confirm
   pb::GetEntryRequest get;
   get.set_key("k");
-  EXPECT_EQ(ReasonOf(t.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", get).status()), pb::REASON_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(t.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", get).status()),
+            pb::REASON_UNAVAILABLE);
 }
 
 TEST(CatalogService, ListsKindsAndPages) {
@@ -132,7 +134,9 @@ TEST(CatalogService, ListsKindsAndPages) {
 
 class StreamTest : public ::testing::Test {
  protected:
-  void Open() { stream = t.network->OpenStream(TestController::kEndpoint, "tenure.v1.Catalog/Stream", heard, {}); }
+  void Open() {
+    stream = t.network->OpenStream(TestController::kEndpoint, "tenure.v1.Catalog/Stream", heard, {});
+  }
   static pb::StreamRequest Put(uint64_t tag, const std::string& key, uint64_t sequence = 0) {
     pb::StreamRequest request;
     request.set_tag(tag);

@@ -70,7 +70,8 @@ class ClientTest : public ::testing::Test {
   }
   std::string EntriesOfCatalog() {
     std::string entries;
-    for (const auto& record : catalog::Catalog::ListEntries("", "", 100000, false, *t.machine.state()).records) {
+    for (const auto& record :
+         catalog::Catalog::ListEntries("", "", 100000, false, *t.machine.state()).records) {
       entries += record.entry().key() + "=" + record.entry().value() + " ";
     }
     return entries;
@@ -136,8 +137,8 @@ TEST_F(ClientTest, AWatchFollowsThroughLeaderChangesAndLostHistory) {
   EXPECT_EQ(mirror.last, t.access.applied());
 }
 
-// Writes, cuts and leader changes in random order: the mirror never sees a change twice or out of order (checked in
-// it), and in the end is equal.
+// Writes, cuts and leader changes in random order: the mirror never sees a change twice or out of order
+// (checked in it), and in the end is equal.
 TEST_F(ClientTest, AWatchIsAMirrorWhateverHappens) {
   t.Lead();
   Prng prng(7);

@@ -7,11 +7,11 @@
 namespace tenure::controller {
 namespace {
 
-using ::testing::HasSubstr;
 using catalog::ReasonOf;
 using catalog::RefusalOf;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 class DatabasesTest : public ::testing::Test {
  protected:
@@ -22,8 +22,8 @@ class DatabasesTest : public ::testing::Test {
       nodes.back()->Connect();
     }
   }
-  void Create(const std::string& name, uint32_t regions = 2, uint32_t replicas = 3, Duration timeout = seconds(10),
-              uint64_t sequence = 0) {
+  void Create(const std::string& name, uint32_t regions = 2, uint32_t replicas = 3,
+              Duration timeout = seconds(10), uint64_t sequence = 0) {
     pb::CreateDatabaseRequest request;
     request.set_name(name);
     request.set_regions(regions);
@@ -197,7 +197,8 @@ TEST_F(DatabasesTest, StatusOfALeader) {
   AddNodes(3);
   Create("d");
   LeadRegions();
-  t.group.status.peers = {{ReplicaId(2), LogIndex(5), true, false}, {ReplicaId(3), LogIndex(2), false, false}};
+  t.group.status.peers = {{ReplicaId(2), LogIndex(5), true, false},
+                          {ReplicaId(3), LogIndex(2), false, false}};
   const auto status = t.Call<pb::StatusResponse>("tenure.v1.Cluster/Status", pb::StatusRequest());
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(status->cluster_id(), "cluster");
@@ -283,7 +284,8 @@ TEST_F(DatabasesTest, RegionsAndTheirTransfer) {
   EXPECT_NE(leader, 0u);
   EXPECT_EQ(regions->regions(0).state(), "SERVING");
   list.set_database("nothing");
-  EXPECT_EQ(ReasonOf(t.Call<pb::ListRegionsResponse>("tenure.v1.Regions/List", list).status()), pb::REASON_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(t.Call<pb::ListRegionsResponse>("tenure.v1.Regions/List", list).status()),
+            pb::REASON_NOT_FOUND);
 
   const uint64_t target = leader == 3 ? 1 : 3;
   pb::TransferRegionRequest request;
@@ -306,8 +308,9 @@ TEST_F(DatabasesTest, RegionsAndTheirTransfer) {
   const auto wrong = t.Call<pb::TransferRegionResponse>("tenure.v1.Regions/TransferLeader", request);
   EXPECT_EQ(ReasonOf(wrong.status()), pb::REASON_INVALID_ARGUMENT);
   request.set_region(77);
-  EXPECT_EQ(ReasonOf(t.Call<pb::TransferRegionResponse>("tenure.v1.Regions/TransferLeader", request).status()),
-            pb::REASON_NOT_FOUND);
+  EXPECT_EQ(
+      ReasonOf(t.Call<pb::TransferRegionResponse>("tenure.v1.Regions/TransferLeader", request).status()),
+      pb::REASON_NOT_FOUND);
 }
 
 }  // namespace

@@ -7,11 +7,11 @@
 namespace tenure::controller {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using catalog::ReasonOf;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 // ---- RegionLeaders ----
 
@@ -42,7 +42,9 @@ TEST(RegionLeaders, TheHighestTermWins) {
     const RegionLeaderView* view = leaders.Find(RegionId(1));
     return view == nullptr ? 0 : view->node.value();
   };
-  const auto say = [&](uint64_t node, const pb::RegionLoad& load) { leaders.OnReport(NodeId(node), load, record); };
+  const auto say = [&](uint64_t node, const pb::RegionLoad& load) {
+    leaders.OnReport(NodeId(node), load, record);
+  };
   say(11, Report(1, 0, false, 0));  // a replica that knows nothing
   EXPECT_EQ(leader(), 0u);
   say(12, Report(2, 3, false, 1));  // a follower heard of it first

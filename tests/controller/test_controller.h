@@ -1,5 +1,5 @@
-// The services of one controller over a catalog that needs no consensus: what is proposed is applied in the next turn,
-// unless the test holds it back or says otherwise.
+// The services of one controller over a catalog that needs no consensus: what is proposed is applied in the
+// next turn, unless the test holds it back or says otherwise.
 #pragma once
 
 #include <deque>
@@ -126,12 +126,13 @@ class TestController {
         own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
         fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
         watches(executor, leadership, watch, {}) {
-    for (CatalogListener* listener : std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
+    for (CatalogListener* listener :
+         std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
-    for (LeaderService* service :
-         std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &databases, &database_api}) {
+    for (LeaderService* service : std::initializer_list<LeaderService*>{
+             &agents, &cluster_record, &watches, &monitor, &databases, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -171,14 +172,16 @@ class TestController {
 
   template <class Response, class Request>
   StatusOr<Response> Call(std::string_view method, const Request& request,
-                          Duration timeout = std::chrono::seconds(10), Duration wait = std::chrono::milliseconds(1)) {
+                          Duration timeout = std::chrono::seconds(10),
+                          Duration wait = std::chrono::milliseconds(1)) {
     std::optional<StatusOr<Response>> result;
     Start<Response>(method, request, timeout, [&](StatusOr<Response> r) { result = std::move(r); });
     executor.Advance(wait);
     return result ? std::move(*result) : StatusOr<Response>(absl::InternalError("no answer yet"));
   }
   template <class Response, class Request>
-  void Start(std::string_view method, const Request& request, Duration timeout, Callback<StatusOr<Response>> done) {
+  void Start(std::string_view method, const Request& request, Duration timeout,
+             Callback<StatusOr<Response>> done) {
     network->Call(kEndpoint, method, request.SerializeAsString(), timeout,
                   [done = std::move(done)](StatusOr<std::string> bytes) mutable {
                     if (!bytes.ok()) return done(bytes.status());
@@ -248,7 +251,8 @@ class FakeNode {
     request.mutable_node()->set_uuid(uuid_);
     request.mutable_node()->set_address(uuid_ + ":1");
     request.mutable_node()->set_resp_address(uuid_ + ":2");
-    const auto response = controller_.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request);
+    const auto response =
+        controller_.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request);
     ASSERT_TRUE(response.ok()) << response.status();
     id = response->node_id();
     registration = response->registration_epoch();
@@ -256,7 +260,8 @@ class FakeNode {
   void Connect() {
     stream.reset();
     heard = std::make_unique<StreamRecorder<ipb::HeartbeatResponse>>();
-    stream = controller_.network->OpenStream(TestController::kEndpoint, "tenure.internal.v1.Agent/Heartbeat", *heard, {});
+    stream = controller_.network->OpenStream(TestController::kEndpoint, "tenure.internal.v1.Agent/Heartbeat",
+                                             *heard, {});
     Beat(true);
   }
   // A full report says all that is in `regions`.

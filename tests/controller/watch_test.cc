@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 struct Watcher {
-  Watcher(TestController& t, uint64_t after, std::vector<pb::RecordKind> kinds = {}, const std::string& prefix = "") {
+  Watcher(TestController& t, uint64_t after, std::vector<pb::RecordKind> kinds = {},
+          const std::string& prefix = "") {
     stream = t.network->OpenStream(TestController::kEndpoint, "tenure.v1.Catalog/Watch", heard, {});
     pb::WatchRequest request;
     request.set_after_revision(after);

@@ -84,8 +84,10 @@ TEST(Placement, NotEnoughNodesSaysHowMany) {
   nodes[1].state = NODE_SUSPECT;
   const auto plan = PlanCreateDatabase({.name = "orders", .replicas = 3}, nodes);
   EXPECT_EQ(catalog::ReasonOf(plan.status()), REASON_NOT_ENOUGH_NODES);
-  EXPECT_THAT(MessageOf(plan.status()), HasSubstr("database 'orders' needs 3 nodes that are UP for its replicas; 2 of 4 are"));
-  EXPECT_EQ(catalog::ReasonOf(PlanCreateDatabase({.name = "d", .replicas = 1}, {}).status()), REASON_NOT_ENOUGH_NODES);
+  EXPECT_THAT(MessageOf(plan.status()),
+              HasSubstr("database 'orders' needs 3 nodes that are UP for its replicas; 2 of 4 are"));
+  EXPECT_EQ(catalog::ReasonOf(PlanCreateDatabase({.name = "d", .replicas = 1}, {}).status()),
+            REASON_NOT_ENOUGH_NODES);
 }
 
 TEST(Placement, OnlyNodesThatAreUp) {

@@ -29,12 +29,12 @@ TEST(NodeHealth, Table) {
       // In service.
       {Of(NODE_UP, true, true, false, milliseconds(4999)), std::nullopt},
       {Of(NODE_UP, true, true, false, seconds(5)), NODE_SUSPECT},
-      {Of(NODE_UP, true, false, false, seconds(0)), NODE_SUSPECT},  // its connection closed: at once
+      {Of(NODE_UP, true, false, false, seconds(0)), NODE_SUSPECT},   // its connection closed: at once
       {Of(NODE_UP, false, false, false, seconds(4)), std::nullopt},  // H3: not heard by this leader yet
       {Of(NODE_UP, false, false, false, seconds(5)), NODE_SUSPECT},
       {Of(NODE_UP, true, false, false, seconds(30)), NODE_DOWN},
-      {Of(NODE_UP, true, false, true, seconds(0)), NODE_DOWN},       // said so
-      {Of(NODE_UP, true, true, true, seconds(0)), std::nullopt},     // not gone yet
+      {Of(NODE_UP, true, false, true, seconds(0)), NODE_DOWN},    // said so
+      {Of(NODE_UP, true, true, true, seconds(0)), std::nullopt},  // not gone yet
       // Back.
       {Of(NODE_SUSPECT, true, true, false, seconds(0)), NODE_UP},
       {Of(NODE_SUSPECT, false, false, false, seconds(1)), std::nullopt},

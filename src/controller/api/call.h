@@ -41,9 +41,11 @@ void Serve(const std::string& bytes, runtime::Reply reply, Operation operation) 
 }
 
 // Method name -> what serves it.
-using CallTable = std::map<std::string_view, absl::AnyInvocable<void(const runtime::CallInfo&, std::string, runtime::Reply)>>;
+using CallTable = std::map<std::string_view,
+                           absl::AnyInvocable<void(const runtime::CallInfo&, std::string, runtime::Reply)>>;
 
-inline void Route(CallTable& table, const runtime::CallInfo& info, std::string request, runtime::Reply reply) {
+inline void Route(CallTable& table, const runtime::CallInfo& info, std::string request,
+                  runtime::Reply reply) {
   const auto found = table.find(info.method);
   if (found == table.end()) {
     reply(Error(StatusCode::kUnimplemented, "there is no method {}", info.method));

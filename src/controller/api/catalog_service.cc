@@ -35,7 +35,8 @@ const std::map<uint64_t, pb::Record>* RecordsOf(pb::RecordKind kind, const catal
   }
 }
 
-// All records of the kinds, in their order; INVALID_ARGUMENT for entries, which may be too many for one answer.
+// All records of the kinds, in their order; INVALID_ARGUMENT for entries, which may be too many for one
+// answer.
 StatusOr<pb::ListResponse> ListKinds(const pb::ListRequest& request, const CatalogView& view) {
   pb::ListResponse response;
   for (const int number : request.kinds()) {
@@ -46,7 +47,8 @@ StatusOr<pb::ListResponse> ListKinds(const pb::ListRequest& request, const Catal
     }
     const auto* records = RecordsOf(kind, view.catalog);
     if (records == nullptr) {
-      return Refuse(pb::REASON_INVALID_ARGUMENT, "kinds: {} cannot be listed with others", pb::RecordKind_Name(kind));
+      return Refuse(pb::REASON_INVALID_ARGUMENT, "kinds: {} cannot be listed with others",
+                    pb::RecordKind_Name(kind));
     }
     for (const auto& [id, record] : *records) *response.add_records() = record;
   }
@@ -69,12 +71,14 @@ StatusOr<pb::ListResponse> ListOneKind(const pb::ListRequest& request, const Cat
   }
   const auto* records = RecordsOf(request.kind(), view.catalog);
   if (records == nullptr) {
-    return Refuse(pb::REASON_INVALID_ARGUMENT, "kind: {} is no kind of record", static_cast<int>(request.kind()));
+    return Refuse(pb::REASON_INVALID_ARGUMENT, "kind: {} is no kind of record",
+                  static_cast<int>(request.kind()));
   }
   if (!request.after().empty() && request.after().size() != 8) {
     return Refuse(pb::REASON_INVALID_ARGUMENT, "after: is not the next_after of a page of this kind");
   }
-  auto next = request.after().empty() ? records->begin() : records->upper_bound(GetBigEndian64(request.after().data()));
+  auto next = request.after().empty() ? records->begin()
+                                      : records->upper_bound(GetBigEndian64(request.after().data()));
   for (; next != records->end(); ++next) {
     if (static_cast<uint32_t>(response.records_size()) == limit) {
       PutBigEndian64(*response.mutable_next_after(), std::prev(next)->first);
@@ -96,8 +100,9 @@ StatusOr<pb::ListResponse> ListRecords(const pb::ListRequest& request, const Cat
   return response;
 }
 
-CatalogService::CatalogService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                               WatchHub& watches, DatabaseApi& databases, ChangeStreamOptions stream_options)
+CatalogService::CatalogService(runtime::Executor& executor, CatalogAccess& access,
+                               const Leadership& leadership, WatchHub& watches, DatabaseApi& databases,
+                               ChangeStreamOptions stream_options)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
@@ -105,19 +110,23 @@ CatalogService::CatalogService(runtime::Executor& executor, CatalogAccess& acces
       stream_options_(stream_options) {
   calls_["GetEntry"] = [this](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::GetEntryRequest, pb::GetEntryResponse>(
-        bytes, std::move(reply), [this](auto request, auto done) { GetEntry(std::move(request), std::move(done)); });
+        bytes, std::move(reply),
+        [this](auto request, auto done) { GetEntry(std::move(request), std::move(done)); });
   };
   calls_["PutEntry"] = [this](const CallInfo&, std::string bytes, Reply reply) {
-    Serve<pb::PutEntryRequest, pb::ChangeResponse>(
-        bytes, std::move(reply), [this](auto request, auto done) { Change(CommandOf(request), std::move(done)); });
+    Serve<pb::PutEntryRequest, pb::ChangeResponse>(bytes, std::move(reply), [this](auto request, auto done) {
+      Change(CommandOf(request), std::move(done));
+    });
   };
   calls_["DeleteEntry"] = [this](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::DeleteEntryRequest, pb::ChangeResponse>(
-        bytes, std::move(reply), [this](auto request, auto done) { Change(CommandOf(request), std::move(done)); });
+        bytes, std::move(reply),
+        [this](auto request, auto done) { Change(CommandOf(request), std::move(done)); });
   };
   calls_["List"] = [this](const CallInfo&, std::string bytes, Reply reply) {
-    Serve<pb::ListRequest, pb::ListResponse>(
-        bytes, std::move(reply), [this](auto request, auto done) { List(std::move(request), std::move(done)); });
+    Serve<pb::ListRequest, pb::ListResponse>(bytes, std::move(reply), [this](auto request, auto done) {
+      List(std::move(request), std::move(done));
+    });
   };
   calls_["CreateDatabase"] = [&databases](const CallInfo& info, std::string bytes, Reply reply) {
     Serve<pb::CreateDatabaseRequest, pb::ChangeResponse>(
@@ -132,11 +141,14 @@ CatalogService::CatalogService(runtime::Executor& executor, CatalogAccess& acces
   };
   calls_["GetDatabase"] = [&databases](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::GetDatabaseRequest, pb::GetDatabaseResponse>(
-        bytes, std::move(reply), [&databases](auto request, auto done) { databases.Get(request, std::move(done)); });
+        bytes, std::move(reply),
+        [&databases](auto request, auto done) { databases.Get(request, std::move(done)); });
   };
 }
 
-bool CatalogService::IsStream(std::string_view method) const { return method == "Watch" || method == "Stream"; }
+bool CatalogService::IsStream(std::string_view method) const {
+  return method == "Watch" || method == "Stream";
+}
 
 void CatalogService::OnCall(const CallInfo& info, std::string request, Reply reply) {
   Route(calls_, info, std::move(request), std::move(reply));
@@ -146,7 +158,8 @@ std::unique_ptr<runtime::StreamHandler> CatalogService::OnStream(const CallInfo&
                                                                  std::unique_ptr<runtime::Stream> stream) {
   if (info.method == "Watch") return watches_.Accept(std::move(stream));
   if (info.method == "Stream") {
-    return std::make_unique<ChangeStream>(executor_, access_, leadership_, stream_options_, std::move(stream));
+    return std::make_unique<ChangeStream>(executor_, access_, leadership_, stream_options_,
+                                          std::move(stream));
   }
   return nullptr;
 }

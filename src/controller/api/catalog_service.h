@@ -18,8 +18,8 @@ class CatalogService : public runtime::Service {
  public:
   static constexpr std::string_view kName = "tenure.v1.Catalog";
 
-  CatalogService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership, WatchHub& watches,
-                 DatabaseApi& databases, ChangeStreamOptions stream_options);
+  CatalogService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
+                 WatchHub& watches, DatabaseApi& databases, ChangeStreamOptions stream_options);
 
   bool IsStream(std::string_view method) const override;
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
@@ -40,6 +40,7 @@ class CatalogService : public runtime::Service {
 };
 
 // What a list request is answered from `view`; INVALID_ARGUMENT naming the field.
-StatusOr<::tenure::v1::ListResponse> ListRecords(const ::tenure::v1::ListRequest& request, const CatalogView& view);
+StatusOr<::tenure::v1::ListResponse> ListRecords(const ::tenure::v1::ListRequest& request,
+                                                 const CatalogView& view);
 
 }  // namespace tenure::controller

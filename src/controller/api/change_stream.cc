@@ -42,7 +42,8 @@ pb::GetEntryResponse ReadEntry(std::string_view key, const CatalogView& view) {
   pb::GetEntryResponse response;
   response.set_revision(view.revision.value());
   response.set_age_ms(view.age_ms);
-  if (auto record = catalog::Catalog::GetEntry(key, view.entries)) *response.mutable_record() = std::move(*record);
+  if (auto record = catalog::Catalog::GetEntry(key, view.entries))
+    *response.mutable_record() = std::move(*record);
   return response;
 }
 
@@ -73,8 +74,9 @@ class ChangeStream::Session : public std::enable_shared_from_this<Session> {
     for (pb::StreamRequest& request : *requests.mutable_requests()) {
       const size_t bytes = SizeOf(request);
       if (requests_ >= options_.max_requests || request_bytes_ + bytes > options_.max_request_bytes) {
-        RefuseTag(request.tag(), Refuse(pb::REASON_OVERLOADED, "{} requests ({} bytes) are under way on this stream",
-                                      requests_, request_bytes_));
+        RefuseTag(request.tag(),
+                  Refuse(pb::REASON_OVERLOADED, "{} requests ({} bytes) are under way on this stream",
+                         requests_, request_bytes_));
       } else if (request.has_get()) {
         AddGet(request, bytes, gets);
       } else if (!serving.ok()) {
@@ -84,7 +86,8 @@ class ChangeStream::Session : public std::enable_shared_from_this<Session> {
       } else if (request.has_delete_()) {
         Change(request.tag(), bytes, CommandOf(*request.mutable_delete_()));
       } else {
-        RefuseTag(request.tag(), Refuse(pb::REASON_UNSUPPORTED_FORMAT, "the request's type is not known here"));
+        RefuseTag(request.tag(),
+                  Refuse(pb::REASON_UNSUPPORTED_FORMAT, "the request's type is not known here"));
       }
     }
     if (!gets.empty()) ReadAll(std::move(gets));
@@ -214,8 +217,14 @@ class ChangeStream::Session : public std::enable_shared_from_this<Session> {
 ChangeStream::ChangeStream(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
                            ChangeStreamOptions options, std::unique_ptr<runtime::Stream> stream)
     : session_(std::make_shared<Session>(executor, access, leadership, options, std::move(stream))) {}
-ChangeStream::~ChangeStream() { session_->Drop(); }
-void ChangeStream::OnMessage(std::string message) { session_->OnRequests(message); }
-void ChangeStream::OnClosed(Status) { session_->OnGone(); }
+ChangeStream::~ChangeStream() {
+  session_->Drop();
+}
+void ChangeStream::OnMessage(std::string message) {
+  session_->OnRequests(message);
+}
+void ChangeStream::OnClosed(Status) {
+  session_->OnGone();
+}
 
 }  // namespace tenure::controller

@@ -1,10 +1,12 @@
-// One Catalog.Stream: many outstanding puts, deletes and gets on one stream. The requests of one message are decoded
-// together and proposed in order; answers leave in order of completion, those of one executor turn in one message.
+// One Catalog.Stream: many outstanding puts, deletes and gets on one stream. The requests of one message are
+// decoded together and proposed in order; answers leave in order of completion, those of one executor turn in
+// one message.
 //
-// Threading: the controller's executor. Lifetime: owned by the network; answers that come after the stream's end are
+// Threading: the controller's executor. Lifetime: owned by the network; answers that come after the stream's
+//            end are
 // dropped.
-// Bounds:    requests under way per stream by count and bytes (beyond: OVERLOADED); a client that does not take its
-//            answers is cut off.
+// Bounds:    requests under way per stream by count and bytes (beyond: OVERLOADED); a client that does not
+//            take its answers is cut off.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,7 @@
 namespace tenure::controller {
 
 struct ChangeStreamOptions {
-  size_t max_requests = 16384;       // under way on one stream
+  size_t max_requests = 16384;  // under way on one stream
   size_t max_request_bytes = 32 << 20;
   size_t max_answer_bytes = 16 << 20;  // buffered in the stream
   size_t message_bytes = 1 << 20;      // of one message of answers, about

@@ -28,9 +28,13 @@ Instant Until(Instant now, Instant deadline, Duration limit) {
 
 }  // namespace
 
-ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                               const Observation& observation)
-    : executor_(executor), access_(access), leadership_(leadership), observation_(observation), scope_(executor) {
+ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& access,
+                               const Leadership& leadership, const Observation& observation)
+    : executor_(executor),
+      access_(access),
+      leadership_(leadership),
+      observation_(observation),
+      scope_(executor) {
   calls_["Status"] = [this](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::StatusRequest, pb::StatusResponse>(bytes, std::move(reply),
                                                  [this](auto, auto done) { done(observation_.Status()); });
@@ -109,8 +113,9 @@ runtime::Task<void> ClusterService::Transfer(Instant deadline, ReplicaId to,
   done(Refuse(pb::REASON_UNAVAILABLE, "controller {} has not taken over yet", *chosen));
 }
 
-RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                               const Observation& observation, AgentService& agents)
+RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& access,
+                               const Leadership& leadership, const Observation& observation,
+                               AgentService& agents)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
@@ -156,12 +161,12 @@ void RegionsService::TransferLeader(Instant deadline, const pb::TransferRegionRe
   }
   for (const pb::ReplicaRecord& replica : region.replicas()) {
     if (replica.node() != request.to_node() || replica.role() != pb::REPLICA_VOTER) continue;
-    scope_.Spawn(Transfer(deadline, RegionId(request.region()), NodeId(request.to_node()), ReplicaId(replica.id()),
-                          std::move(done)));
+    scope_.Spawn(Transfer(deadline, RegionId(request.region()), NodeId(request.to_node()),
+                          ReplicaId(replica.id()), std::move(done)));
     return;
   }
-  done(Refuse(pb::REASON_INVALID_ARGUMENT, "to_node: node {} holds no voting replica of region {}", request.to_node(),
-              request.region()));
+  done(Refuse(pb::REASON_INVALID_ARGUMENT, "to_node: node {} holds no voting replica of region {}",
+              request.to_node(), request.region()));
 }
 
 runtime::Task<void> RegionsService::Transfer(Instant deadline, RegionId region, NodeId to_node, ReplicaId to,

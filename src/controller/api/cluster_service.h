@@ -1,7 +1,8 @@
 // tenure.v1.Cluster and tenure.v1.Regions: what the cluster looks like, and handing leaderships over.
 //
 // Cluster is answered by any controller from what it knows; Regions by the leader, which hears the nodes.
-// Threading: the controller's executor. Lifetime: Stop is called and finished before destruction, unless the executor
+// Threading: the controller's executor. Lifetime: Stop is called and finished before destruction, unless the
+//            executor
 // has stopped for good.
 #pragma once
 
@@ -25,13 +26,15 @@ class ClusterService : public runtime::Service {
   ClusterService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
                  const Observation& observation);
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
-  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&, std::unique_ptr<runtime::Stream>) override {
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
     return nullptr;
   }
   void Stop(Closure done) { scope_.StopAndJoin(std::move(done)); }
 
  private:
-  runtime::Task<void> Transfer(Instant deadline, ReplicaId to, Answer<::tenure::v1::TransferLeadershipResponse> done);
+  runtime::Task<void> Transfer(Instant deadline, ReplicaId to,
+                               Answer<::tenure::v1::TransferLeadershipResponse> done);
   StatusOr<ReplicaId> ChooseSuccessor(ReplicaId wanted) const;
 
   runtime::Executor& executor_;
@@ -49,7 +52,8 @@ class RegionsService : public runtime::Service {
   RegionsService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
                  const Observation& observation, AgentService& agents);
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
-  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&, std::unique_ptr<runtime::Stream>) override {
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
     return nullptr;
   }
   void Stop(Closure done) { scope_.StopAndJoin(std::move(done)); }

@@ -40,9 +40,12 @@ DatabaseApi::DatabaseApi(runtime::Executor& executor, CatalogAccess& access, con
       options_(options),
       self_(std::make_shared<DatabaseApi*>(this)) {}
 
-DatabaseApi::~DatabaseApi() { *self_ = nullptr; }
+DatabaseApi::~DatabaseApi() {
+  *self_ = nullptr;
+}
 
-void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request, Answer<pb::ChangeResponse> done) {
+void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
+                         Answer<pb::ChangeResponse> done) {
   if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
   // What was done is answered before a new placement is looked for: the nodes may be down by now.
   if (auto known = access_.catalog().FindAnswer(request.id())) {
@@ -68,14 +71,16 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request, An
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
   *command.mutable_create_database() = std::move(*plan);
-  access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
-                         [this, deadline, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
-                           if (!result.ok()) return done(result.status());
-                           OnCreated(deadline, *result, std::move(done));
-                         });
+  access_.ProposeInEpoch(
+      std::move(command), leadership_.epoch(),
+      [this, deadline, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
+        if (!result.ok()) return done(result.status());
+        OnCreated(deadline, *result, std::move(done));
+      });
 }
 
-void DatabaseApi::OnCreated(Instant deadline, const ipb::CatalogResult& result, Answer<pb::ChangeResponse> done) {
+void DatabaseApi::OnCreated(Instant deadline, const ipb::CatalogResult& result,
+                            Answer<pb::ChangeResponse> done) {
   pb::ChangeResponse response = ResponseOf(result);
   const uint64_t database = result.object_id();
   const Instant now = executor_.Now();
@@ -85,7 +90,8 @@ void DatabaseApi::OnCreated(Instant deadline, const ipb::CatalogResult& result, 
     return done(std::move(response));
   }
   if (!leadership_.leading()) return done(leadership_.NotLeader());
-  const auto waiting = waiting_.insert(waiting_.end(), Waiting{database, std::move(response), std::move(done), {}});
+  const auto waiting =
+      waiting_.insert(waiting_.end(), Waiting{database, std::move(response), std::move(done), {}});
   waiting->timer = executor_.After(until - now, [this, waiting] { Finish(waiting); });
 }
 
@@ -117,9 +123,11 @@ void DatabaseApi::Drop(pb::DropDatabaseRequest request, Answer<pb::ChangeRespons
     FillRecord(access_.catalog(), result->object_id(), response);
     reply(std::move(response));
   };
-  if (auto known = access_.catalog().FindAnswer(request.id())) return answer(Remembered(std::move(*known)), done);
+  if (auto known = access_.catalog().FindAnswer(request.id()))
+    return answer(Remembered(std::move(*known)), done);
   const pb::Record* found = access_.catalog().FindDatabase(request.name());
-  if (found == nullptr) return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", request.name()));
+  if (found == nullptr)
+    return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", request.name()));
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
   ipb::SetDatabaseState& set = *command.mutable_set_database_state();
@@ -133,18 +141,20 @@ void DatabaseApi::Drop(pb::DropDatabaseRequest request, Answer<pb::ChangeRespons
 }
 
 void DatabaseApi::Get(const pb::GetDatabaseRequest& request, Answer<pb::GetDatabaseResponse> done) {
-  access_.Read(request.read(), [name = request.name(), done = std::move(done)](StatusOr<CatalogView> view) mutable {
-    if (!view.ok()) return done(view.status());
-    const pb::Record* found = view->catalog.FindDatabase(name);
-    if (found == nullptr) return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", name));
-    pb::GetDatabaseResponse response;
-    response.set_revision(view->revision.value());
-    *response.mutable_record() = *found;
-    for (const auto& [id, region] : view->catalog.regions()) {
-      if (region.region().database() == found->database().id()) *response.add_regions() = region;
-    }
-    done(std::move(response));
-  });
+  access_.Read(request.read(),
+               [name = request.name(), done = std::move(done)](StatusOr<CatalogView> view) mutable {
+                 if (!view.ok()) return done(view.status());
+                 const pb::Record* found = view->catalog.FindDatabase(name);
+                 if (found == nullptr)
+                   return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", name));
+                 pb::GetDatabaseResponse response;
+                 response.set_revision(view->revision.value());
+                 *response.mutable_record() = *found;
+                 for (const auto& [id, region] : view->catalog.regions()) {
+                   if (region.region().database() == found->database().id()) *response.add_regions() = region;
+                 }
+                 done(std::move(response));
+               });
 }
 
 void DatabaseApi::OnCatalogChanged(const std::vector<pb::Event>&, Revision) {
@@ -156,7 +166,9 @@ void DatabaseApi::OnCatalogChanged(const std::vector<pb::Event>&, Revision) {
   });
 }
 
-runtime::Task<Status> DatabaseApi::Start(Term, runtime::StopToken) { co_return OkStatus(); }
+runtime::Task<Status> DatabaseApi::Start(Term, runtime::StopToken) {
+  co_return OkStatus();
+}
 
 void DatabaseApi::Stop() {
   Waitings ended = std::exchange(waiting_, {});

@@ -1,10 +1,10 @@
-// Creating and dropping databases on behalf of clients: chooses the placement, proposes, and keeps the answer of a
-// creation until the database is public.
+// Creating and dropping databases on behalf of clients: chooses the placement, proposes, and keeps the answer
+// of a creation until the database is public.
 //
 // Threading: the controller's executor.
-// Errors:    a creation whose deadline passes is answered OK with the record as it stands (CREATING): it goes on by
-//            itself. When leadership ends while a request waits, it is told NOT_LEADER: asked again with the same
-//            request id, the next leader knows that the change was done and waits on.
+// Errors:    a creation whose deadline passes is answered OK with the record as it stands (CREATING): it goes
+//            on by itself. When leadership ends while a request waits, it is told NOT_LEADER: asked again
+//            with the same request id, the next leader knows that the change was done and waits on.
 #pragma once
 
 #include <list>
@@ -23,7 +23,7 @@ struct DatabaseApiOptions {
   uint32_t default_regions = 8;
   uint32_t default_replicas = 3;
   size_t max_waiting = 1000;
-  Duration max_wait = std::chrono::minutes(2);           // for requests without a deadline
+  Duration max_wait = std::chrono::minutes(2);              // for requests without a deadline
   Duration answer_margin = std::chrono::milliseconds(100);  // before the caller's deadline
 };
 

@@ -43,7 +43,8 @@ pb::StatusResponse Observation::Status() const {
 pb::ListControllersResponse Observation::Controllers() const {
   pb::ListControllersResponse response;
   const auto group = access_.group().StatusOf();
-  for (const pb::ControllerRecord& record : directory_.All()) *response.add_controllers() = ControllerOf(record, group);
+  for (const pb::ControllerRecord& record : directory_.All())
+    *response.add_controllers() = ControllerOf(record, group);
   return response;
 }
 
@@ -95,8 +96,9 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   if (load == nullptr) {
     for (const auto& [id, region] : access_.catalog().regions()) {
       const auto& replicas = region.region().replicas();
-      const bool here = std::any_of(replicas.begin(), replicas.end(),
-                                    [&](const pb::ReplicaRecord& replica) { return replica.node() == record.id(); });
+      const bool here = std::any_of(replicas.begin(), replicas.end(), [&](const pb::ReplicaRecord& replica) {
+        return replica.node() == record.id();
+      });
       if (here) status.set_regions(status.regions() + 1);
     }
     return status;
@@ -114,7 +116,8 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
 pb::ListRegionsResponse Observation::Regions(std::optional<uint64_t> database) const {
   pb::ListRegionsResponse response;
   for (const auto& [id, record] : access_.catalog().regions()) {
-    if (!database || record.region().database() == *database) *response.add_regions() = RegionOf(record.region());
+    if (!database || record.region().database() == *database)
+      *response.add_regions() = RegionOf(record.region());
   }
   return response;
 }

@@ -26,10 +26,12 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
     if (!done.ok() && !catalog::IsReason(done.status(), pb::REASON_ALREADY_EXISTS)) co_return done.status();
   }
   const pb::ClusterRecord* cluster = access_.catalog().cluster();
-  if (cluster == nullptr) co_return catalog::Refuse(pb::REASON_UNAVAILABLE, "the cluster record is not there yet");
+  if (cluster == nullptr)
+    co_return catalog::Refuse(pb::REASON_UNAVAILABLE, "the cluster record is not there yet");
   if (!cluster_id_.empty() && cluster->cluster_id() != cluster_id_) {
-    co_return catalog::Refuse(pb::REASON_WRONG_CLUSTER, "the catalog belongs to cluster {}, this process to {}",
-                              cluster->cluster_id(), cluster_id_);
+    co_return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
+                              "the catalog belongs to cluster {}, this process to {}", cluster->cluster_id(),
+                              cluster_id_);
   }
   const auto known = access_.catalog().controllers().find(self_.id());
   if (known == access_.catalog().controllers().end()) co_return OkStatus();

@@ -1,5 +1,5 @@
-// Makes sure the catalog says what this process was started with: the cluster's record and controllers on the first
-// leadership of an empty cluster, this controller's own address later.
+// Makes sure the catalog says what this process was started with: the cluster's record and controllers on the
+// first leadership of an empty cluster, this controller's own address later.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ class ClusterRecordService : public LeaderService {
  public:
   // `cluster_id` is empty while the cluster forms: its first leader then names it `new_cluster_id`.
   ClusterRecordService(runtime::Executor& executor, CatalogAccess& access, std::string cluster_id,
-                       ::tenure::v1::ControllerRecord self, std::vector<::tenure::v1::ControllerRecord> initial,
-                       std::string new_cluster_id = {})
+                       ::tenure::v1::ControllerRecord self,
+                       std::vector<::tenure::v1::ControllerRecord> initial, std::string new_cluster_id = {})
       : executor_(executor),
         access_(access),
         cluster_id_(std::move(cluster_id)),

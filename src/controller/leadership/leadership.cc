@@ -30,7 +30,9 @@ Leadership::Leadership(runtime::Executor& executor, ReplicaId self, const Contro
 
 Leadership::~Leadership() = default;
 
-void Leadership::AddService(LeaderService& service) { slots_.push_back({.service = &service}); }
+void Leadership::AddService(LeaderService& service) {
+  slots_.push_back({.service = &service});
+}
 
 void Leadership::OnRoleChange(const raft::RoleChange& change) {
   const bool leads = change.role == raft::Role::kLeader;
@@ -81,13 +83,15 @@ Task<void> Leadership::RunTransitions() {
     wake_.Reset();
     if (!co_await wake_.Wait(stop)) break;
   }
-  TENURE_CHECK(started_epoch_.IsNone(), "E2: services of epoch {} run although all is stopped", started_epoch_);
+  TENURE_CHECK(started_epoch_.IsNone(), "E2: services of epoch {} run although all is stopped",
+               started_epoch_);
 }
 
 Task<void> Leadership::Become(Pending transition) {
   const Term epoch = transition.epoch;
   if (epoch != epoch_ || scope_.stop_requested()) co_return;
-  TENURE_CHECK(started_epoch_.IsNone(), "E2: services of epoch {} still run when {} begins", started_epoch_, epoch);
+  TENURE_CHECK(started_epoch_.IsNone(), "E2: services of epoch {} still run when {} begins", started_epoch_,
+               epoch);
   started_epoch_ = epoch;
   epoch_scope_ = std::make_unique<runtime::TaskScope>(executor_);
   const Instant began = executor_.Now();
@@ -119,8 +123,8 @@ Task<void> Leadership::RunService(Slot& slot, Term epoch, StopToken stop) {
     slot.error = std::string(MessageOf(status));
     service_changed_.Set();
     if (status.ok()) break;
-    logger_.Warn("service {} did not start in epoch {}: {}; tried again in {} ms", slot.service->name(), epoch,
-                 MessageOf(status), ToMillis(delay));
+    logger_.Warn("service {} did not start in epoch {}: {}; tried again in {} ms", slot.service->name(),
+                 epoch, MessageOf(status), ToMillis(delay));
     if (!co_await runtime::SleepFor(executor_, delay, stop)) break;
     delay = std::min(delay * 2, options_.max_retry);
   }
@@ -211,7 +215,9 @@ std::vector<pb::ServiceStatus> Leadership::services() const {
   return result;
 }
 
-std::vector<pb::Transition> Leadership::transitions() const { return {transitions_.begin(), transitions_.end()}; }
+std::vector<pb::Transition> Leadership::transitions() const {
+  return {transitions_.begin(), transitions_.end()};
+}
 
 void Leadership::Stop(Closure done) {
   if (leading()) EndEpoch("the process stops");

@@ -1,7 +1,7 @@
 // Whether this controller leads, in which epoch, and whether the services of that epoch have started.
 //
-// Group callbacks set (epoch, serving) at once and stop the old epoch's token; transitions - starting or stopping all
-// services - run one after the other as one task.
+// Group callbacks set (epoch, serving) at once and stop the old epoch's token; transitions - starting or
+// stopping all services - run one after the other as one task.
 //
 //              OnServing(term)              all services started
 //   follower ------------------> starting ----------------------> serving
@@ -9,10 +9,11 @@
 //      +----------------------------+--------------------------------+   role or term changed: token stopped,
 //                                                                        services stopped in reverse order
 //
-// Threading:  the controller's executor. Callbacks of the group come within its turn: nothing here calls it back.
+// Threading:  the controller's executor. Callbacks of the group come within its turn: nothing here calls it
+//             back.
 // Lifetime:   Stop is called and finished before destruction, unless the executor has stopped for good.
-// Invariants: E1 serving() implies leading() in the same epoch. E2 a service runs only between its Start and Stop of
-//             the current epoch. E3 a become that finds its epoch stale starts nothing.
+// Invariants: E1 serving() implies leading() in the same epoch. E2 a service runs only between its Start and
+//             Stop of the current epoch. E3 a become that finds its epoch stale starts nothing.
 // Reference:  docs/catalog.md, "leadership".
 #pragma once
 
@@ -39,7 +40,8 @@ namespace tenure::controller {
 struct LeadershipOptions {
   Duration first_retry = std::chrono::milliseconds(100);  // of a service that failed to start; doubles
   Duration max_retry = std::chrono::seconds(5);
-  Duration start_limit = std::chrono::seconds(10);  // a service that has not answered by then is not waited for
+  Duration start_limit =
+      std::chrono::seconds(10);  // a service that has not answered by then is not waited for
   size_t kept_transitions = 10;
 };
 
@@ -62,7 +64,7 @@ class Leadership {
   // Leads and has applied an entry of its term.
   bool leading() const { return !epoch_.IsNone(); }
   bool serving() const { return serving_; }
-  Term epoch() const { return epoch_; }       // none if not leading
+  Term epoch() const { return epoch_; }         // none if not leading
   ReplicaId leader() const { return leader_; }  // as this controller knows; none during an election
   Instant since() const { return since_; }      // the known leader has been it since then
   // Of the current epoch; already stopped if not leading.

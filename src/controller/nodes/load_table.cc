@@ -11,7 +11,9 @@ void LoadTable::Begin(Instant now) {
   observing_since_ = now;
 }
 
-void LoadTable::Clear() { nodes_.clear(); }
+void LoadTable::Clear() {
+  nodes_.clear();
+}
 
 void LoadTable::OnConnected(NodeId node, uint64_t registration_epoch, Instant now) {
   NodeLoad& load = nodes_[node];
@@ -25,7 +27,8 @@ void LoadTable::OnConnected(NodeId node, uint64_t registration_epoch, Instant no
 
 void LoadTable::OnDisconnected(NodeId node, uint64_t registration_epoch) {
   const auto found = nodes_.find(node);
-  if (found != nodes_.end() && found->second.registration_epoch == registration_epoch) found->second.connected = false;
+  if (found != nodes_.end() && found->second.registration_epoch == registration_epoch)
+    found->second.connected = false;
 }
 
 bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now,

@@ -1,8 +1,9 @@
 // The last report of every node, in this leadership.
 //
-// Driven by AgentService; read by NodeMonitor, DatabaseReconciler, status. Threading: the controller's executor.
-// Invariants: T1 what is known of a node belongs to its present registration: a report of a newer one replaces all.
-//             T2 IsGone is true only if the node said so, knowing the region's removal.
+// Driven by AgentService; read by NodeMonitor, DatabaseReconciler, status. Threading: the controller's
+// executor.
+// Invariants: T1 what is known of a node belongs to its present registration: a report of a newer one
+//             replaces all. T2 IsGone is true only if the node said so, knowing the region's removal.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +47,11 @@ class LoadTable {
 
   const NodeLoad* Find(NodeId node) const;
   const std::map<NodeId, NodeLoad>& all() const { return nodes_; }
-  // Since the node's last heartbeat, or since this leadership (or the observer's last pause), whichever is later.
+  // Since the node's last heartbeat, or since this leadership (or the observer's last pause), whichever is
+  // later.
   Duration SilenceOf(NodeId node, Instant now) const;
-  // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will make none.
+  // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will
+  // make none.
   bool IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const;
   // Regions with a leader on this node, as it reports.
   static uint32_t LeadersOf(const NodeLoad& load);

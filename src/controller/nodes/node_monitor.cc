@@ -31,7 +31,9 @@ NodeMonitor::NodeMonitor(runtime::Executor& executor, CatalogAccess& access, Age
   });
 }
 
-NodeMonitor::~NodeMonitor() { *self_ = nullptr; }
+NodeMonitor::~NodeMonitor() {
+  *self_ = nullptr;
+}
 
 runtime::Task<Status> NodeMonitor::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
@@ -66,7 +68,8 @@ void NodeMonitor::OnTick() {
 
 void NodeMonitor::Look() {
   if (epoch_.IsNone()) return;
-  std::vector<std::pair<NodeId, pb::NodeRecord>> nodes;  // a refusal inside the call must not disturb the walk
+  std::vector<std::pair<NodeId, pb::NodeRecord>>
+      nodes;  // a refusal inside the call must not disturb the walk
   for (const auto& [id, record] : access_.catalog().nodes()) {
     if (!in_flight_.contains(NodeId(id))) nodes.emplace_back(NodeId(id), record.node());
   }
@@ -85,8 +88,9 @@ void NodeMonitor::LookAt(NodeId node, const pb::NodeRecord& record) {
   }
   const auto move = planner::ComputeNodeMove(evidence, options_);
   if (!move) return;
-  logger_.Info("node {} ({}): {} -> {} ({}, silent for {} ms)", node, record.name(), catalog::NameOf(record.state()),
-               catalog::NameOf(*move), evidence.connected ? "connected" : "not connected", ToMillis(evidence.silence));
+  logger_.Info("node {} ({}): {} -> {} ({}, silent for {} ms)", node, record.name(),
+               catalog::NameOf(record.state()), catalog::NameOf(*move),
+               evidence.connected ? "connected" : "not connected", ToMillis(evidence.silence));
   ipb::CatalogCommand command;
   ipb::SetNodeState& set = *command.mutable_set_node_state();
   set.set_node(node.value());

@@ -1,5 +1,5 @@
-// Keeps the states of the nodes' records in step with what is heard of them: sees a difference, proposes one change
-// per node, looks again. What a node's state should be is planner/node_health.h.
+// Keeps the states of the nodes' records in step with what is heard of them: sees a difference, proposes one
+// change per node, looks again. What a node's state should be is planner/node_health.h.
 //
 // Threading: the controller's executor.
 // Invariant: a change is conditional on the node's registration and on the leadership epoch.

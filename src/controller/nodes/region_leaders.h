@@ -1,8 +1,9 @@
-// Who leads which region, from what replicas report: the highest term wins. Told to nodes as changes since a version.
+// Who leads which region, from what replicas report: the highest term wins. Told to nodes as changes since a
+// version.
 //
 // Threading: the controller's executor.
-// Invariants: L1 a region's term never goes back in one leadership. L2 within a term the leader is one replica; a term
-//             whose leader gave up is without leader until a higher one has one.
+// Invariants: L1 a region's term never goes back in one leadership. L2 within a term the leader is one
+//             replica; a term whose leader gave up is without leader until a higher one has one.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@
 namespace tenure::controller {
 
 struct RegionLeaderView {
-  NodeId node;         // none: no leader known
+  NodeId node;  // none: no leader known
   ReplicaId replica;
   Term term;
   uint64_t version = 0;  // when it last changed
@@ -26,7 +27,8 @@ class RegionLeaders {
  public:
   void Clear();
   // What the replica on `from` says; `record` is the region's.
-  void OnReport(NodeId from, const ::tenure::v1::RegionLoad& report, const ::tenure::v1::RegionRecord& record);
+  void OnReport(NodeId from, const ::tenure::v1::RegionLoad& report,
+                const ::tenure::v1::RegionRecord& record);
   // The region has no record any more.
   void Forget(RegionId region);
 

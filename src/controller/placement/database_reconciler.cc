@@ -32,8 +32,8 @@ class Heard : public planner::RegionObservations {
 
 }  // namespace
 
-DatabaseReconciler::DatabaseReconciler(runtime::Executor& executor, CatalogAccess& access, AgentService& agents,
-                                       Logger logger)
+DatabaseReconciler::DatabaseReconciler(runtime::Executor& executor, CatalogAccess& access,
+                                       AgentService& agents, Logger logger)
     : executor_(executor),
       access_(access),
       agents_(agents),
@@ -44,7 +44,9 @@ DatabaseReconciler::DatabaseReconciler(runtime::Executor& executor, CatalogAcces
   });
 }
 
-DatabaseReconciler::~DatabaseReconciler() { *self_ = nullptr; }
+DatabaseReconciler::~DatabaseReconciler() {
+  *self_ = nullptr;
+}
 
 runtime::Task<Status> DatabaseReconciler::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
@@ -102,10 +104,10 @@ void DatabaseReconciler::Propose(planner::DatabaseStep step) {
                            if (result.ok()) {
                              reconciler.ScheduleLook();
                            } else {  // the next beat looks again
-                             reconciler.logger_.Info("a step of {} {} was not taken: {}",
-                                                     key.first == planner::DatabaseStep::Object::kRegion ? "region"
-                                                                                                         : "database",
-                                                     key.second, MessageOf(result.status()));
+                             reconciler.logger_.Info(
+                                 "a step of {} {} was not taken: {}",
+                                 key.first == planner::DatabaseStep::Object::kRegion ? "region" : "database",
+                                 key.second, MessageOf(result.status()));
                            }
                          });
 }
