@@ -1,5 +1,5 @@
-// Order of objects that are held by pointer: by a number they were given, never by address, which differs from
-// run to run and would decide what happens first.
+// Order of objects that are held by pointer: by a number they were given, never by address, which differs
+// from run to run and would decide what happens first.
 #pragma once
 
 namespace tenure {
