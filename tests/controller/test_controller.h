@@ -2,6 +2,8 @@
 // next turn, unless the test holds it back or says otherwise.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <deque>
 #include <memory>
 #include <string>
