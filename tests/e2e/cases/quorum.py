@@ -124,7 +124,14 @@ def stale_reads(t):
         connection.close()
     t.equal(moved, 2)
     cluster.tenure("kv", "put", "a", "1")
-    t.equal(cluster.tenure("kv", "get", "a", "--stale").out.strip(), "1")
+    # A follower learns of the commit with the next message of the leader: until then a stale read may miss it.
+    def stale_sees_it():
+        try:
+            return cluster.tenure("kv", "get", "a", "--stale").out.strip() == "1"
+        except AssertionError:  # not there yet
+            return False
+
+    system.until(stale_sees_it, 10, "a stale read sees the entry")
     reader = cluster.redis_cluster(read_from_replicas=True)
     for _ in range(10):
         t.equal(reader.get("key"), "value")
