@@ -138,10 +138,16 @@ class Cluster:
 
     def redis_cluster(self, **options):
         options.setdefault("socket_timeout", 10)
-        # With dynamic ones this version of the library loses the connections it would ask anew after a failure.
-        options.setdefault("dynamic_startup_nodes", False)
         nodes = [redis.cluster.ClusterNode("127.0.0.1", self.resp_port(name)) for name in self.node_names]
-        return redis.cluster.RedisCluster(startup_nodes=nodes, decode_responses=True, **options)
+        client = redis.cluster.RedisCluster(startup_nodes=nodes, decode_responses=True, dynamic_startup_nodes=False,
+                                            **options)
+        # python3-redis 4.3.4 asks the startup nodes after a failure, and fails itself to connect to those it has not
+        # asked before ("cannot pickle '_thread.lock' object"): so it gets all of its connections now.
+        manager = client.nodes_manager
+        for node in manager.startup_nodes.values():
+            if node.redis_connection is None:
+                node.redis_connection = manager.create_redis_node(node.host, node.port, **manager.connection_kwargs)
+        return client
 
     def redis_cli(self, name, *arguments, **options):
         return self.case.run("redis-cli", "-c", "-p", self.resp_port(name), *arguments, **options)
