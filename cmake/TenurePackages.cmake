@@ -13,6 +13,8 @@ find_package(prometheus-cpp REQUIRED CONFIG)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HTTPLIB IMPORTED_TARGET cpp-httplib)
+# A daemon allocates in one thread and frees in another all the time: glibc's allocator cost it a fifth of its CPU.
+pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
 add_library(tenure_asio INTERFACE)

@@ -135,7 +135,7 @@ void ReadState(const std::string& path, const Entries& catalog_entries, Director
     result.notes.push_back(fmt::format("there is no {}: nothing was ever flushed", path));
     return;
   }
-  runtime::RealExecutor executor("inspect");
+  runtime::RealExecutor executor("inspect", runtime::RealExecutor::Work::kBlocking);
   kv::RocksOptions options{.flush_on_close = false, .create_if_missing = false, .read_only = true};
   std::string damage;
   auto engine = kv::OpenRocksEngine(path, options, executor, executor, [&damage](const Status& status) {
@@ -168,7 +168,7 @@ void AddEntries(const std::map<GroupId, Entries>& entries, DirectoryInspection& 
 
 StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, bool with_entries,
                                                std::optional<GroupId> only_group) {
-  runtime::RealExecutor executor("disk");
+  runtime::RealExecutor executor("disk", runtime::RealExecutor::Work::kBlocking);
   runtime::RealDisk disk(executor);
   if (!wal::DataDirectory::IsInitialised(disk, directory)) {
     return Error(StatusCode::kNotFound, "{} is no data directory of a process", directory);

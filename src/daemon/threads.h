@@ -13,11 +13,12 @@
 namespace tenure::daemon {
 
 struct Threads {
-  runtime::RealExecutor controller{"controller"};  // group 0 and the leader's services
-  runtime::RealExecutor regions{"regions"};        // region groups, the agent, Redis sessions
-  runtime::RealExecutor wal{"wal"};                // fdatasync of the log
-  runtime::RealExecutor engine{"engine"};          // flushes of the key-value engine
-  runtime::RealExecutor background{"background"};  // snapshots and other files
+  using Work = runtime::RealExecutor::Work;
+  runtime::RealExecutor controller{"controller"};           // group 0 and the leader's services
+  runtime::RealExecutor regions{"regions"};                 // region groups, the agent, Redis sessions
+  runtime::RealExecutor wal{"wal", Work::kBlocking};        // fdatasync of the log
+  runtime::RealExecutor engine{"engine", Work::kBlocking};  // flushes of the key-value engine
+  runtime::RealExecutor background{"background", Work::kBlocking};  // snapshots and other files
 
   void StopAll();
   template <class Visit>

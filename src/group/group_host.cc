@@ -35,7 +35,8 @@ std::string GroupHost::StatePrefix(GroupId group) {
 class GroupHost::Impl {
  public:
   Impl(GroupHost& host, Dependencies dependencies, GroupHostOptions options)
-      : dependencies_(std::move(dependencies)),
+      : engine_(dependencies.engine, dependencies.background, options.cache),
+        dependencies_(Over(engine_, std::move(dependencies))),
         options_(options),
         files_(dependencies_.executor, dependencies_.background, dependencies_.snapshots,
                dependencies_.logger.Named("snapshots")),
@@ -316,7 +317,14 @@ class GroupHost::Impl {
     stop_timer_ = dependencies_.executor.After(kStopPoll, [this] { HandOver(); });
   }
 
-  Dependencies dependencies_;
+  static Dependencies Over(kv::Engine& engine, Dependencies outer) {
+    return {outer.executor,          outer.background, outer.wal,      engine,
+            outer.snapshots,         outer.transport,  outer.observer, std::move(outer.prng),
+            std::move(outer.logger), outer.trace};
+  }
+
+  kv::CachingEngine engine_;
+  Dependencies dependencies_;  // with engine_ for the engine
   const GroupHostOptions options_;
   SnapshotFiles files_;
   GroupShared shared_;

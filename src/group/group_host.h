@@ -29,6 +29,7 @@
 #include "base/status.h"
 #include "group/state_machine.h"
 #include "group/transport.h"
+#include "kv/caching_engine.h"
 #include "kv/kv.h"
 #include "raft/raft_core.h"
 #include "runtime/executor.h"
@@ -93,6 +94,7 @@ struct GroupHostOptions {
   raft::RaftConfig raft;                // group and self are filled in per group
   size_t max_batch_bytes = 4 << 20;     // applied in one kv batch
   size_t max_cache_bytes = 64 << 20;    // log entries in memory, all groups
+  kv::CachingOptions cache;             // records in memory, all groups
   size_t max_pending_bytes = 64 << 20;  // proposed, not applied, all groups
   uint64_t flush_bytes = 64 << 20;      // kv bytes written before a flush that allows the log to be trimmed
   Duration flush_interval = std::chrono::minutes(5);

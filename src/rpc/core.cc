@@ -20,6 +20,7 @@
 #include "rpc/client_call.h"
 #include "rpc/convert.h"
 #include "rpc/server_call.h"
+#include "runtime/real/real_executor.h"
 
 namespace tenure::rpc {
 namespace {
@@ -27,6 +28,7 @@ namespace {
 constexpr int kMaxWireMessage = static_cast<int>(runtime::kMaxMessageBytes) + (1 << 20);  // and its frame
 constexpr int kMaxMetadataBytes = 128 << 10;
 constexpr int kRequestedCallsPerQueue = 64;
+constexpr int kEventsPerRound = 64;
 
 // gRPC explains on stderr what it returns as errors too; only asked for with GRPC_VERBOSITY.
 void QuietenGrpc() {
@@ -91,9 +93,19 @@ GrpcCore::~GrpcCore() {
 }
 
 void GrpcCore::Poll(grpc::CompletionQueue& queue) {
+  runtime::RealExecutor::Helper helper;
   void* tag = nullptr;
   bool ok = false;
-  while (queue.Next(&tag, &ok)) static_cast<Tag*>(tag)->Complete(ok);
+  while (queue.Next(&tag, &ok)) {
+    static_cast<Tag*>(tag)->Complete(ok);
+    // What else is ready now belongs to the same round.
+    for (int i = 1; i < kEventsPerRound; ++i) {
+      if (queue.AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC)) != grpc::CompletionQueue::GOT_EVENT)
+        break;
+      static_cast<Tag*>(tag)->Complete(ok);
+    }
+    helper.Run();
+  }
 }
 
 grpc::CompletionQueue* GrpcCore::NextQueue() {

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "resp/asio/connection.h"
 #include "resp/session.h"
+#include "runtime/real/real_executor.h"
 
 namespace tenure::resp {
 namespace {
@@ -93,7 +94,10 @@ void Lane::FlushInbound() {
   }
   gathered_.items.clear();
   gathered_.bytes.clear();
-  if (post) executor_.Post([self = shared_from_this()] { self->OnInbound(); });
+  if (!post) return;
+  runtime::RealExecutor::Helper helper;
+  executor_.Post([self = shared_from_this()] { self->OnInbound(); });
+  helper.Run();
 }
 
 void Lane::OnOutbound() {

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -10,13 +11,18 @@ namespace tenure::runtime {
 namespace {
 
 thread_local const RealExecutor* current_executor = nullptr;
+thread_local RealExecutor::Helper* current_helper = nullptr;
+
+// Of an executor that another thread helps; then its own thread takes over what is still coming.
+constexpr int kHelpedBatches = 4;
 
 // Longer sleeps are cut: condition variables take no time point near the end of time.
 constexpr Duration kLongestSleep = std::chrono::hours(1);
 
 }  // namespace
 
-RealExecutor::RealExecutor(std::string name) : name_(std::move(name)), thread_([this] { Run(); }) {}
+RealExecutor::RealExecutor(std::string name, Work work)
+    : name_(std::move(name)), work_(work), thread_([this] { Run(); }) {}
 
 RealExecutor::~RealExecutor() {
   Stop();
@@ -29,10 +35,59 @@ void RealExecutor::Post(Closure closure) {
     // Checked under the lock: what gets in before Stop drains the queue is destroyed there.
     if (!stopped_.load(std::memory_order_relaxed)) {
       incoming_.push_back(std::move(closure));
-      wake = std::exchange(sleeping_, false);
+      wake = sleeping_ && !helped_ && !Claim();
+      if (wake) sleeping_ = false;
     }
   }
   if (wake) wake_.notify_one();
+}
+
+bool RealExecutor::Claim() {
+  if (current_helper == nullptr || work_ == Work::kBlocking) return false;
+  helped_ = true;
+  current_helper->claimed_.push_back(this);
+  return true;
+}
+
+void RealExecutor::Help(bool only_release) {
+  // What runs here posts as this executor would.
+  const RealExecutor* const outer_executor = std::exchange(current_executor, this);
+  Helper* const outer_helper = std::exchange(current_helper, nullptr);
+  std::vector<Closure> batch;
+  for (int batches = only_release ? kHelpedBatches : 0;; ++batches) {
+    {
+      const std::lock_guard lock(mutex_);
+      // Only a stop leaves something in the batch.
+      for (Closure& closure : batch) {
+        if (closure) incoming_.push_back(std::move(closure));
+      }
+      batch.clear();
+      if (incoming_.empty() || batches == kHelpedBatches || stop_requested()) {
+        helped_ = false;
+        if (!incoming_.empty() || wanted_ || stop_requested() || timers_.next() < sleeping_until_) {
+          sleeping_ = false;
+          wake_.notify_one();  // under the lock: the executor may be gone after it
+        }
+        break;
+      }
+      batch.swap(incoming_);
+    }
+    RunBatch(batch);
+  }
+  current_executor = outer_executor;
+  current_helper = outer_helper;
+}
+
+RealExecutor::Helper::Helper() : outer_(std::exchange(current_helper, this)) {}
+RealExecutor::Helper::~Helper() {
+  Release();
+  current_helper = outer_;
+}
+
+void RealExecutor::Helper::End(bool only_release) {
+  // A closure that helps posts as its executor does: nothing is claimed meanwhile.
+  for (RealExecutor* executor : claimed_) executor->Help(only_release);
+  claimed_.clear();
 }
 
 Timer RealExecutor::After(Duration delay, Closure closure) {
@@ -98,6 +153,8 @@ void RealExecutor::Run() {
   current_executor = this;
   pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
   std::vector<Closure> batch;
+  std::optional<Helper> helper;
+  if (work_ == Work::kBlocking) helper.emplace();
   while (!stop_requested()) {
     // The time is read before the queue is taken: what was posted before a timer's time runs before the
     // timer.
@@ -105,6 +162,7 @@ void RealExecutor::Run() {
     TakeBatch(batch, now);
     RunBatch(batch);
     RunTimers(now);
+    if (helper) HelpOthers(*helper);
   }
   // Unrun closures are destroyed by Stop, when IsStopped already says so.
   const std::lock_guard lock(mutex_);
@@ -118,11 +176,28 @@ void RealExecutor::TakeBatch(std::vector<Closure>& batch, Instant now) {
   std::unique_lock lock(mutex_);
   if (incoming_.empty() && wake_at > now && !stop_requested()) {
     sleeping_ = true;
+    sleeping_until_ = wake_at;
     wake_.wait_for(lock, timers_.empty() ? kLongestSleep : std::min<Duration>(wake_at - now, kLongestSleep),
                    [this] { return !sleeping_; });
+    wanted_ = true;
+    while (helped_) wake_.wait(lock);
+    wanted_ = false;
     sleeping_ = false;
   }
   batch.swap(incoming_);
+}
+
+void RealExecutor::HelpOthers(Helper& helper) {
+  bool more;
+  {
+    const std::lock_guard lock(mutex_);
+    more = !incoming_.empty();
+  }
+  if (more) {
+    helper.Release();
+  } else {
+    helper.Run();
+  }
 }
 
 void RealExecutor::RunBatch(std::vector<Closure>& batch) {

@@ -1,0 +1,352 @@
+#include "kv/caching_engine.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "base/check.h"
+#include "base/hash.h"
+
+namespace tenure::kv {
+namespace {
+
+constexpr size_t kRecordOverhead = 128;  // the slot, its place in the index, the allocator's share
+constexpr int kForgetOneByOne = 1000;    // records of a deleted range; of more, the whole table is forgotten
+
+}  // namespace
+
+// A hash table over slots, with a clock hand for eviction: a slot used since the hand last passed stays; one
+// that is dirty, or in a spill that the engine below may not have yet, stays until it is there.
+class CachingEngine::Table {
+ public:
+  struct Slot {
+    std::string key;
+    std::optional<std::string> value;  // none: deleted (only while dirty)
+    uint64_t spilled = 0;              // the last spill with it
+    bool used = false;                 // since the hand passed
+    bool dirty = false;
+    bool free = false;
+  };
+
+  explicit Table(CachingOptions options) : options_(options) {}
+
+  const Slot* Find(std::string_view key) {
+    const auto it = index_.find(key);
+    if (it == index_.end()) return nullptr;
+    Slot& slot = slots_[*it];
+    slot.used = true;
+    return &slot;
+  }
+
+  // What the engine below answered.
+  void Fill(std::string_view key, std::string_view value) {
+    Slot& slot = Take(key);
+    slot.value.emplace(value);
+    bytes_ += SizeOf(slot);
+    MakeRoom();
+  }
+
+  void Set(std::string&& key, std::optional<std::string>&& value) {
+    const auto it = index_.find(key);
+    Slot* slot;
+    if (it == index_.end()) {
+      slot = &Take(key);
+    } else {
+      slot = &slots_[*it];
+      bytes_ -= SizeOf(*slot);
+      if (slot->dirty) dirty_bytes_ -= SizeOf(*slot);
+    }
+    slot->value = std::move(value);
+    slot->used = true;
+    bytes_ += SizeOf(*slot);
+    dirty_bytes_ += SizeOf(*slot);
+    if (!slot->dirty) {
+      slot->dirty = true;
+      dirty_.push_back(static_cast<uint32_t>(it == index_.end() ? last_taken_ : *it));
+    }
+    if (it == index_.end()) MakeRoom();
+  }
+
+  // Everything dirty, sorted; clean afterwards, but kept until OnSpilled.
+  Batch TakeDirty() {
+    ++spill_;
+    Batch batch;
+    batch.operations.reserve(dirty_.size());
+    for (const uint32_t number : InKeyOrder()) {
+      Slot& slot = slots_[number];
+      slot.dirty = false;
+      slot.spilled = spill_;
+      if (slot.value) {
+        batch.Put(slot.key, *slot.value);
+      } else {
+        batch.Delete(slot.key);
+        deleted_.push_back(number);
+      }
+    }
+    dirty_.clear();
+    dirty_bytes_ = 0;
+    return batch;
+  }
+
+  // The engine below has what was taken.
+  void OnSpilled() {
+    written_ = spill_;
+    for (const uint32_t number : deleted_) {
+      const Slot& slot = slots_[number];
+      if (!slot.value && !slot.dirty && !slot.free) Release(number);
+    }
+    deleted_.clear();
+    MakeRoom();
+  }
+
+  // Of a record that the engine below has, if it is here.
+  void Erase(std::string_view key) {
+    if (const auto it = index_.find(key); it != index_.end()) Release(*it);
+  }
+
+  void Clear() {
+    TENURE_CHECK(dirty_.empty(), "cleared with {} dirty records", dirty_.size());
+    index_.clear();
+    slots_.clear();
+    free_.clear();
+    hand_ = 0;
+    bytes_ = 0;
+  }
+
+  bool ShouldSpill() const { return dirty_bytes_ >= options_.max_dirty_bytes; }
+  bool dirty() const { return !dirty_.empty(); }
+  size_t bytes() const { return bytes_; }
+  size_t dirty_bytes() const { return dirty_bytes_; }
+
+ private:
+  // The index holds slot numbers and looks at the slots' keys.
+  struct Hash {
+    using is_transparent = void;
+    const std::deque<Slot>* slots;
+    size_t operator()(std::string_view key) const { return HashBytes(key); }
+    size_t operator()(uint32_t number) const { return HashBytes((*slots)[number].key); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    const std::deque<Slot>* slots;
+    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
+    bool operator()(uint32_t a, std::string_view key) const { return (*slots)[a].key == key; }
+    bool operator()(std::string_view key, uint32_t a) const { return (*slots)[a].key == key; }
+  };
+
+  static size_t SizeOf(const Slot& slot) {
+    return kRecordOverhead + slot.key.size() + (slot.value ? slot.value->size() : 0);
+  }
+
+  // The numbers of the dirty slots. Most comparisons are decided by eight bytes kept at hand.
+  std::vector<uint32_t> InKeyOrder() const {
+    if (dirty_.empty()) return {};
+    const std::string& first = slots_[dirty_.front()].key;
+    size_t common = first.size();
+    for (const uint32_t number : dirty_) {
+      const std::string& key = slots_[number].key;
+      common = static_cast<size_t>(
+          std::mismatch(first.data(), first.data() + std::min(common, key.size()), key.data()).first -
+          first.data());
+    }
+    struct Item {
+      uint64_t head;
+      uint32_t number;
+    };
+    std::vector<Item> items;
+    items.reserve(dirty_.size());
+    for (const uint32_t number : dirty_) {
+      const std::string_view rest = std::string_view(slots_[number].key).substr(common);
+      uint64_t head = 0;
+      std::memcpy(&head, rest.data(), std::min(rest.size(), sizeof head));
+      items.push_back({std::endian::native == std::endian::little ? __builtin_bswap64(head) : head, number});
+    }
+    std::sort(items.begin(), items.end(), [this](const Item& a, const Item& b) {
+      if (a.head != b.head) return a.head < b.head;
+      return slots_[a.number].key < slots_[b.number].key;
+    });
+    std::vector<uint32_t> numbers;
+    numbers.reserve(items.size());
+    for (const Item& item : items) numbers.push_back(item.number);
+    return numbers;
+  }
+
+  Slot& Take(std::string_view key) {
+    if (free_.empty()) {
+      last_taken_ = static_cast<uint32_t>(slots_.size());
+      slots_.emplace_back();
+    } else {
+      last_taken_ = free_.back();
+      free_.pop_back();
+    }
+    Slot& slot = slots_[last_taken_];
+    slot.key.assign(key);
+    slot.spilled = 0;
+    slot.used = false;
+    slot.dirty = false;
+    slot.free = false;
+    index_.insert(last_taken_);
+    return slot;
+  }
+
+  void Release(uint32_t number) {
+    Slot& slot = slots_[number];
+    bytes_ -= SizeOf(slot);
+    index_.erase(number);
+    slot.free = true;
+    // The memory goes too: a slot of a large record must not keep it for a small one.
+    slot.key = {};
+    slot.value.reset();
+    free_.push_back(number);
+  }
+
+  // At most once around: if all that is left is dirty or in use, the next call goes on.
+  void MakeRoom() {
+    for (size_t steps = 0; bytes_ > options_.max_bytes && steps < 2 * slots_.size(); ++steps) {
+      if (hand_ >= slots_.size()) hand_ = 0;
+      const auto number = static_cast<uint32_t>(hand_++);
+      Slot& slot = slots_[number];
+      if (slot.free || slot.dirty || slot.spilled > written_) continue;
+      if (slot.used) {
+        slot.used = false;
+        continue;
+      }
+      Release(number);
+    }
+  }
+
+  const CachingOptions options_;
+  std::deque<Slot> slots_;
+  std::vector<uint32_t> free_;
+  absl::flat_hash_set<uint32_t, Hash, Equal> index_{0, Hash{&slots_}, Equal{&slots_}};
+  std::vector<uint32_t> dirty_;
+  std::vector<uint32_t> deleted_;  // in the spill under way
+  uint64_t spill_ = 0;             // the last one taken
+  uint64_t written_ = 0;           // the last one that the engine below has
+  uint32_t last_taken_ = 0;
+  size_t hand_ = 0;
+  size_t bytes_ = 0;
+  size_t dirty_bytes_ = 0;
+};
+
+// The batch on its way down. Written under the mutex by whoever comes first: the background, or the executor
+// when it cannot go on without.
+struct CachingEngine::Spill {
+  std::mutex mutex;
+  Engine* base;                // guarded by mutex; null once the CachingEngine is gone
+  std::optional<Batch> batch;  // guarded by mutex
+
+  void Write() {
+    const std::lock_guard lock(mutex);
+    if (!batch || base == nullptr) return;
+    base->Write(*std::exchange(batch, std::nullopt));
+  }
+};
+
+CachingEngine::CachingEngine(Engine& base, runtime::Executor& background, CachingOptions options)
+    : base_(base),
+      background_(background),
+      table_(std::make_unique<Table>(options)),
+      spill_(std::make_shared<Spill>()) {
+  spill_->base = &base;
+}
+
+CachingEngine::~CachingEngine() {
+  const std::lock_guard lock(spill_->mutex);
+  spill_->base = nullptr;
+}
+
+std::optional<std::string> CachingEngine::Get(std::string_view key) const {
+  if (const Table::Slot* slot = table_->Find(key)) return slot->value;
+  std::optional<std::string> value = base_.Get(key);
+  if (value) table_->Fill(key, *value);
+  return value;
+}
+
+std::unique_ptr<Iterator> CachingEngine::NewIterator(std::string_view lower, std::string_view upper) const {
+  Settle();
+  return base_.NewIterator(lower, upper);
+}
+
+void CachingEngine::Write(Batch batch) {
+  const bool has_range =
+      std::any_of(batch.operations.begin(), batch.operations.end(),
+                  [](const Operation& o) { return o.kind == Operation::Kind::kDeleteRange; });
+  if (has_range) return WriteThrough(std::move(batch));
+  for (Operation& operation : batch.operations) {
+    std::optional<std::string> value;
+    if (operation.kind == Operation::Kind::kPut) value = std::move(operation.value);
+    table_->Set(std::move(operation.key), std::move(value));
+  }
+  if (table_->ShouldSpill()) BeginSpill();
+}
+
+void CachingEngine::WriteThrough(Batch batch) {
+  Settle();
+  for (const Operation& operation : batch.operations) {
+    if (operation.kind == Operation::Kind::kDeleteRange) {
+      ForgetRange(operation.key, operation.value);
+    } else {
+      table_->Erase(operation.key);
+    }
+  }
+  base_.Write(std::move(batch));
+}
+
+// After Settle: what is cached is below as well, so an iterator there finds it.
+void CachingEngine::ForgetRange(std::string_view lower, std::string_view upper) {
+  const auto it = base_.NewIterator(lower, upper);
+  for (int i = 0; it->Valid(); it->Next(), ++i) {
+    if (i == kForgetOneByOne) return table_->Clear();
+    table_->Erase(it->key());
+  }
+}
+
+std::unique_ptr<Reader> CachingEngine::NewSnapshot() const {
+  Settle();
+  return base_.NewSnapshot();
+}
+
+void CachingEngine::Flush(Callback<Status> done) {
+  Settle();
+  base_.Flush(std::move(done));
+}
+
+uint64_t CachingEngine::ApproximateBytes(std::string_view lower, std::string_view upper) const {
+  return base_.ApproximateBytes(lower, upper);
+}
+uint64_t CachingEngine::UnflushedBytes() const {
+  return base_.UnflushedBytes() + table_->dirty_bytes();
+}
+
+size_t CachingEngine::bytes() const {
+  return table_->bytes();
+}
+size_t CachingEngine::dirty_bytes() const {
+  return table_->dirty_bytes();
+}
+
+void CachingEngine::BeginSpill() {
+  spill_->Write();  // the one before, if it is not down yet
+  table_->OnSpilled();
+  {
+    const std::lock_guard lock(spill_->mutex);
+    spill_->batch = table_->TakeDirty();
+  }
+  background_.Post([spill = spill_] { spill->Write(); });
+}
+
+// The engine below has everything afterwards.
+void CachingEngine::Settle() const {
+  spill_->Write();
+  table_->OnSpilled();
+  if (!table_->dirty()) return;
+  base_.Write(table_->TakeDirty());
+  table_->OnSpilled();
+}
+
+}  // namespace tenure::kv

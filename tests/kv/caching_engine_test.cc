@@ -1,0 +1,183 @@
+#include "kv/caching_engine.h"
+
+#include "kv/memory_engine.h"
+#include "tests/kv/engine_contract.h"
+#include "tests/runtime/manual_executor.h"
+
+namespace tenure::kv {
+namespace {
+
+// Small enough that the suite's few records spill and are evicted all the time.
+constexpr CachingOptions kTiny = {.max_bytes = 1500, .max_dirty_bytes = 400};
+
+class CachingHarness {
+ public:
+  CachingHarness() : store_(std::make_shared<MemoryStore>()) { Start(); }
+  Engine& engine() { return *engine_; }
+  void Crash(Prng& prng) {
+    engine_.reset();
+    base_.reset();
+    store_->Crash(prng);
+    Start();
+  }
+  void Reopen() {
+    engine_->Flush([](Status) {});
+    engine_.reset();
+    base_.reset();
+    store_->FlushAll();
+    Start();
+  }
+  void DrainFlushes() { executor_.Advance(std::chrono::seconds(1)); }
+
+ private:
+  void Start() {
+    base_ = std::make_unique<MemoryEngine>(store_, executor_);
+    engine_ = std::make_unique<CachingEngine>(*base_, executor_, kTiny);
+  }
+  runtime::ManualExecutor executor_;
+  std::shared_ptr<MemoryStore> store_;
+  std::unique_ptr<MemoryEngine> base_;
+  std::unique_ptr<CachingEngine> engine_;
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Caching, EngineContract, CachingHarness);
+
+class CachingEngineTest : public ::testing::Test {
+ protected:
+  void Put(std::string key, std::string value) {
+    Batch batch;
+    batch.Put(std::move(key), std::move(value));
+    engine.Write(std::move(batch));
+  }
+  void Delete(std::string key) {
+    Batch batch;
+    batch.Delete(std::move(key));
+    engine.Write(std::move(batch));
+  }
+  void RunBackground() { background.Advance(Duration::zero()); }
+
+  runtime::ManualExecutor executor;
+  runtime::ManualExecutor background;
+  std::shared_ptr<MemoryStore> store = std::make_shared<MemoryStore>();
+  MemoryEngine base{store, executor};
+  CachingEngine engine{base, background, {.max_bytes = 10000, .max_dirty_bytes = 1000}};
+};
+
+TEST_F(CachingEngineTest, KeepsWritesUntilThereAreEnoughAndSpillsThemAsOneBatch) {
+  Put("a", "1");
+  Put("b", "2");
+  Put("a", "3");
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), std::nullopt);
+  EXPECT_EQ(engine.Get("a"), "3");
+  EXPECT_GT(engine.dirty_bytes(), 0u);
+
+  Put("c", std::string(1000, 'x'));
+  EXPECT_EQ(engine.dirty_bytes(), 0u);
+  EXPECT_EQ(base.Get("a"), std::nullopt) << "written in the background";
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), "3");
+  EXPECT_EQ(base.Get("b"), "2");
+  EXPECT_EQ(store->unflushed_batches(), 1u);
+}
+
+TEST_F(CachingEngineTest, ReadsFindWhatIsOnItsWayDown) {
+  Put("a", "1");
+  Put("c", std::string(1000, 'x'));
+  EXPECT_EQ(engine.Get("a"), "1");
+  Delete("a");
+  EXPECT_EQ(engine.Get("a"), std::nullopt);
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), "1");
+  EXPECT_EQ(engine.Get("a"), std::nullopt);
+  Put("d", std::string(1000, 'x'));
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), std::nullopt);
+  EXPECT_EQ(engine.Get("a"), std::nullopt);
+}
+
+TEST_F(CachingEngineTest, AKeyDeletedInASpillAndWrittenAgainDuringItStays) {
+  Put("a", "1");
+  Put("c", std::string(1000, 'x'));
+  RunBackground();
+  Delete("a");
+  Put("c", std::string(1000, 'y'));  // spills the deletion
+  Put("a", "2");
+  RunBackground();
+  EXPECT_EQ(engine.Get("a"), "2");
+  Put("c", std::string(1000, 'z'));
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), "2");
+  EXPECT_EQ(engine.Get("a"), "2");
+}
+
+TEST_F(CachingEngineTest, ASecondSpillDoesNotOvertakeTheFirst) {
+  Put("a", "1");
+  Put("c", std::string(1000, 'x'));
+  Put("a", "2");
+  Put("c", std::string(1000, 'y'));  // the first one goes down here, the second one waits
+  EXPECT_EQ(base.Get("a"), "1");
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), "2");
+}
+
+TEST_F(CachingEngineTest, IteratorsSnapshotsAndFlushSeeEverything) {
+  Put("a", "1");
+  EXPECT_EQ(Dump(engine), (Table{{"a", "1"}}));
+  Put("b", "2");
+  EXPECT_EQ(Dump(*engine.NewSnapshot()), (Table{{"a", "1"}, {"b", "2"}}));
+  Put("c", std::string(1000, 'x'));
+  Put("d", "4");
+  engine.Flush([](Status) {});
+  EXPECT_EQ(base.Get("d"), "4");
+  EXPECT_EQ(engine.dirty_bytes(), 0u);
+}
+
+TEST_F(CachingEngineTest, ADeletedRangeIsForgotten) {
+  for (int i = 0; i < 5; ++i) Put(fmt::format("k{}", i), "v");
+  Batch batch;
+  batch.DeleteRange("k1", "k3");
+  batch.Put("k2", "new");
+  engine.Write(std::move(batch));
+  EXPECT_EQ(engine.Get("k1"), std::nullopt);
+  EXPECT_EQ(engine.Get("k2"), "new");
+  EXPECT_EQ(engine.Get("k3"), "v");
+  EXPECT_EQ(Dump(engine), (Table{{"k0", "v"}, {"k2", "new"}, {"k3", "v"}, {"k4", "v"}}));
+}
+
+TEST_F(CachingEngineTest, ALargeDeletedRangeIsForgottenWhole) {
+  for (int i = 0; i < 3000; ++i) Put(fmt::format("k{:04}", i), "v");
+  Put("z", "stays");
+  Batch batch;
+  batch.DeleteRange("k", "l");
+  engine.Write(std::move(batch));
+  EXPECT_EQ(engine.Get("k0000"), std::nullopt);
+  EXPECT_EQ(engine.Get("k2999"), std::nullopt);
+  EXPECT_EQ(engine.Get("z"), "stays");
+}
+
+TEST_F(CachingEngineTest, HoldsNoMoreThanItsLimit) {
+  for (int i = 0; i < 1000; ++i) {
+    Put(fmt::format("k{}", i), std::string(100, 'v'));
+    RunBackground();
+    EXPECT_LE(engine.bytes(), 11500u);
+  }
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_EQ(engine.Get(fmt::format("k{}", i)), std::string(100, 'v'));
+    EXPECT_LE(engine.bytes(), 11500u);
+  }
+}
+
+TEST_F(CachingEngineTest, ASpillThatTheProcessDoesNotLiveToWriteIsForgotten) {
+  {
+    CachingEngine other(base, background, {.max_bytes = 10000, .max_dirty_bytes = 10});
+    Batch batch;
+    batch.Put("a", "1");
+    other.Write(std::move(batch));
+  }
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace tenure::kv
