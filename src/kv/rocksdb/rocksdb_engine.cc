@@ -204,7 +204,6 @@ class RocksEngineImpl : public RocksEngine {
     for (const auto& operation : batch.operations) Add(writes, operation);
     rocksdb::WriteOptions options;
     options.disableWAL = true;
-    options.memtable_insert_hint_per_batch = true;  // batches are mostly sorted
     const rocksdb::Status status = db().Write(options, &writes);
     if (!status.ok()) fatal().Report(ToStatus(status, "writing"));
   }
