@@ -1,14 +1,13 @@
 #include "kv/caching_engine.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <deque>
 #include <mutex>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/check.h"
+#include "base/codec.h"
 #include "base/hash.h"
 
 namespace tenure::kv {
@@ -16,6 +15,37 @@ namespace {
 
 constexpr size_t kRecordOverhead = 128;  // the slot, its place in the index, the allocator's share
 constexpr int kForgetOneByOne = 1000;    // records of a deleted range; of more, the whole table is forgotten
+
+// By key. Most comparisons are decided by eight bytes kept at hand.
+void Sort(std::vector<Operation>& operations) {
+  if (operations.empty()) return;
+  const std::string& first = operations.front().key;
+  size_t common = first.size();
+  for (const Operation& operation : operations) {
+    const std::string& key = operation.key;
+    common = static_cast<size_t>(
+        std::mismatch(first.data(), first.data() + std::min(common, key.size()), key.data()).first -
+        first.data());
+  }
+  struct Item {
+    uint64_t head;
+    Operation* operation;
+  };
+  std::vector<Item> items;
+  items.reserve(operations.size());
+  for (Operation& operation : operations) {
+    std::string head = operation.key.substr(common, sizeof(uint64_t));
+    head.resize(sizeof(uint64_t));
+    items.push_back({GetBigEndian64(head.data()), &operation});
+  }
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+    return a.head != b.head ? a.head < b.head : a.operation->key < b.operation->key;
+  });
+  std::vector<Operation> sorted;
+  sorted.reserve(items.size());
+  for (const Item& item : items) sorted.push_back(std::move(*item.operation));
+  operations = std::move(sorted);
+}
 
 }  // namespace
 
@@ -71,12 +101,12 @@ class CachingEngine::Table {
     if (it == index_.end()) MakeRoom();
   }
 
-  // Everything dirty, sorted; clean afterwards, but kept until OnSpilled.
+  // Everything dirty, in no order; clean afterwards, but kept until OnSpilled.
   Batch TakeDirty() {
     ++spill_;
     Batch batch;
     batch.operations.reserve(dirty_.size());
-    for (const uint32_t number : InKeyOrder()) {
+    for (const uint32_t number : dirty_) {
       Slot& slot = slots_[number];
       slot.dirty = false;
       slot.spilled = spill_;
@@ -140,39 +170,6 @@ class CachingEngine::Table {
 
   static size_t SizeOf(const Slot& slot) {
     return kRecordOverhead + slot.key.size() + (slot.value ? slot.value->size() : 0);
-  }
-
-  // The numbers of the dirty slots. Most comparisons are decided by eight bytes kept at hand.
-  std::vector<uint32_t> InKeyOrder() const {
-    if (dirty_.empty()) return {};
-    const std::string& first = slots_[dirty_.front()].key;
-    size_t common = first.size();
-    for (const uint32_t number : dirty_) {
-      const std::string& key = slots_[number].key;
-      common = static_cast<size_t>(
-          std::mismatch(first.data(), first.data() + std::min(common, key.size()), key.data()).first -
-          first.data());
-    }
-    struct Item {
-      uint64_t head;
-      uint32_t number;
-    };
-    std::vector<Item> items;
-    items.reserve(dirty_.size());
-    for (const uint32_t number : dirty_) {
-      const std::string_view rest = std::string_view(slots_[number].key).substr(common);
-      uint64_t head = 0;
-      std::memcpy(&head, rest.data(), std::min(rest.size(), sizeof head));
-      items.push_back({std::endian::native == std::endian::little ? __builtin_bswap64(head) : head, number});
-    }
-    std::sort(items.begin(), items.end(), [this](const Item& a, const Item& b) {
-      if (a.head != b.head) return a.head < b.head;
-      return slots_[a.number].key < slots_[b.number].key;
-    });
-    std::vector<uint32_t> numbers;
-    numbers.reserve(items.size());
-    for (const Item& item : items) numbers.push_back(item.number);
-    return numbers;
   }
 
   Slot& Take(std::string_view key) {
@@ -243,7 +240,8 @@ struct CachingEngine::Spill {
   void Write() {
     const std::lock_guard lock(mutex);
     if (!batch || base == nullptr) return;
-    base->Write(*std::exchange(batch, std::nullopt));
+    Sort(batch->operations);
+    base->WriteSorted(*std::exchange(batch, std::nullopt));
   }
 };
 
@@ -273,6 +271,7 @@ std::unique_ptr<Iterator> CachingEngine::NewIterator(std::string_view lower, std
 }
 
 void CachingEngine::Write(Batch batch) {
+  unflushed_bytes_ += batch.bytes;
   const bool has_range =
       std::any_of(batch.operations.begin(), batch.operations.end(),
                   [](const Operation& o) { return o.kind == Operation::Kind::kDeleteRange; });
@@ -313,6 +312,7 @@ std::unique_ptr<Reader> CachingEngine::NewSnapshot() const {
 
 void CachingEngine::Flush(Callback<Status> done) {
   Settle();
+  unflushed_bytes_ = 0;
   base_.Flush(std::move(done));
 }
 
@@ -320,7 +320,7 @@ uint64_t CachingEngine::ApproximateBytes(std::string_view lower, std::string_vie
   return base_.ApproximateBytes(lower, upper);
 }
 uint64_t CachingEngine::UnflushedBytes() const {
-  return base_.UnflushedBytes() + table_->dirty_bytes();
+  return unflushed_bytes_;
 }
 
 size_t CachingEngine::bytes() const {

@@ -30,7 +30,7 @@ namespace tenure::kv {
 
 struct CachingOptions {
   size_t max_bytes = 64 << 20;
-  size_t max_dirty_bytes = 4 << 20;
+  size_t max_dirty_bytes = 16 << 20;
 };
 
 class CachingEngine : public Engine {
@@ -45,6 +45,7 @@ class CachingEngine : public Engine {
   std::unique_ptr<Reader> NewSnapshot() const override;
   void Flush(Callback<Status> done) override;
   uint64_t ApproximateBytes(std::string_view lower, std::string_view upper) const override;
+  // Written through this engine since its last Flush began, whatever the engine below has made durable since.
   uint64_t UnflushedBytes() const override;
 
   size_t bytes() const;
@@ -63,6 +64,7 @@ class CachingEngine : public Engine {
   // What is cached is not part of the engine's content: a const Get may add to it.
   const std::unique_ptr<Table> table_;
   const std::shared_ptr<Spill> spill_;
+  uint64_t unflushed_bytes_ = 0;  // written since the last Flush began
 };
 
 }  // namespace tenure::kv

@@ -74,6 +74,9 @@ struct Batch {
 class Engine : public Reader {
  public:
   virtual void Write(Batch batch) = 0;
+  // As Write, for a large batch without ranges whose keys are in order, each once: an engine may have a
+  // cheaper way. May wait for the disk.
+  virtual void WriteSorted(Batch batch) { Write(std::move(batch)); }
   // A consistent, immutable view of now. Must not outlive the engine.
   virtual std::unique_ptr<Reader> NewSnapshot() const = 0;
   // `done` runs on the executor the engine was opened with.

@@ -20,7 +20,7 @@
 #include "rpc/client_call.h"
 #include "rpc/convert.h"
 #include "rpc/server_call.h"
-#include "runtime/real/real_executor.h"
+#include "runtime/helper.h"
 
 namespace tenure::rpc {
 namespace {
@@ -93,7 +93,7 @@ GrpcCore::~GrpcCore() {
 }
 
 void GrpcCore::Poll(grpc::CompletionQueue& queue) {
-  runtime::RealExecutor::Helper helper;
+  runtime::Helper helper;
   void* tag = nullptr;
   bool ok = false;
   while (queue.Next(&tag, &ok)) {

@@ -6,6 +6,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -13,6 +14,9 @@
 
 namespace tenure::kv {
 namespace {
+
+constexpr size_t kTableFileBytes = 1 << 20;  // a batch from which on a table file of its own pays
+constexpr std::string_view kAddedFilePrefix = "added-";
 
 rocksdb::Slice ToSlice(std::string_view bytes) {
   return {bytes.data(), bytes.size()};
@@ -208,6 +212,13 @@ class RocksEngineImpl : public RocksEngine {
     if (!status.ok()) fatal().Report(ToStatus(status, "writing"));
   }
 
+  // As a table file of its own, which costs what flushing the records would and leaves the memtable out.
+  void WriteSorted(Batch batch) override {
+    if (batch.bytes < kTableFileBytes) return Write(std::move(batch));
+    const rocksdb::Status status = AddTableFile(batch);
+    if (!status.ok()) fatal().Report(ToStatus(status, "adding a table file"));
+  }
+
   void Flush(Callback<Status> done) override {
     background_.Post([shared = shared_, &reply = reply_, done = std::move(done)]() mutable {
       Status result = Error(StatusCode::kCancelled, "rocksdb: flush: the engine was closed");
@@ -261,6 +272,26 @@ class RocksEngineImpl : public RocksEngine {
     std::unique_ptr<rocksdb::DB> db;
     std::shared_ptr<FatalOnce> fatal;
   };
+
+  rocksdb::Status AddTableFile(const Batch& batch) {
+    const std::string path =
+        fmt::format("{}/{}{}", db().GetName(), kAddedFilePrefix, next_file_.fetch_add(1));
+    rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), db().GetOptions());
+    rocksdb::Status status = writer.Open(path);
+    for (const auto& operation : batch.operations) {
+      if (!status.ok()) return status;
+      status = operation.kind == Operation::Kind::kPut ? writer.Put(operation.key, operation.value)
+                                                       : writer.Delete(operation.key);
+    }
+    if (status.ok()) status = writer.Finish();
+    // The file is durable at once: what was written before it has to be, too.
+    if (status.ok()) status = db().Flush(rocksdb::FlushOptions());
+    rocksdb::IngestExternalFileOptions options;
+    options.move_files = true;
+    options.snapshot_consistency = true;
+    if (status.ok()) status = db().IngestExternalFile({path}, options);
+    return status;
+  }
 
   rocksdb::DB& db() const { return *shared_->db; }
   FatalOnce& fatal() const { return *shared_->fatal; }
@@ -327,11 +358,22 @@ class RocksEngineImpl : public RocksEngine {
     return value;
   }
 
+  std::atomic<uint64_t> next_file_ = 0;
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<rocksdb::Cache> cache_;
   runtime::Executor& background_;
   runtime::Executor& reply_;
 };
+
+// Table files that a crash kept from becoming part of the database.
+void RemoveUnadded(const std::string& path) {
+  rocksdb::Env* env = rocksdb::Env::Default();
+  std::vector<std::string> names;
+  if (!env->GetChildren(path, &names).ok()) return;  // a new database
+  for (const std::string& name : names) {
+    if (name.starts_with(kAddedFilePrefix)) (void)env->DeleteFile(path + "/" + name);
+  }
+}
 
 }  // namespace
 
@@ -341,6 +383,7 @@ StatusOr<std::unique_ptr<RocksEngine>> OpenRocksEngine(const std::string& path, 
   const auto fatal = std::make_shared<FatalOnce>(std::move(on_fatal));
   const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   const rocksdb::Options settings = MakeOptions(options, cache, fatal);
+  if (!options.read_only) RemoveUnadded(path);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = options.read_only ? rocksdb::DB::OpenForReadOnly(settings, path, &db)
                                                    : rocksdb::DB::Open(settings, path, &db);

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "resp/asio/connection.h"
 #include "resp/session.h"
-#include "runtime/real/real_executor.h"
+#include "runtime/helper.h"
 
 namespace tenure::resp {
 namespace {
@@ -95,7 +95,7 @@ void Lane::FlushInbound() {
   gathered_.items.clear();
   gathered_.bytes.clear();
   if (!post) return;
-  runtime::RealExecutor::Helper helper;
+  runtime::Helper helper;
   executor_.Post([self = shared_from_this()] { self->OnInbound(); });
   helper.Run();
 }

@@ -11,7 +11,6 @@ namespace tenure::runtime {
 namespace {
 
 thread_local const RealExecutor* current_executor = nullptr;
-thread_local RealExecutor::Helper* current_helper = nullptr;
 
 // Of an executor that another thread helps; then its own thread takes over what is still coming.
 constexpr int kHelpedBatches = 4;
@@ -35,24 +34,23 @@ void RealExecutor::Post(Closure closure) {
     // Checked under the lock: what gets in before Stop drains the queue is destroyed there.
     if (!stopped_.load(std::memory_order_relaxed)) {
       incoming_.push_back(std::move(closure));
-      wake = sleeping_ && !helped_ && !Claim();
+      wake = sleeping_ && !helped_ && !LetHelp();
       if (wake) sleeping_ = false;
     }
   }
   if (wake) wake_.notify_one();
 }
 
-bool RealExecutor::Claim() {
-  if (current_helper == nullptr || work_ == Work::kBlocking) return false;
+bool RealExecutor::LetHelp() {
+  Helper* const helper = work_ == Work::kBlocking ? nullptr : Helper::OfThisThread();
+  if (helper == nullptr) return false;
+  helper->Claim(*this);
   helped_ = true;
-  current_helper->claimed_.push_back(this);
   return true;
 }
 
 void RealExecutor::Help(bool only_release) {
-  // What runs here posts as this executor would.
-  const RealExecutor* const outer_executor = std::exchange(current_executor, this);
-  Helper* const outer_helper = std::exchange(current_helper, nullptr);
+  const RealExecutor* const outer = std::exchange(current_executor, this);
   std::vector<Closure> batch;
   for (int batches = only_release ? kHelpedBatches : 0;; ++batches) {
     {
@@ -74,20 +72,7 @@ void RealExecutor::Help(bool only_release) {
     }
     RunBatch(batch);
   }
-  current_executor = outer_executor;
-  current_helper = outer_helper;
-}
-
-RealExecutor::Helper::Helper() : outer_(std::exchange(current_helper, this)) {}
-RealExecutor::Helper::~Helper() {
-  Release();
-  current_helper = outer_;
-}
-
-void RealExecutor::Helper::End(bool only_release) {
-  // A closure that helps posts as its executor does: nothing is claimed meanwhile.
-  for (RealExecutor* executor : claimed_) executor->Help(only_release);
-  claimed_.clear();
+  current_executor = outer;
 }
 
 Timer RealExecutor::After(Duration delay, Closure closure) {

@@ -1,10 +1,8 @@
 // An executor that is a thread of its own: a queue emptied in batches, a heap of timers, sleep when both have
 // nothing to do. A background pool for long work is one or more further RealExecutors.
 //
-// Waking a thread costs its caller microseconds and, on a virtual machine, the woken one tens of them. So a
-// thread that has come to the end of what it was doing may run what it has just posted itself, if the thread
-// it would have to wake sleeps (Helper): of the threads a request passes through most are then the same one.
-// Closures stay serial, and IsCurrent and the order of Post hold; only the thread differs.
+// Other threads may help (runtime/helper.h): closures stay serial, IsCurrent and the order of Post hold, only
+// the thread they run on differs.
 //
 // Threading: Post, Now, WallNow and IsStopped from any thread; After from the executor's thread. Stop and
 //            destruction from outside of it.
@@ -24,19 +22,19 @@
 
 #include "base/function.h"
 #include "runtime/executor.h"
+#include "runtime/helper.h"
 #include "runtime/real/real_clock.h"
 #include "runtime/real/timer_heap.h"
 
 namespace tenure::runtime {
 
-class RealExecutor final : public Executor {
+class RealExecutor final : public Executor, private Helped {
  public:
   enum class Work : uint8_t {
     kShort,     // closures do not block: other threads may help
     kBlocking,  // closures wait for a disk: they run on the executor's own thread, which helps others before
                 // it sleeps
   };
-  class Helper;
 
   // `name` is the thread's name as debuggers and top show it (15 characters of it).
   explicit RealExecutor(std::string name, Work work = Work::kShort);
@@ -59,10 +57,9 @@ class RealExecutor final : public Executor {
 
  private:
   void Run();
-  // Puts the thread that calls in charge if the executor's own sleeps; Help then has to follow. Under mutex_.
-  bool Claim();
-  // Runs what is queued, unless it is `only_release`; then the executor's own thread is in charge again.
-  void Help(bool only_release);
+  // Puts the thread that calls in charge, if it helps. Under mutex_, while the own thread sleeps.
+  bool LetHelp();
+  void Help(bool only_release) override;
   void HelpOthers(Helper& helper);
   void RunBatch(std::vector<Closure>& batch);
   void RunTimers(Instant now);
@@ -85,26 +82,6 @@ class RealExecutor final : public Executor {
   std::atomic<bool> stopped_{false};
   TimerHeap timers_;
   std::thread thread_;
-};
-
-// On the stack of a thread that works in rounds, such as one that polls sockets. What it posts in a round to
-// executors that sleep runs when it calls Run at the end of the round.
-class RealExecutor::Helper {
- public:
-  Helper();
-  ~Helper();
-  Helper(const Helper&) = delete;
-  Helper& operator=(const Helper&) = delete;
-
-  void Run() { End(/*only_release=*/false); }
-  // Has more to do itself: wakes the executors' own threads.
-  void Release() { End(/*only_release=*/true); }
-
- private:
-  friend class RealExecutor;
-  void End(bool only_release);
-  std::vector<RealExecutor*> claimed_;
-  Helper* const outer_;
 };
 
 }  // namespace tenure::runtime

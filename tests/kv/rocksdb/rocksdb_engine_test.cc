@@ -134,6 +134,56 @@ TEST_F(RocksEngineTest, DamagedTableGoesToTheFatalHandler) {
   EXPECT_EQ(fatal_.code(), StatusCode::kDataLoss) << fatal_;
 }
 
+Batch Sorted(int count) {
+  Batch batch;
+  for (int i = 0; i < count; ++i) batch.Put(fmt::format("key{:06}", i), std::string(300, 'v'));
+  return batch;
+}
+
+TEST_F(RocksEngineTest, ALargeSortedBatchIsSeenAndDurableAtOnceWithAllThatWasWrittenBefore) {
+  auto engine = Open({.flush_on_close = false});
+  Put(*engine, "a", "1");
+  Put(*engine, "key000007", "old");
+  auto before = engine->NewSnapshot();
+  Batch batch = Sorted(10000);
+  batch.Delete("x");
+  engine->WriteSorted(std::move(batch));
+  EXPECT_EQ(engine->Get("key000007"), std::string(300, 'v'));
+  EXPECT_EQ(before->Get("key000007"), "old");
+  EXPECT_EQ(before->Get("key000008"), std::nullopt);
+  before.reset();
+  Put(*engine, "key000007", "new");
+  EXPECT_EQ(engine->Get("key000007"), "new");
+  Put(*engine, "z", "lost");
+  engine.reset();
+
+  engine = Open();
+  EXPECT_EQ(engine->Get("a"), "1");
+  EXPECT_EQ(engine->Get("key000007"), std::string(300, 'v'));
+  EXPECT_EQ(engine->Get("key009999"), std::string(300, 'v'));
+  EXPECT_EQ(engine->Get("z"), std::nullopt);
+  EXPECT_EQ(fatal_, OkStatus());
+}
+
+TEST_F(RocksEngineTest, TableFilesThatACrashKeptOutAreRemoved) {
+  Open().reset();
+  const std::string left = directory_.path() + "/db/added-0";
+  std::ofstream(left) << "half a file";
+  auto engine = Open();
+  EXPECT_FALSE(std::filesystem::exists(left));
+  engine->WriteSorted(Sorted(10000));
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_EQ(engine->Get("key000000"), std::string(300, 'v'));
+  EXPECT_EQ(fatal_, OkStatus());
+}
+
+TEST_F(RocksEngineTest, ATableFileThatCannotBeAddedIsFatal) {
+  auto engine = Open();
+  std::filesystem::create_directory(directory_.path() + "/db/added-0");
+  engine->WriteSorted(Sorted(10000));
+  EXPECT_FALSE(fatal_.ok());
+}
+
 TEST_F(RocksEngineTest, StatsAndCompaction) {
   auto engine = Open();
   for (int i = 0; i < 1000; ++i) Put(*engine, "key" + std::to_string(i), std::string(100, 'v'));

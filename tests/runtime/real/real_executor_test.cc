@@ -21,7 +21,7 @@ void LetSleep(RealExecutor& executor) {
 TEST(RealExecutorTest, AHelperRunsWhatItPosted) {
   RealExecutor executor("test");
   LetSleep(executor);
-  RealExecutor::Helper helper;
+  Helper helper;
   std::thread::id ran_on;
   bool current = false;
   bool second = false;
@@ -44,7 +44,7 @@ TEST(RealExecutorTest, WhatIsReleasedRunsOnTheExecutorsThread) {
   std::atomic<bool> ran = false;
   std::thread::id ran_on;
   {
-    RealExecutor::Helper helper;
+    Helper helper;
     executor.Post([&] {
       ran_on = std::this_thread::get_id();
       ran = true;
@@ -58,7 +58,7 @@ TEST(RealExecutorTest, WhatIsReleasedRunsOnTheExecutorsThread) {
 TEST(RealExecutorTest, OthersPostsWaitForTheHelper) {
   RealExecutor executor("test");
   LetSleep(executor);
-  RealExecutor::Helper helper;
+  Helper helper;
   std::vector<int> order;
   executor.Post([&] { order.push_back(1); });
   std::thread([&] { executor.Post([&] { order.push_back(2); }); }).join();
@@ -69,7 +69,7 @@ TEST(RealExecutorTest, OthersPostsWaitForTheHelper) {
 TEST(RealExecutorTest, BlockingWorkIsNotHelped) {
   RealExecutor executor("test", RealExecutor::Work::kBlocking);
   LetSleep(executor);
-  RealExecutor::Helper helper;
+  Helper helper;
   std::atomic<bool> ran = false;
   executor.Post([&] { ran = true; });
   while (!ran) std::this_thread::yield();
@@ -100,7 +100,7 @@ TEST(RealExecutorTest, ATimerMadeByAHelperWakesTheExecutorsThread) {
   std::thread::id fired_on;
   LetSleep(executor);
   {
-    RealExecutor::Helper helper;
+    Helper helper;
     executor.Post([&] {
       timer = executor.After(10ms, [&] {
         fired_on = std::this_thread::get_id();
@@ -128,7 +128,7 @@ TEST(RealExecutorTest, ATimerDueWhileAnotherHelpsWaitsForItsEnd) {
   });
   std::this_thread::sleep_for(5ms);
   {
-    RealExecutor::Helper helper;
+    Helper helper;
     executor.Post([&] {
       inside = true;
       std::this_thread::sleep_for(60ms);
@@ -157,7 +157,7 @@ TEST(RealExecutorTest, NothingIsLostOrOverlapsUnderHelpers) {
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
-      RealExecutor::Helper helper;
+      Helper helper;
       for (int i = 0; i < kPosts; ++i) {
         if (i % 3 == 0) {
           disk.Post([&] { executor.Post([&] { step(); }); });
@@ -185,7 +185,7 @@ TEST(RealExecutorTest, StopWaitsForAHelper) {
     std::atomic<bool> started = false;
     std::atomic<bool> ended = false;
     std::thread other([&] {
-      RealExecutor::Helper helper;
+      Helper helper;
       executor->Post([&] {
         started = true;
         std::this_thread::sleep_for(2ms);
