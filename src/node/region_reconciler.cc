@@ -26,12 +26,11 @@ raft::Configuration InitialConfiguration(const pb::RegionRecord& record) {
 }  // namespace
 
 RegionReconciler::RegionReconciler(group::GroupHost& host, RegionTable& table, const CatalogView& view,
-                                   store::Limits limits, std::set<RegionId> recovered,
-                                   std::function<void()> on_removed, Logger logger)
+                                   std::set<RegionId> recovered, std::function<void()> on_removed,
+                                   Logger logger)
     : host_(host),
       table_(table),
       view_(view),
-      limits_(limits),
       on_removed_(std::move(on_removed)),
       logger_(std::move(logger)),
       recovered_(recovered),
@@ -73,7 +72,7 @@ void RegionReconciler::StartReplica(const pb::RegionRecord& record, const pb::Re
   const bool known = recovered_.contains(id);
   const bool campaign = !known && record.preferred_leader() == self.id();
   const Status status = host_.Start(GroupId(record.id()), ReplicaId(self.id()), InitialConfiguration(record),
-                                    std::make_unique<RegionStateMachine>(id, slots, limits_), campaign);
+                                    std::make_unique<RegionStateMachine>(id, slots), campaign);
   if (!status.ok()) return LogOnce(id, status);
   failures_.erase(id);
   recovered_.erase(id);

@@ -35,7 +35,7 @@ namespace tenure::node {
 class RegionReconciler {
  public:
   // `recovered`: groups of regions whose state was found on disk. `on_removed` runs when a replica is gone.
-  RegionReconciler(group::GroupHost& host, RegionTable& table, const CatalogView& view, store::Limits limits,
+  RegionReconciler(group::GroupHost& host, RegionTable& table, const CatalogView& view,
                    std::set<RegionId> recovered, std::function<void()> on_removed, Logger logger);
 
   // `current`: absence from the view means that a region does not exist.
@@ -53,7 +53,6 @@ class RegionReconciler {
   group::GroupHost& host_;
   RegionTable& table_;
   const CatalogView& view_;
-  const store::Limits limits_;
   std::function<void()> on_removed_;
   Logger logger_;
   std::set<RegionId> recovered_;  // not started in this run yet

@@ -80,6 +80,14 @@ Outcome RegionService::Redirect(const Region& region, uint16_t slot) const {
   return Moved{slot, std::move(address)};
 }
 
+store::WriteCommand RegionService::NewCommand(store::WriteCommand::Kind kind) const {
+  store::WriteCommand command;
+  command.now = executor_.WallNow();
+  command.kind = kind;
+  command.max_value_bytes = options_.limits.max_value_bytes;
+  return command;
+}
+
 // ---- entry points ----
 
 void RegionService::Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,
@@ -95,7 +103,7 @@ void RegionService::Execute(DatabaseId database, uint16_t slot, store::Arguments
   Region* region = FindLed(database, slot, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
   if (!spec->write) return SubmitRead(*region, slot, Kind::kRead, std::move(arguments), std::move(done));
-  store::WriteCommand command{.now = executor_.WallNow(), .commands = {}, .watches = {}};
+  store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kSingle);
   command.commands.push_back(std::move(arguments));
   SubmitWrite(*region, slot, Encode(command), std::move(done));
 }
@@ -104,17 +112,16 @@ void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot,
                                        std::vector<store::Arguments> commands,
                                        std::vector<store::WatchedKey> watches, Callback<Outcome> done) {
   for (const store::Arguments& arguments : commands) {
-    if (const Status valid = store::Validate(arguments, options_.limits); !valid.ok()) {
+    if (const Status valid = store::ValidateQueued(arguments, options_.limits); !valid.ok()) {
       return done(InvalidReply(valid));
     }
   }
   Outcome otherwise;
   Region* region = FindLed(database, slot, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
-  const store::WriteCommand command{.now = executor_.WallNow(),
-                                    .kind = store::WriteCommand::Kind::kTransaction,
-                                    .commands = std::move(commands),
-                                    .watches = std::move(watches)};
+  store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
+  command.commands = std::move(commands);
+  command.watches = std::move(watches);
   SubmitWrite(*region, slot, Encode(command), std::move(done));
 }
 
@@ -252,10 +259,7 @@ void RegionService::Propose(Region& region, Handle handle, std::string encoded) 
 // Behind the writes of its slot that are under way, in front of those that come later.
 void RegionService::ProposeRead(Region& region, Handle handle, store::Arguments arguments) {
   PendingOperations::Operation* operation = operations_.Find(handle);
-  store::WriteCommand command{.now = executor_.WallNow(),
-                              .kind = store::WriteCommand::Kind::kTransaction,
-                              .commands = {},
-                              .watches = {}};
+  store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
   if (operation->kind == Kind::kVersion) {
     operation->key = std::move(arguments[0]);  // the log only holds the place
   } else {

@@ -63,6 +63,7 @@ class RegionService {
   using Handle = PendingOperations::Handle;
   using Kind = PendingOperations::Kind;
 
+  store::WriteCommand NewCommand(store::WriteCommand::Kind kind) const;
   // The region of a slot if this node leads it; else null, and `*otherwise` is the answer.
   Region* FindLed(DatabaseId database, uint16_t slot, Outcome* otherwise);
   Region* FindRegion(DatabaseId database, uint16_t slot, Outcome* otherwise);

@@ -19,8 +19,7 @@ namespace tenure::node {
 
 class RegionStateMachine final : public group::StateMachine {
  public:
-  RegionStateMachine(RegionId region, store::SlotRange slots, store::Limits limits)
-      : region_(region), store_(slots, limits) {}
+  RegionStateMachine(RegionId region, store::SlotRange slots) : region_(region), store_(slots) {}
 
   void Reset(const kv::Reader& state, LogIndex applied) override;
   // The result is the encoded store::Reply.

@@ -48,7 +48,7 @@ void RegionTable::UpdateRegion(const pb::RegionRecord& record) {
                                static_cast<uint16_t>(record.slots().last())};
   if (!region.store || !(region.slots == slots)) {
     region.slots = slots;
-    region.store = std::make_unique<store::RegionStore>(slots, limits_);
+    region.store = std::make_unique<store::RegionStore>(slots);
   }
   region.replicas.clear();
   region.self = ReplicaId();

@@ -87,7 +87,7 @@ class RegionTableListener {
 
 class RegionTable final : public group::GroupObserver {
  public:
-  explicit RegionTable(store::Limits limits) : limits_(limits) {}
+  RegionTable() = default;
   RegionTable(const RegionTable&) = delete;
   RegionTable& operator=(const RegionTable&) = delete;
   void SetListener(RegionTableListener* listener) { listener_ = listener; }
@@ -127,7 +127,6 @@ class RegionTable final : public group::GroupObserver {
   void UpdateDatabases(const CatalogView& view);
   void Changed();
 
-  const store::Limits limits_;
   RegionTableListener* listener_ = nullptr;
   NodeId self_;
   std::map<uint64_t, Region> regions_;

@@ -91,8 +91,6 @@ Status ValidateQueued(const Arguments& arguments, const Limits& limits);
 class RegionStore {
  public:
   explicit RegionStore(SlotRange slots) : slots_(slots) {}
-  // For callers that still pass them: limits are Validate's, see Determinism above.
-  RegionStore(SlotRange slots, const Limits& /*limits*/) : slots_(slots) {}
 
   // Applies a decoded command; `index` becomes the version of what it changes. Checks again what Validate
   // checks, except for sizes. A key outside the region's slots: -TRYAGAIN.
