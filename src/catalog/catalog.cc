@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
+#include "base/format.h"
 #include "catalog/apply.h"
 #include "catalog/deduplication.h"
 #include "catalog/keys.h"
@@ -60,6 +62,14 @@ class Catalog::Impl {
       : deduplication_(limits.max_clients, limits.max_results_per_client, limits.client_session) {}
 
   void Reset(const kv::Reader& state, Revision applied) {
+    const Status readable = CheckFormat(state);
+    TENURE_CHECK(readable.ok(), "{}", MessageOf(readable));
+    for (const Section& section : Sections()) {
+      if (!section.retired) continue;
+      if (!state.NewIterator(PrefixLower(section.letter), PrefixUpper(section.letter))->Valid()) continue;
+      notes_.push_back(
+          fmt::format("the state holds records of the retired section '{}': not read", section.name));
+    }
     records_.Load(state);
     deduplication_.Load(state);
     events_.clear();
@@ -73,13 +83,16 @@ class Catalog::Impl {
     if (identified) {
       if (auto known = deduplication_.Find(command.id())) return std::move(*known);
     }
-    // The next three are not remembered: asked again, their cause may have gone.
-    if (command.version() == 0 || command.version() > FormatVersion() ||
-        command.body_case() == ipb::CatalogCommand::BODY_NOT_SET) {
-      return apply::Refused(
-          pb::REASON_UNSUPPORTED_FORMAT,
-          fmt::format("the command at revision {} (version {}) is unknown to format {}: nothing done",
-                      revision.value(), command.version(), FormatVersion()));
+    // The next four are not remembered: asked again, their cause may have gone.
+    TENURE_CHECK(
+        command.version() <= kNewestFormat,
+        "the command at revision {} is of format {}; this program reads formats {} to {}: start a newer one",
+        revision, command.version(), kOldestFormat, kNewestFormat);
+    const CommandType* type = TypeOf(command);
+    if (type == nullptr) return PassOver("no known type", command, revision);
+    if (type->retired) return PassOver(fmt::format("the retired type {}", type->name), command, revision);
+    if (command.version() == 0 || command.version() > FormatVersion()) {
+      return PassOver(fmt::format("type {}", type->name), command, revision);
     }
 #ifndef TENURE_MUTANT_stale_epoch_accepted
     if (command.epoch() != 0 && command.epoch() != term.value()) {
@@ -99,6 +112,7 @@ class Catalog::Impl {
 
   void FinishBatch(kv::View& state) { deduplication_.Write(state); }
   std::vector<pb::Event> TakeEvents() { return std::exchange(events_, {}); }
+  std::vector<std::string> TakeNotes() { return std::exchange(notes_, {}); }
   std::optional<ipb::CatalogResult> FindAnswer(const pb::RequestId& id) const {
     if (id.client_id() == 0) return std::nullopt;
     return deduplication_.Find(id);
@@ -108,9 +122,17 @@ class Catalog::Impl {
   Revision applied() const { return applied_; }
   size_t client_count() const { return deduplication_.size(); }
 
- private:
   uint32_t FormatVersion() const {
-    return records_.cluster ? records_.cluster->cluster().format_version() : kFormatVersion;
+    return records_.cluster ? records_.cluster->cluster().format_version() : kNewestFormat;
+  }
+
+ private:
+  ipb::CatalogResult PassOver(const std::string& what, const ipb::CatalogCommand& command,
+                              Revision revision) {
+    notes_.push_back(
+        fmt::format("the command at revision {} is of {}, format {}; the cluster has format {}: nothing done",
+                    revision, what, command.version(), FormatVersion()));
+    return apply::Refused(pb::REASON_UNSUPPORTED_FORMAT, notes_.back());
   }
 
   ipb::CatalogResult Dispatch(ipb::CatalogCommand& command, Change& change) {
@@ -138,6 +160,8 @@ class Catalog::Impl {
         return apply::RemoveDatabase(records_, *command.mutable_remove_database(), change);
       case Command::kUpdateController:
         return apply::UpdateController(records_, *command.mutable_update_controller(), change);
+      case Command::kRaiseFormat:
+        return apply::RaiseFormat(records_, *command.mutable_raise_format(), change);
       case Command::BODY_NOT_SET:
         break;
     }
@@ -147,8 +171,37 @@ class Catalog::Impl {
   Records records_;
   Deduplication deduplication_;
   std::vector<pb::Event> events_;
+  std::vector<std::string> notes_;
   Revision applied_;
 };
+
+Status Catalog::CheckFormat(const kv::Reader& state) {
+  if (const auto stored = state.Get(kClusterKey)) {
+    pb::Record record;
+    TENURE_CHECK(record.ParseFromString(*stored), "the cluster record cannot be read");
+    const uint32_t format = record.cluster().format_version();
+    if (format < kOldestFormat || format > kNewestFormat) {
+      return Error(StatusCode::kFailedPrecondition,
+                   "the catalog has format {}; this program reads formats {} to {}", format, kOldestFormat,
+                   kNewestFormat);
+    }
+  }
+  // From section to section, not from record to record.
+  const auto it = state.NewIterator({}, {});
+  while (it->Valid()) {
+    const char letter = it->key()[0];
+    const auto sections = Sections();
+    if (std::none_of(sections.begin(), sections.end(),
+                     [&](const Section& s) { return s.letter == letter; })) {
+      return Error(
+          StatusCode::kFailedPrecondition,
+          "the catalog holds records of a kind that this program does not know ('{}'): start a newer one",
+          letter);
+    }
+    it->Seek(PrefixUpper(letter));
+  }
+  return OkStatus();
+}
 
 Catalog::Catalog(CatalogLimits limits) : impl_(std::make_unique<Impl>(limits)) {}
 Catalog::~Catalog() = default;
@@ -172,6 +225,12 @@ void Catalog::FinishBatch(kv::View& state) {
 }
 std::vector<pb::Event> Catalog::TakeEvents() {
   return impl_->TakeEvents();
+}
+std::vector<std::string> Catalog::TakeNotes() {
+  return impl_->TakeNotes();
+}
+uint32_t Catalog::format_version() const {
+  return impl_->FormatVersion();
 }
 std::optional<ipb::CatalogResult> Catalog::FindAnswer(const pb::RequestId& id) const {
   return impl_->FindAnswer(id);

@@ -7,7 +7,7 @@
 // Revision:    the log index of the command; every record carries its create and modify revision.
 // Errors:      a refusal is a CatalogResult with a reason and changes nothing; nothing is ever half applied.
 // Determinism: state and command alone; protobuf messages stored here hold no maps. CatalogLimits are part of
-//              format version 1: every member must run with the same values.
+//              the format: every member must run with the same values.
 //
 // Keys below the catalog's prefix (docs/catalog.md, "format"):
 //   c  cluster record        i  next ids               C <id:8>  controller     N <id:8>  node
@@ -27,6 +27,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "catalog/format.h"
 #include "kv/kv.h"
 #include "tenure/internal/v1/command.pb.h"
 #include "tenure/v1/catalog.pb.h"
@@ -35,9 +36,6 @@ namespace tenure::catalog {
 
 namespace pb = ::tenure::v1;
 namespace ipb = ::tenure::internal::v1;
-
-// What the log may contain; ClusterRecord.format_version of a new cluster.
-inline constexpr uint32_t kFormatVersion = 1;
 
 struct CatalogLimits {
   size_t max_entry_key_bytes = 1 << 10;
@@ -55,7 +53,7 @@ class Catalog {
   explicit Catalog(CatalogLimits limits);
   ~Catalog();
 
-  // Loads the memory-resident part.
+  // Loads the memory-resident part. The state must be of a format that this program reads (CheckFormat).
   void Reset(const kv::Reader& state, Revision applied);
   // Applies one command (decoded). `term` is the entry's term: commands with another epoch are refused.
   ipb::CatalogResult Apply(const ipb::CatalogCommand& command, Revision revision, Term term, kv::View& state);
@@ -63,6 +61,13 @@ class Catalog {
   ipb::CatalogResult Apply(ipb::CatalogCommand&& command, Revision revision, Term term, kv::View& state);
   // Writes the deduplication records touched since the last call.
   void FinishBatch(kv::View& state);
+
+  // FAILED_PRECONDITION if `state` was written by a program too new for this one: its format or a section.
+  static Status CheckFormat(const kv::Reader& state);
+  // What was found in state or log that this program passes over, since the last call: for the log file.
+  std::vector<std::string> TakeNotes();
+  // Of the cluster; the newest before it has a record.
+  uint32_t format_version() const;
 
   // Changes made by Apply since the last call, in order; the watch hub distributes them.
   std::vector<pb::Event> TakeEvents();

@@ -145,6 +145,11 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
       return CheckMove(command.set_region_state().from(), command.set_region_state().to());
     case Command::kUpdateController:
       return Check(command.update_controller().controller(), limits);
+    case Command::kRaiseFormat:
+      if (command.raise_format().to() >= kOldestFormat && command.raise_format().to() <= kNewestFormat)
+        return OkStatus();
+      return Refuse(REASON_INVALID_ARGUMENT, "to: format {} is not in {}..{}", command.raise_format().to(),
+                    kOldestFormat, kNewestFormat);
     case Command::kSetNodeState:
     case Command::kRemoveRegion:
     case Command::kRemoveDatabase:
@@ -158,9 +163,9 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
 }  // namespace
 
 Status Catalog::Validate(const ipb::CatalogCommand& command, const CatalogLimits& limits) {
-  if (command.version() == 0 || command.version() > kFormatVersion) {
+  if (command.version() == 0 || command.version() > kNewestFormat) {
     return Refuse(pb::REASON_UNSUPPORTED_FORMAT, "version: {} is not in 1..{}", command.version(),
-                  kFormatVersion);
+                  kNewestFormat);
   }
   if (command.has_id()) {
     if (command.id().client_id() != 0 && command.id().sequence() == 0) {

@@ -50,6 +50,7 @@ void AddWaitFlag(CLI::App* command, bool& wait);
 void AddLocalClusterCommands(CLI::App& app, Invocation& invocation);  // up, down
 void AddStatusCommand(CLI::App& app, Invocation& invocation);
 void AddControllerCommands(CLI::App& app, Invocation& invocation);
+void AddUpgradeCommands(CLI::App& app, Invocation& invocation);
 void AddNodeCommands(CLI::App& app, Invocation& invocation);
 void AddDatabaseCommands(CLI::App& app, Invocation& invocation);
 void AddRegionCommands(CLI::App& app, Invocation& invocation);

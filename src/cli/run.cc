@@ -68,6 +68,7 @@ int Run(int argc, char** argv) {
   AddLocalClusterCommands(app, invocation);
   AddStatusCommand(app, invocation);
   AddControllerCommands(app, invocation);
+  AddUpgradeCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddDatabaseCommands(app, invocation);
   AddRegionCommands(app, invocation);

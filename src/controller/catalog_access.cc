@@ -12,7 +12,16 @@ using catalog::MakeRefusal;
 using group::ProposeOutcome;
 
 void CatalogAccess::Propose(ipb::CatalogCommand command, ProposeDone done) {
-  command.set_version(catalog::kFormatVersion);
+  const catalog::CommandType* type = catalog::TypeOf(command);
+  command.set_version(type == nullptr ? 0 : type->since);
+  if (command.version() > catalog().format_version()) {
+    done(catalog::Refuse(
+        pb::REASON_UNSUPPORTED_FORMAT,
+        "{} needs format {}, the cluster has format {}; `tenure upgrade finalize` raises it when all "
+        "members run a program that reads it",
+        type->name, command.version(), catalog().format_version()));
+    return;
+  }
   command.set_now_ms(ToMillis(executor_.WallNow()));
   if (const Status valid = catalog::Catalog::Validate(command, limits_); !valid.ok()) {
     done(valid);

@@ -34,6 +34,7 @@ void CatalogMachine::OnReset(const kv::Reader& state, LogIndex applied) {
   state_ = &state;
   applied_ = Revision(applied.value());
   catalog_.Reset(state, applied_);
+  LogNotes();
   for (CatalogListener* listener : listeners_) listener->OnCatalogReset(applied_);
 }
 
@@ -47,9 +48,14 @@ std::string CatalogMachine::OnApply(const group::ApplyContext& context, std::str
     // The same bytes fail everywhere: a no-op, like every command this format does not know.
     result.set_reason(::tenure::v1::REASON_UNSUPPORTED_FORMAT);
     result.set_message(fmt::format("the command at index {} cannot be decoded: nothing done", context.index));
+    logger_.Warn("{}", result.message());
   }
-  if (result.reason() == ::tenure::v1::REASON_UNSUPPORTED_FORMAT) logger_.Warn("{}", result.message());
+  LogNotes();
   return result.SerializeAsString();
+}
+
+void CatalogMachine::LogNotes() {
+  for (const std::string& note : catalog_.TakeNotes()) logger_.Warn("{}", note);
 }
 
 void CatalogMachine::OnBatchWritten(LogIndex applied) {

@@ -52,6 +52,7 @@ class CatalogMachine {
   void OnReset(const kv::Reader& state, LogIndex applied);
   std::string OnApply(const group::ApplyContext& context, std::string_view bytes, kv::View& state);
   void OnBatchWritten(LogIndex applied);
+  void LogNotes();
 
   Logger logger_;
   catalog::Catalog catalog_;

@@ -73,16 +73,22 @@ raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>
   return configuration;
 }
 
+ControllerOptions WithFormat(ControllerOptions options) {
+  options.self.set_newest_format(catalog::kNewestFormat);
+  return options;
+}
+
 }  // namespace
 
 // Members in the order of construction: later ones use earlier ones.
 class Controller::Impl : public group::GroupObserver {
  public:
   Impl(Dependencies dependencies, ControllerOptions options)
-      : options_(std::move(options)),
+      : options_(WithFormat(std::move(options))),
         executor_(dependencies.executor),
         network_(dependencies.network),
         wal_(dependencies.wal),
+        engine_(dependencies.engine),
         logger_(dependencies.logger.Named("controller")),
         machine_(options_.limits, logger_.Named("catalog")),
         directory_(options_.initial_controllers, machine_.catalog()),
@@ -140,6 +146,8 @@ class Controller::Impl : public group::GroupObserver {
       return Error(StatusCode::kInvalidArgument, "controller {} is not among the initial controllers ({})",
                    self, raft::ToString(initial));
     }
+    TENURE_RETURN_IF_ERROR(catalog::Catalog::CheckFormat(
+        kv::PrefixReader(engine_, group::GroupHost::StatePrefix(kCatalogGroup))));
     addresses_.Refresh();
     TENURE_RETURN_IF_ERROR(
         host_.Start(kCatalogGroup, self, initial, machine_.MakeAdapter(), /*campaign=*/false));
@@ -176,6 +184,7 @@ class Controller::Impl : public group::GroupObserver {
   runtime::Executor& executor_;
   runtime::Network& network_;
   wal::Wal& wal_;
+  const kv::Engine& engine_;
   Logger logger_;
   CatalogMachine machine_;
   ControllerDirectory directory_;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "daemon/version.h"
 
 namespace tenure::daemon {
 namespace {
@@ -48,6 +49,7 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
   options.self.set_name(config_.name);
   options.self.set_address(config_.advertise.ToString());
   options.self.set_zone(config_.zone);
+  options.self.set_software_version(kVersion);
   options.self.set_voter(true);
   for (const auto& [id, address] : config_.initial_controllers) {
     pb::ControllerRecord record;

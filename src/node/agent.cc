@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/format.h"
 #include "catalog/refusal.h"
 
 namespace tenure::node {
@@ -57,6 +58,7 @@ void Agent::Start(const NodeIdentity& identity) {
     label.set_value(value);
   }
   node.set_software_version(identity.software_version);
+  node.set_newest_format(catalog::kNewestFormat);
   Register();
 }
 

@@ -148,6 +148,13 @@ class TestCatalog {
     return Catalog::ListEntries(prefix, after, limit, keys_only, kv::PrefixReader(engine_, kPrefix));
   }
 
+  kv::PrefixReader state() const { return kv::PrefixReader(engine_, kPrefix); }
+  // What another version of the program may have left.
+  void WriteRaw(std::string_view key, std::string_view value) {
+    kv::Batch batch;
+    batch.Put(kPrefix + std::string(key), std::string(value));
+    engine_.Write(std::move(batch));
+  }
   Catalog& catalog() { return *catalog_; }
   Revision applied() const { return applied_; }
   void set_term(uint64_t term) { term_ = Term(term); }

@@ -78,7 +78,7 @@ TEST(Validate, Databases) {
 
 TEST(Validate, VersionsAndTypes) {
   auto command = T::Put("k", "v");
-  command.set_version(2);
+  command.set_version(kNewestFormat + 1);
   EXPECT_EQ(ReasonOf(Catalog::Validate(command, {})), REASON_UNSUPPORTED_FORMAT);
   EXPECT_EQ(ReasonOf(Catalog::Validate(T::Command(), {})), REASON_UNSUPPORTED_FORMAT);
 }

@@ -10,6 +10,7 @@
 namespace tenure::controller {
 
 namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
 using catalog::Refuse;
 using runtime::CallInfo;
 using runtime::Reply;
@@ -56,10 +57,65 @@ ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& acces
           scope_.Spawn(Transfer(deadline, ReplicaId(request.to()), std::move(done)));
         });
   };
+  calls_["Upgrade"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::UpgradeRequest, pb::UpgradeResponse>(bytes, std::move(reply), [this](auto request, auto done) {
+      scope_.Spawn(Upgrade(request.finalize(), std::move(done)));
+    });
+  };
 }
 
 void ClusterService::OnCall(const CallInfo& info, std::string request, Reply reply) {
   Route(calls_, info, std::move(request), std::move(reply));
+}
+
+pb::UpgradeResponse ClusterService::UpgradeState() const {
+  pb::UpgradeResponse response;
+  const catalog::Catalog& catalog = access_.catalog();
+  response.set_format(catalog.format_version());
+  uint32_t possible = catalog::kNewestFormat;
+  const auto add = [&](std::string kind, const auto& record) {
+    pb::UpgradeMember& member = *response.add_members();
+    member.set_kind(std::move(kind));
+    member.set_id(record.id());
+    member.set_name(record.name());
+    member.set_newest_format(catalog::NewestFormatOr1(record.newest_format()));
+    member.set_software_version(record.software_version());
+    possible = std::min(possible, member.newest_format());
+  };
+  for (const auto& [id, record] : catalog.controllers()) add("controller", record.controller());
+  for (const auto& [id, record] : catalog.nodes()) {
+    if (record.node().state() != pb::NODE_REMOVED) add("node", record.node());
+  }
+  response.set_possible(std::max(possible, response.format()));
+  for (const catalog::Feature& feature : catalog::Features()) {
+    pb::UpgradeFeature& said = *response.add_features();
+    said.set_name(std::string(feature.name));
+    said.set_since(feature.since);
+  }
+  return response;
+}
+
+runtime::Task<void> ClusterService::Upgrade(bool finalize, Answer<pb::UpgradeResponse> done) {
+  const auto stop = scope_.token();
+  if (const Status serving = leadership_.CheckServing(); !serving.ok()) {
+    done(serving);
+    co_return;
+  }
+  pb::UpgradeResponse before = UpgradeState();
+  if (!finalize || before.possible() == before.format()) {
+    done(std::move(before));
+    co_return;
+  }
+  ipb::CatalogCommand command;
+  command.mutable_raise_format()->set_to(before.possible());
+  const auto raised = co_await access_.ProposeAndWait(std::move(command), leadership_.epoch(), stop);
+  if (!raised.ok()) {
+    done(raised.status());
+    co_return;
+  }
+  pb::UpgradeResponse after = UpgradeState();
+  after.set_raised(raised->changed());
+  done(std::move(after));
 }
 
 StatusOr<ReplicaId> ClusterService::ChooseSuccessor(ReplicaId wanted) const {

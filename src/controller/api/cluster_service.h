@@ -35,6 +35,8 @@ class ClusterService : public runtime::Service {
  private:
   runtime::Task<void> Transfer(Instant deadline, ReplicaId to,
                                Answer<::tenure::v1::TransferLeadershipResponse> done);
+  runtime::Task<void> Upgrade(bool finalize, Answer<::tenure::v1::UpgradeResponse> done);
+  ::tenure::v1::UpgradeResponse UpgradeState() const;
   StatusOr<ReplicaId> ChooseSuccessor(ReplicaId wanted) const;
 
   runtime::Executor& executor_;

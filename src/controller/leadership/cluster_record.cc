@@ -15,7 +15,7 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
     ipb::InitializeCluster& initialize = *command.mutable_initialize_cluster();
     initialize.mutable_cluster()->set_cluster_id(cluster_id_.empty() ? new_cluster_id_ : cluster_id_);
     initialize.mutable_cluster()->set_incarnation(1);
-    initialize.mutable_cluster()->set_format_version(catalog::kFormatVersion);
+    initialize.mutable_cluster()->set_format_version(catalog::kNewestFormat);
     initialize.mutable_cluster()->set_created_at_ms(ToMillis(executor_.WallNow()));
     for (const pb::ControllerRecord& controller : initial_) {
       pb::ControllerRecord& record = *initialize.add_controllers();
@@ -36,7 +36,9 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
   const auto known = access_.catalog().controllers().find(self_.id());
   if (known == access_.catalog().controllers().end()) co_return OkStatus();
   const pb::ControllerRecord& record = known->second.controller();
-  if (record.address() == self_.address() && record.name() == self_.name() && record.zone() == self_.zone()) {
+  if (record.address() == self_.address() && record.name() == self_.name() && record.zone() == self_.zone() &&
+      record.newest_format() == self_.newest_format() &&
+      record.software_version() == self_.software_version()) {
     co_return OkStatus();
   }
   ipb::CatalogCommand command;

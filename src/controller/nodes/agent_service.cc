@@ -158,6 +158,13 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
     return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
                        request.cluster_id(), own));
   }
+  const uint32_t newest = catalog::NewestFormatOr1(request.node().newest_format());
+  if (newest < access_.catalog().format_version()) {
+    return done(
+        Refuse(pb::REASON_UNSUPPORTED_FORMAT,
+               "the cluster has format {}; the node's program reads formats up to {}: start a newer one",
+               access_.catalog().format_version(), newest));
+  }
   ipb::CatalogCommand command;
   *command.mutable_register_node()->mutable_node() = std::move(*request.mutable_node());
   access_.ProposeInEpoch(std::move(command), leadership_.epoch(),

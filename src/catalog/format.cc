@@ -1,0 +1,73 @@
+#include "catalog/format.h"
+
+#include <algorithm>
+#include <array>
+
+#include "catalog/keys.h"
+
+namespace tenure::catalog {
+namespace {
+
+using Command = ::tenure::internal::v1::CatalogCommand;
+
+constexpr std::array kCommandTypes = {
+    CommandType{Command::kInitializeCluster, "InitializeCluster", 1},
+    CommandType{Command::kPutEntry, "PutEntry", 1},
+    CommandType{Command::kDeleteEntry, "DeleteEntry", 1},
+    CommandType{Command::kRegisterNode, "RegisterNode", 1},
+    CommandType{Command::kSetNodeState, "SetNodeState", 1},
+    CommandType{Command::kCreateDatabase, "CreateDatabase", 1},
+    CommandType{Command::kSetDatabaseState, "SetDatabaseState", 1},
+    CommandType{Command::kSetRegionState, "SetRegionState", 1},
+    CommandType{Command::kRemoveRegion, "RemoveRegion", 1},
+    CommandType{Command::kRemoveDatabase, "RemoveDatabase", 1},
+    CommandType{Command::kUpdateController, "UpdateController", 1},
+    CommandType{Command::kRaiseFormat, "RaiseFormat", 1},
+    // Was never in use: what every build shows that it can pass over.
+    CommandType{99, "Retired", 1, /*retired=*/true},
+};
+
+constexpr std::array kSections = {
+    Section{kClusterKey[0], "cluster"},
+    Section{kIdsKey[0], "ids"},
+    Section{kControllerPrefix, "controllers"},
+    Section{kNodePrefix, "nodes"},
+    Section{kDatabasePrefix, "databases"},
+    Section{kRegionPrefix, "regions"},
+    Section{kEntryPrefix, "entries"},
+    Section{kClientPrefix, "clients"},
+    // As the command type 99.
+    Section{'z', "retired", /*retired=*/true},
+};
+
+constexpr std::array<Feature, 1> kFeatures = {Feature{"controller-membership", 2}};
+
+}  // namespace
+
+std::span<const CommandType> CommandTypes() {
+  return kCommandTypes;
+}
+std::span<const Section> Sections() {
+  return kSections;
+}
+std::span<const Feature> Features() {
+  return kFeatures;
+}
+
+const CommandType* TypeOf(const Command& command) {
+  const auto find = [](int number) -> const CommandType* {
+    const auto* const found =
+        std::find_if(kCommandTypes.begin(), kCommandTypes.end(),
+                     [number](const CommandType& type) { return type.number == number; });
+    return found == kCommandTypes.end() ? nullptr : found;
+  };
+  if (command.body_case() != Command::BODY_NOT_SET) return find(command.body_case());
+  // The fields of retired types are gone from the message: they arrive as unknown ones.
+  const auto& unknown = command.GetReflection()->GetUnknownFields(command);
+  for (int i = 0; i < unknown.field_count(); ++i) {
+    if (const CommandType* type = find(unknown.field(i).number())) return type;
+  }
+  return nullptr;
+}
+
+}  // namespace tenure::catalog

@@ -1,0 +1,71 @@
+"""Data directories of earlier formats (tests/data), and raising the format."""
+
+import pathlib
+import subprocess
+
+from harness import system
+from harness.registry import case
+
+DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
+NEWEST = 2
+
+
+def recorded(t, name):
+    cluster = t.new_cluster(name)
+    subprocess.run(["tar", "-C", cluster.directory.parent, "-xJf", DATA / f"{name}.tar.xz"], check=True)
+    (cluster.directory.parent / "cluster").rename(cluster.directory)
+    cluster.base = 18400  # as recorded
+    return cluster
+
+
+def check_content(t, cluster):
+    entries = {entry["key"]: entry for entry in cluster.json("kv", "list")}
+    wanted = {f"key{i}": f"value{i}" for i in range(1, 31)} | {"key5": "changed", "last": "one"}
+    del wanted["key7"]
+    t.equal({key: entry["value"] for key, entry in entries.items()}, wanted)
+    t.equal(entries["key5"]["version"], 2)
+    t.equal({(db["name"], db["regions"]) for db in cluster.json("db", "list")}, {("default", 8), ("third", 1)})
+    client = cluster.redis_cluster()
+    for i in range(1, 61):
+        t.equal(client.get(f"string{i}"), None if i == 50 else f"value{i}")
+    t.equal(client.hgetall("hash"), {"a": "1", "b": "2"})
+    assert client.ttl("expiring") > 2_900_000_000, client.ttl("expiring")
+
+
+def finalize(t, cluster):
+    t.equal(cluster.json("upgrade", "status")["format"], 1)
+    status = system.until(lambda: (lambda s: s if s["possible"] == NEWEST else None)(cluster.json("upgrade", "status")),
+                          20, f"all members say that they read format {NEWEST}")
+    t.equal({(member["kind"], member["newest_format"]) for member in status["members"]},
+            {("controller", NEWEST), ("node", NEWEST)})
+    t.matches(cluster.tenure("upgrade", "status").out, "`tenure upgrade finalize` raises it")
+    t.matches(cluster.tenure("upgrade", "finalize").out, f"^format raised to {NEWEST}")
+    t.equal(cluster.json("upgrade", "finalize")["raised"], False)
+    t.equal(cluster.json("upgrade", "status")["format"], NEWEST)
+
+
+@case(limit=120)
+def recorded_format_1(t):
+    """This build starts on what format 1 wrote, finds everything, raises the format and still finds everything."""
+    for name in ("format-1-killed", "format-1-stopped"):
+        cluster = recorded(t, name)
+        cluster.up()
+        cluster.wait_serving()
+        check_content(t, cluster)
+        finalize(t, cluster)
+        cluster.kill(*cluster.names)
+        cluster.up()
+        cluster.wait_serving()
+        check_content(t, cluster)
+        t.equal(cluster.json("upgrade", "status")["format"], NEWEST)
+        cluster.down()
+
+
+@case(limit=60)
+def new_cluster_has_the_newest_format(t):
+    """A cluster begins with the format of the program that formed it."""
+    cluster = t.cluster()
+    status = cluster.json("upgrade", "status")
+    t.equal((status["format"], status["possible"]), (NEWEST, NEWEST))
+    t.equal(all(feature["enabled"] for feature in status["features"]), True)
+    t.matches(cluster.tenure("upgrade", "finalize").out, f"^format {NEWEST}, the newest that all members read")
