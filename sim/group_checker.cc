@@ -26,6 +26,16 @@ void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
                                                    term, it->second, self));
 }
 
+void GroupChecker::OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) {
+  const auto [it, first] = hashes_.try_emplace({group, index}, StateHash{hash, self});
+  comparisons_ += first ? 0 : 1;
+  if (first || it->second.hash == hash) return;
+  on_violation_(
+      "equal states at equal revisions",
+      fmt::format("group {} index {}: the state of replica {} has hash {:016x}, that of replica {} {:016x}",
+                  group, index, it->second.by, it->second.hash, self, hash));
+}
+
 LogIndex GroupChecker::Applied(GroupId group) const {
   const auto it = applied_.find(group);
   return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;

@@ -1,6 +1,7 @@
 // Invariants of consensus, checked at every applied entry and every election of every process of the world:
-//   one leader per (group, term); one entry per (group, index), whoever applies it and whenever; and at the
-//   end nothing that was ever applied anywhere is missing anywhere.
+//   one leader per (group, term); one entry per (group, index), whoever applies it and whenever; equal hashes
+//   of the state wherever two replicas know theirs at one index; and at the end nothing that was ever applied
+//   anywhere is missing anywhere.
 //
 // Threading: the simulation's thread. Lives as long as the world: it remembers across crashes.
 #pragma once
@@ -24,12 +25,15 @@ class GroupChecker final : public group::GroupTrace {
 
   void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) override;
   void OnLead(GroupId group, ReplicaId self, Term term) override;
+  void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) override;
 
   // Highest index applied by anybody.
   LogIndex Applied(GroupId group) const;
   std::vector<GroupId> groups() const;
   uint64_t entries() const { return entries_; }
   uint64_t elections() const { return elections_; }
+  // How often a hash was compared with another replica's (or with its own before a crash).
+  uint64_t comparisons() const { return comparisons_; }
 
  private:
   struct AppliedEntry {
@@ -39,9 +43,15 @@ class GroupChecker final : public group::GroupTrace {
   };
   OnViolation on_violation_;
   std::map<GroupId, std::map<LogIndex, AppliedEntry>> applied_;
+  struct StateHash {
+    uint64_t hash;
+    ReplicaId by;
+  };
+  std::map<std::pair<GroupId, LogIndex>, StateHash> hashes_;
   std::map<std::pair<GroupId, Term>, ReplicaId> leaders_;
   uint64_t entries_ = 0;
   uint64_t elections_ = 0;
+  uint64_t comparisons_ = 0;
 };
 
 }  // namespace tenure::sim

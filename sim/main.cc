@@ -48,6 +48,7 @@ struct Totals {
   uint64_t faults = 0;
   uint64_t elections = 0;
   uint64_t entries = 0;
+  uint64_t comparisons = 0;
   uint64_t acknowledged = 0;
   uint64_t unknown = 0;
   uint64_t undecided = 0;
@@ -97,6 +98,7 @@ bool RunOne(uint64_t seed, bool print, Totals& totals) {
   totals.faults += result.faults;
   totals.elections += result.elections;
   totals.entries += result.entries;
+  totals.comparisons += result.comparisons;
   totals.acknowledged += result.acknowledged;
   totals.unknown += result.unknown;
   totals.undecided += result.undecided;
@@ -149,11 +151,12 @@ int Main(int argc, char** argv) {
   for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, trace, totals);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print(
-      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} entries, {} "
-      "operations acknowledged, {} "
+      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} entries, {} state "
+      "hashes compared, {} operations acknowledged, {} "
       "unknown, {} registers undecided, {:.1f} s\n",
       seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
-      totals.elections, totals.entries, totals.acknowledged, totals.unknown, totals.undecided, wall);
+      totals.elections, totals.entries, totals.comparisons, totals.acknowledged, totals.unknown,
+      totals.undecided, wall);
   fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
   return totals.failed == 0 ? 0 : 1;
 }

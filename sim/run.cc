@@ -31,6 +31,7 @@ class Run {
     result_.faults = nemesis_.faults();
     result_.elections = world_.groups().elections();
     result_.entries = world_.groups().entries();
+    result_.comparisons = world_.groups().comparisons();
     result_.acknowledged = world_.history().acknowledged();
     result_.unknown = world_.history().unknown();
     return result_;

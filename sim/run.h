@@ -24,6 +24,7 @@ struct RunResult {
   uint64_t faults = 0;
   uint64_t elections = 0;
   uint64_t entries = 0;       // distinct entries applied
+  uint64_t comparisons = 0;   // of state hashes at equal indexes
   uint64_t acknowledged = 0;  // client operations
   uint64_t unknown = 0;
   uint64_t undecided = 0;  // registers whose history was too hard to judge

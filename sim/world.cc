@@ -281,6 +281,12 @@ void World::CheckReplicas() {
           group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
       const kv::Reader* state = host.State(group);
       if (state == nullptr) continue;
+      const auto status = host.StatusOf(group);
+      if (const uint64_t hash = group::HashState(*state); !status || status->state_hash != hash) {
+        Fail("the kept hash is that of the state",
+             fmt::format("group {} on {}: {:016x} is kept, the state has {:016x}", group, machine->name,
+                         status ? status->state_hash : 0, hash));
+      }
       std::string content;
       const auto iterator = state->NewIterator({}, {});
       for (; iterator->Valid(); iterator->Next()) {

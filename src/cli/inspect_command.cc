@@ -2,6 +2,8 @@
 
 #include "cli/inspection.h"
 #include "cli/invocation.h"
+#include "cli/log_decoding.h"
+#include "cli/nodes_conf.h"
 #include "cli/records.h"
 
 namespace tenure::cli {
@@ -10,25 +12,10 @@ namespace {
 struct InspectOptions {
   std::string directory;
   bool log = false;
+  std::string format;  // table, json, nodes-conf; empty: as --output says
   uint64_t group = 0;
   CLI::Option* group_option = nullptr;
 };
-
-std::string RoleOf(raft::MemberRole role) {
-  switch (role) {
-    case raft::MemberRole::kVoter:
-      return "voter";
-    case raft::MemberRole::kLearner:
-      return "learner";
-    case raft::MemberRole::kIncoming:
-      return "incoming";
-    case raft::MemberRole::kOutgoing:
-      return "outgoing";
-    case raft::MemberRole::kDemoting:
-      return "demoting";
-  }
-  return "unknown";
-}
 
 std::string KindOf(GroupId group) {
   return group == kCatalogGroup ? "catalog" : "region";
@@ -43,10 +30,17 @@ Json IdentityJson(const wal::Identity& identity) {
   json["controller_id"] =
       identity.controller_id.IsNone() ? Json(nullptr) : Json(IdText(identity.controller_id.value()));
   json["node_uuid"] = identity.node_uuid.empty() ? Json(nullptr) : Json(identity.node_uuid);
+  json["initial_members"] = identity.initial_members;
+  json["history"] = identity.history;
   return json;
 }
 
-Json GroupJson(GroupId id, const wal::InspectedGroup& group, LogIndex applied) {
+LogIndex AppliedOf(const DirectoryInspection& found, GroupId group) {
+  const auto it = found.applied.find(group);
+  return it == found.applied.end() ? LogIndex() : it->second;
+}
+
+Json GroupJson(GroupId id, const wal::InspectedGroup& group, const DirectoryInspection& found) {
   Json json;
   json["group"] = IdText(id.value());
   json["kind"] = KindOf(id);
@@ -55,15 +49,13 @@ Json GroupJson(GroupId id, const wal::InspectedGroup& group, LogIndex applied) {
   json["vote"] = group.state.hard_state.vote.IsNone() ? Json(nullptr)
                                                       : Json(IdText(group.state.hard_state.vote.value()));
   json["commit"] = group.state.hard_state.commit.value();
-  json["applied"] = applied.value();
+  json["applied"] = AppliedOf(found, id).value();
+  const auto hash = found.state_hashes.find(id);
+  json["state_hash"] =
+      hash == found.state_hashes.end() ? Json(nullptr) : Json(fmt::format("{:016x}", hash->second));
   json["first_index"] = group.state.mark.index.Next().value();
   json["last_index"] = group.state.last_index.value();
-  json["configuration"] = Json::array();
-  for (const raft::Member& member : group.configuration().members) {
-    json["configuration"].push_back({{"replica", IdText(member.id.value())},
-                                     {"host", IdText(member.host)},
-                                     {"role", RoleOf(member.role)}});
-  }
+  json["configuration"] = ConfigurationToJson(group.configuration());
   return json;
 }
 
@@ -87,19 +79,13 @@ Json LogJson(const wal::Inspection& log) {
   return json;
 }
 
-LogIndex AppliedOf(const DirectoryInspection& found, GroupId group) {
-  const auto it = found.applied.find(group);
-  return it == found.applied.end() ? LogIndex() : it->second;
-}
-
 Json DocumentOf(const DirectoryInspection& found, bool with_log) {
   Json json;
   json["directory"] = found.directory;
-  json["identity"] = IdentityJson(found.identity);
+  json["identity"] = found.identity_readable ? IdentityJson(found.identity) : Json(nullptr);
   json["log"] = LogJson(found.log);
   json["groups"] = Json::array();
-  for (const auto& [id, group] : found.log.groups)
-    json["groups"].push_back(GroupJson(id, group, AppliedOf(found, id)));
+  for (const auto& [id, group] : found.log.groups) json["groups"].push_back(GroupJson(id, group, found));
   json["catalog_revision"] = found.catalog_revision.value();
   json["catalog_entries"] = found.catalog_entries;
   json["catalog"] = Json::array();
@@ -113,7 +99,8 @@ Json DocumentOf(const DirectoryInspection& found, bool with_log) {
                                {"term", entry.term.value()},
                                {"type", entry.type},
                                {"bytes", entry.bytes},
-                               {"text", entry.text}});
+                               {"text", entry.text},
+                               {"command", entry.command}});
   }
   return json;
 }
@@ -160,7 +147,8 @@ std::string CatalogTable(const DirectoryInspection& found) {
   }
   std::string heading = fmt::format("catalog at revision {}, {} entries besides",
                                     found.catalog_revision.value(), found.catalog_entries);
-  const LogIndex last = found.log.groups.at(kCatalogGroup).state.last_index;
+  const auto group = found.log.groups.find(kCatalogGroup);
+  const LogIndex last = group == found.log.groups.end() ? LogIndex() : group->second.state.last_index;
   if (last.value() > found.catalog_revision.value()) {
     heading += fmt::format("; its log goes on to {}, not known here to be committed", last.value());
   }
@@ -179,9 +167,15 @@ std::string EntriesTable(const DirectoryInspection& found) {
 Status Inspect(const Invocation& invocation, const InspectOptions& options) {
   std::optional<GroupId> group;
   if (options.group_option->count() > 0) group = GroupId(options.group);
+  const bool nodes_conf = options.format == "nodes-conf";
+  if (nodes_conf && !group) group = kCatalogGroup;
   TENURE_ASSIGN_OR_RETURN(const DirectoryInspection found,
-                          InspectDirectory(options.directory, options.log, group));
-  if (invocation.format == OutputFormat::kJson) {
+                          InspectDirectory(options.directory, options.log || nodes_conf, group));
+  if (nodes_conf) {
+    Print(NodesConf(found, *group));
+    return OkStatus();
+  }
+  if (options.format == "json" || (options.format.empty() && invocation.format == OutputFormat::kJson)) {
     PrintJson(DocumentOf(found, options.log));
     return OkStatus();
   }
@@ -200,6 +194,10 @@ void AddInspectCommand(CLI::App& app, Invocation& invocation) {
   command->add_option("directory", options->directory, "A process's data directory, such as tenure-data/1")
       ->required();
   command->add_flag("--log", options->log, "The log's entries too, decoded");
+  command
+      ->add_option("--format", options->format,
+                   "table, json, or nodes-conf (lines as in Redis' nodes.conf, of group 0 or --group)")
+      ->check(CLI::IsMember({"table", "json", "nodes-conf"}));
   options->group_option =
       command->add_option("--group", options->group, "Entries of this group only (0: the catalog)");
   OnCommand(command, invocation, options, Inspect);

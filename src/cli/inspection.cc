@@ -3,14 +3,17 @@
 #include <filesystem>
 
 #include "base/codec.h"
+#include "base/format.h"
 #include "catalog/catalog.h"
+#include "cli/log_decoding.h"
 #include "cli/output.h"
 #include "group/group_host.h"
 #include "kv/rocksdb/rocksdb_engine.h"
+#include "node/catalog_file.h"
 #include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
-#include "store/region_store.h"
 #include "tenure/internal/v1/command.pb.h"
+#include "wal/repair.h"
 
 namespace tenure::cli {
 namespace {
@@ -20,55 +23,28 @@ namespace ipb = ::tenure::internal::v1;
 // A later record of an index replaces an earlier one: that is how a truncated tail is overwritten.
 using Entries = std::map<LogIndex, raft::Entry>;
 
+// Below a group's host prefix (group/group.cc).
 constexpr std::string_view kAppliedKey = "a";
-constexpr size_t kMaxText = 200;
+constexpr std::string_view kStateHashKey = "h";
 
-std::string_view View(const Bytes& bytes) {
-  return bytes.view();
-}
-
-std::string TypeText(raft::EntryType type) {
-  switch (type) {
-    case raft::EntryType::kCommand:
-      return "command";
-    case raft::EntryType::kNoOp:
-      return "no-op";
-    case raft::EntryType::kConfiguration:
-      return "configuration";
+// Stands for a state that cannot be read.
+class EmptyReader : public kv::Reader {
+ public:
+  std::optional<std::string> Get(std::string_view) const override { return std::nullopt; }
+  std::unique_ptr<kv::Iterator> NewIterator(std::string_view, std::string_view) const override {
+    return std::make_unique<End>();
   }
-  return "unknown";
-}
 
-std::string CatalogCommandText(std::string_view payload) {
-  ipb::CatalogCommand command;
-  if (!command.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return "cannot be decoded";
-  return command.ShortDebugString();
-}
-
-std::string RegionCommandText(std::string_view payload) {
-  const StatusOr<store::WriteCommand> command = store::DecodeWriteCommand(payload);
-  if (!command.ok()) return "cannot be decoded: " + std::string(MessageOf(command.status()));
-  if (command->kind == store::WriteCommand::Kind::kSweep)
-    return fmt::format("sweep of {} keys", command->sweep_limit);
-  std::string text = command->kind == store::WriteCommand::Kind::kTransaction ? "MULTI" : "";
-  for (const store::Arguments& arguments : command->commands) {
-    if (!text.empty()) text += "; ";
-    for (size_t i = 0; i < arguments.size(); ++i) text += (i > 0 ? " " : "") + Printable(arguments[i]);
-  }
-  return text;
-}
-
-std::string TextOf(GroupId group, const raft::Entry& entry) {
-  if (entry.type == raft::EntryType::kNoOp) return "";
-  if (entry.type == raft::EntryType::kConfiguration) {
-    const auto configuration = raft::DecodeConfiguration(View(entry.payload));
-    return configuration.ok() ? raft::ToString(*configuration) : "cannot be decoded";
-  }
-  std::string text = group == kCatalogGroup ? CatalogCommandText(View(entry.payload))
-                                            : RegionCommandText(View(entry.payload));
-  if (text.size() > kMaxText) text = text.substr(0, kMaxText) + "...";
-  return text;
-}
+ private:
+  class End : public kv::Iterator {
+   public:
+    void Seek(std::string_view) override {}
+    bool Valid() const override { return false; }
+    void Next() override {}
+    std::string_view key() const override { return {}; }
+    std::string_view value() const override { return {}; }
+  };
+};
 
 LogIndex StoredApplied(const kv::Reader& engine, GroupId group) {
   const auto stored = engine.Get(group::GroupHost::HostPrefix(group) + std::string(kAppliedKey));
@@ -130,27 +106,82 @@ void ReadCatalog(const kv::Reader& engine, const Entries& entries, DirectoryInsp
   result.catalog_entries = CountEntries(overlay);
 }
 
+// The stored state, open for reading; null and a note if there is none that can be read.
+class StoredState {
+ public:
+  explicit StoredState(const std::string& path) {
+    if (!std::filesystem::exists(path)) {
+      note_ = fmt::format("there is no {}: nothing was ever flushed", path);
+      return;
+    }
+    const kv::RocksOptions options{.flush_on_close = false, .create_if_missing = false, .read_only = true};
+    auto engine = kv::OpenRocksEngine(
+        path, options, executor_, executor_,
+        [this, path](const Status& status) { note_ = fmt::format("{}: {}", path, MessageOf(status)); });
+    if (engine.ok()) {
+      engine_ = *std::move(engine);
+    } else {
+      note_ = fmt::format("{}: {}", path, MessageOf(engine.status()));
+    }
+  }
+  ~StoredState() {
+    engine_.reset();
+    executor_.Stop();
+  }
+  const kv::Reader* reader() const { return engine_.get(); }
+  const std::string& note() const { return note_; }
+
+ private:
+  runtime::RealExecutor executor_{"inspect", runtime::RealExecutor::Work::kBlocking};
+  std::string note_;
+  std::unique_ptr<kv::RocksEngine> engine_;
+};
+
+// The hash that is kept beside the catalog's state must be that of the state.
+void CheckStateHash(const kv::Reader& engine, DirectoryInspection& result) {
+  const auto kept = result.state_hashes.find(kCatalogGroup);
+  if (kept == result.state_hashes.end()) return;
+  const uint64_t found =
+      group::HashState(kv::PrefixReader(engine, group::GroupHost::StatePrefix(kCatalogGroup)));
+  if (found == kept->second) return;
+  result.notes.push_back(
+      fmt::format("the catalog's stored state at {} does not have the hash that was kept with it ({:016x}, "
+                  "kept {:016x}): it is not "
+                  "what was applied",
+                  result.applied[kCatalogGroup], found, kept->second));
+}
+
 void ReadState(const std::string& path, const Entries& catalog_entries, DirectoryInspection& result) {
-  if (!std::filesystem::exists(path)) {
-    result.notes.push_back(fmt::format("there is no {}: nothing was ever flushed", path));
+  const StoredState state(path);
+  if (const kv::Reader* engine = state.reader()) {
+    for (const auto& [group, inspected] : result.log.groups) {
+      result.applied[group] = StoredApplied(*engine, group);
+      const auto hash = engine->Get(group::GroupHost::HostPrefix(group) + std::string(kStateHashKey));
+      if (hash) result.state_hashes[group] = ByteReader(*hash).Fixed64();
+    }
+    ReadCatalog(*engine, catalog_entries, result);
+    CheckStateHash(*engine, result);
+  } else {
+    ReadCatalog(EmptyReader(), catalog_entries, result);
+  }
+  if (!state.note().empty()) result.notes.push_back(state.note());
+}
+
+// A process that is no controller has a copy of what it needs of the catalog.
+void ReadView(runtime::Disk& disk, const std::string& path, DirectoryInspection& result) {
+  if (!result.catalog.empty() || !disk.Exists(path)) return;
+  const auto view = node::CatalogFile::Load(disk, path, Logger());
+  if (!view) {
+    result.notes.push_back(fmt::format("{}: damaged; the next start lists the catalog anew", path));
     return;
   }
-  runtime::RealExecutor executor("inspect", runtime::RealExecutor::Work::kBlocking);
-  kv::RocksOptions options{.flush_on_close = false, .create_if_missing = false, .read_only = true};
-  std::string damage;
-  auto engine = kv::OpenRocksEngine(path, options, executor, executor, [&damage](const Status& status) {
-    damage = std::string(MessageOf(status));
-  });
-  if (!engine.ok()) {
-    result.notes.push_back(fmt::format("{}: {}", path, MessageOf(engine.status())));
-    return;
-  }
-  for (const auto& [group, inspected] : result.log.groups)
-    result.applied[group] = StoredApplied(**engine, group);
-  ReadCatalog(**engine, catalog_entries, result);
-  if (!damage.empty()) result.notes.push_back(fmt::format("{}: {}", path, damage));
-  engine->reset();
-  executor.Stop();
+  for (const auto& [id, node] : view->nodes()) *result.catalog.emplace_back().mutable_node() = node;
+  for (const auto& [id, database] : view->databases())
+    *result.catalog.emplace_back().mutable_database() = database;
+  for (const auto& [id, region] : view->regions()) *result.catalog.emplace_back().mutable_region() = region;
+  result.catalog_revision = view->revision();
+  result.notes.push_back(
+      fmt::format("the catalog's records are this node's copy of them, as of revision {}", view->revision()));
 }
 
 void AddEntries(const std::map<GroupId, Entries>& entries, DirectoryInspection& result) {
@@ -158,10 +189,23 @@ void AddEntries(const std::map<GroupId, Entries>& entries, DirectoryInspection& 
     const raft::PersistedState& state = result.log.groups[group].state;
     for (const auto& [index, entry] : of_group) {
       if (index <= state.mark.index || index > state.last_index) continue;
-      result.entries.push_back(
-          {group, index, entry.term, TypeText(entry.type), View(entry.payload).size(), TextOf(group, entry)});
+      result.entries.push_back({group, index, entry.term, EntryTypeText(entry.type), entry.payload.size(),
+                                EntryToText(group, entry), EntryToJson(group, entry)});
     }
   }
+}
+
+// A damaged identity is shown as such; one of a newer format is not guessed at.
+Status ReadIdentity(runtime::Disk& disk, const std::string& directory, DirectoryInspection& result) {
+  auto identity = wal::DataDirectory::Peek(disk, directory);
+  if (identity.ok()) {
+    result.identity = *std::move(identity);
+    return OkStatus();
+  }
+  if (identity.status().code() != StatusCode::kDataLoss) return identity.status();
+  result.identity_readable = false;
+  result.notes.push_back(std::string(MessageOf(identity.status())));
+  return OkStatus();
 }
 
 }  // namespace
@@ -173,23 +217,43 @@ StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, boo
   if (!wal::DataDirectory::IsInitialised(disk, directory)) {
     return Error(StatusCode::kNotFound, "{} is no data directory of a process", directory);
   }
-  TENURE_ASSIGN_OR_RETURN(const auto owned, wal::DataDirectory::Open(disk, directory));
+  TENURE_ASSIGN_OR_RETURN(const auto lock, disk.LockForReading(directory + "/lock"));
   DirectoryInspection result;
   result.directory = directory;
-  result.identity = owned->identity();
+  TENURE_RETURN_IF_ERROR(ReadIdentity(disk, directory, result));
+  if (wal::SwapUnderWay(disk, directory))
+    result.notes.push_back("a repair was begun and has not ended; tenure repair --execute finishes it");
   std::map<GroupId, Entries> entries;
   const auto on_entry = [&](const wal::InspectedEntry& seen) {
     const bool shown = with_entries && (!only_group.has_value() || seen.group == *only_group);
     if (shown || seen.group == kCatalogGroup)
       entries[seen.group].insert_or_assign(seen.entry.index, seen.entry);
   };
-  TENURE_ASSIGN_OR_RETURN(result.log, wal::Inspect(disk, owned->log_path(), on_entry));
-  ReadState(owned->state_path(), entries[kCatalogGroup], result);
+  auto log = wal::Inspect(disk, directory + "/wal", on_entry);
+  if (log.ok()) {
+    result.log = *std::move(log);
+  } else if (log.status().code() == StatusCode::kNotFound) {
+    result.notes.push_back(std::string(MessageOf(log.status())));
+  } else {
+    return log.status();
+  }
+  ReadState(directory + "/kv", entries[kCatalogGroup], result);
+  ReadView(disk, directory + "/catalog-view", result);
   if (with_entries) {
     if (only_group.has_value() && *only_group != kCatalogGroup) entries.erase(kCatalogGroup);
     AddEntries(entries, result);
   }
   return result;
+}
+
+StatusOr<std::map<GroupId, LogIndex>> StoredAppliedOf(const std::string& path,
+                                                      const std::vector<GroupId>& groups) {
+  std::map<GroupId, LogIndex> applied;
+  if (!std::filesystem::exists(path)) return applied;
+  const StoredState state(path);
+  if (state.reader() == nullptr) return Error(StatusCode::kDataLoss, "{}", state.note());
+  for (const GroupId group : groups) applied[group] = StoredApplied(*state.reader(), group);
+  return applied;
 }
 
 }  // namespace tenure::cli

@@ -57,5 +57,6 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation);
 void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
+void AddRepairCommand(CLI::App& app, Invocation& invocation);
 
 }  // namespace tenure::cli

@@ -132,6 +132,15 @@ std::string RoleText(pb::ReplicaRole role) {
   }
 }
 
+std::string ReplicaState(const pb::RegionStatus& region, uint64_t replica) {
+  const auto among = [replica](const auto& ids) {
+    return std::find(ids.begin(), ids.end(), replica) != ids.end();
+  };
+  if (among(region.lost_replicas())) return "lost";
+  if (among(region.diverged_replicas())) return "diverged";
+  return LoadOf(region, replica) == nullptr ? "unknown" : "running";
+}
+
 Json ToJson(const pb::ControllerStatus& controller) {
   Json json;
   json["id"] = IdText(controller.record().id());
@@ -187,6 +196,7 @@ Json ToJson(const pb::RegionStatus& region, const std::string& database_name) {
     json["replicas"].push_back({{"id", IdText(replica.id())},
                                 {"node", IdText(replica.node())},
                                 {"role", RoleText(replica.role())},
+                                {"state", ReplicaState(region, replica.id())},
                                 {"applied", load == nullptr ? Json(nullptr) : Json(load->applied())}});
   }
   json["leader"] = region.leader_node() == 0 ? Json(nullptr)
@@ -248,6 +258,9 @@ Json ToJson(const pb::StatusResponse& status) {
                                    {"duration_ms", transition.duration_ms()},
                                    {"reason", transition.reason()}});
   }
+  json["alarms"] = Json::array();
+  for (const auto& alarm : status.alarms())
+    json["alarms"].push_back({{"kind", alarm.kind()}, {"object", alarm.object()}, {"text", alarm.text()}});
   json["answered_by"] = IdText(status.answered_by());
   json["commit_index"] = status.commit_index();
   json["applied_index"] = status.applied_index();

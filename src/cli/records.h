@@ -17,6 +17,8 @@ std::string StateText(tenure::v1::NodeState state);
 std::string StateText(tenure::v1::DatabaseState state);
 std::string StateText(tenure::v1::RegionState state);
 std::string RoleText(tenure::v1::ReplicaRole role);
+// "running", "lost" (dropped by a repair), "diverged", or "unknown": its node has not reported it.
+std::string ReplicaState(const tenure::v1::RegionStatus& region, uint64_t replica);
 
 Json ToJson(const tenure::v1::ControllerStatus& controller);
 Json ToJson(const tenure::v1::NodeStatus& node);        // as in `status`

@@ -81,14 +81,14 @@ Status List(const Invocation& invocation, const ListOptions& options) {
 
 std::string Details(const pb::RegionStatus& region, const std::string& database) {
   const pb::RegionRecord& record = region.record();
-  Table table({"REPLICA", "NODE", "ROLE", "APPLIED", "TERM", "LEADS"});
+  Table table({"REPLICA", "NODE", "ROLE", "STATE", "APPLIED", "TERM", "LEADS"});
   for (const auto& replica : record.replicas()) {
     const auto load = std::find_if(region.replicas().begin(), region.replicas().end(),
                                    [&](const pb::RegionLoad& l) { return l.replica() == replica.id(); });
     const bool known = load != region.replicas().end();
     table.AddRow({IdText(replica.id()), IdText(replica.node()), RoleText(replica.role()),
-                  known ? IdText(load->applied()) : "-", known ? IdText(load->term()) : "-",
-                  replica.id() == region.leader_replica() ? "yes" : ""});
+                  ReplicaState(region, replica.id()), known ? IdText(load->applied()) : "-",
+                  known ? IdText(load->term()) : "-", replica.id() == region.leader_replica() ? "yes" : ""});
   }
   return fmt::format(
              "id             {}\ndatabase       {}\nslots          {}\nstate          {}\nleader         {}\n"

@@ -75,6 +75,7 @@ int Run(int argc, char** argv) {
   AddEntryCommands(app, invocation);
   AddRecordCommands(app, invocation);
   AddInspectCommand(app, invocation);
+  AddRepairCommand(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

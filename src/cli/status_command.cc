@@ -27,6 +27,12 @@ std::string Headline(const pb::StatusResponse& status) {
   return text;
 }
 
+std::string AlarmsTable(const pb::StatusResponse& status) {
+  Table table({"ALARM", "OBJECT", "TEXT"});
+  for (const auto& alarm : status.alarms()) table.AddRow({alarm.kind(), alarm.object(), alarm.text()});
+  return table.ToString();
+}
+
 std::string ServicesTable(const pb::StatusResponse& status) {
   Table table({"SERVICE", "STATE", "ERROR"});
   for (const auto& service : status.services())
@@ -53,6 +59,7 @@ Status ShowStatus(const Invocation& invocation, const StatusOptions&) {
   }
   std::string text = Headline(status) + "\n" + ControllersTable(status.controllers());
   if (status.nodes_size() > 0) text += "\n" + NodesTable(status.nodes());
+  if (status.alarms_size() > 0) text += "\n" + AlarmsTable(status);
   if (status.services_size() > 0) text += "\n" + ServicesTable(status);
   if (status.transitions_size() > 0) text += "\n" + TransitionsTable(status);
   Print(text);

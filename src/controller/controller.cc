@@ -105,7 +105,8 @@ class Controller::Impl : public group::GroupObserver {
                .observer = *this,
                .prng = dependencies.prng.Fork("group"),
                .logger = logger_.Named("group"),
-               .trace = dependencies.trace},
+               .trace = dependencies.trace,
+               .on_failure = dependencies.on_failure},
               options_.group),
         group_(host_),
         addresses_(transport_->addresses(), directory_),
@@ -225,6 +226,10 @@ Term Controller::epoch() const {
 }
 const catalog::Catalog& Controller::catalog() const {
   return impl_->machine().catalog();
+}
+size_t Controller::diverged_members() const {
+  const auto status = impl_->host().StatusOf(kCatalogGroup);
+  return status ? status->diverged.size() : 0;
 }
 Revision Controller::applied() const {
   return impl_->machine().applied();

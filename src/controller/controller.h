@@ -62,6 +62,7 @@ class Controller {
     Prng prng;
     Logger logger;
     group::GroupTrace* trace = nullptr;
+    std::function<void(Status)> on_failure = nullptr;  // as in GroupHost::Dependencies
   };
   Controller(Dependencies dependencies, ControllerOptions options);
   ~Controller();
@@ -79,6 +80,8 @@ class Controller {
   Term epoch() const;
   const catalog::Catalog& catalog() const;
   Revision applied() const;
+  // On the leader: controllers whose catalog is not that of the others at the same revision.
+  size_t diverged_members() const;
   ::tenure::v1::StatusResponse status() const;
   group::GroupHost& host();
   const Leadership& leadership() const;

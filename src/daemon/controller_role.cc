@@ -97,7 +97,8 @@ Status ControllerRole::Start() {
                                              .engine = storage_.engine(),
                                              .snapshots = storage_.snapshots(),
                                              .prng = prng_.Fork("controller"),
-                                             .logger = logger_},
+                                             .logger = logger_,
+                                             .on_failure = refused_},
         Options(cluster_id));
     status = controller_->Start();
     if (!status.ok()) return;
@@ -134,7 +135,8 @@ std::optional<ControllerNumbers> ControllerRole::Numbers() {
   return Ask<ControllerNumbers>(threads_.controller, kAskLimit, [this] {
     return ControllerNumbers{.serving = controller_->serving(),
                              .epoch = controller_->epoch().value(),
-                             .applied = controller_->applied().value()};
+                             .applied = controller_->applied().value(),
+                             .diverged = controller_->diverged_members()};
   });
 }
 

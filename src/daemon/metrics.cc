@@ -47,6 +47,9 @@ void AddController(const ControllerNumbers& controller, Families& out) {
   out.Gauge("tenure_controller_serving", "1 while this controller leads and its services run",
             controller.serving);
   out.Gauge("tenure_controller_epoch", "leadership epoch as this controller knows it", D(controller.epoch));
+  out.Gauge("tenure_controller_diverged_members",
+            "on the leader: controllers whose catalog is not that of the others at the same revision",
+            D(controller.diverged));
   out.Gauge("tenure_controller_applied_index", "catalog revision applied here", D(controller.applied));
 }
 
@@ -55,6 +58,11 @@ void AddNode(const node::Node::Stats& node, Families& out) {
   out.Gauge("tenure_node_regions_led", "regions led here", D(node.leaders));
   out.Gauge("tenure_node_regions_without_leader", "regions with a replica here that nobody leads",
             D(node.without_leader));
+  out.Gauge("tenure_node_diverged_replicas",
+            "replicas of regions led here whose data is not that of the others at the same index",
+            D(node.diverged_replicas));
+  out.Gauge("tenure_node_lost_replicas", "replicas that should be here and were dropped by a repair",
+            D(node.lost_replicas));
   out.Gauge("tenure_node_operations_under_way", "client operations that wait for consensus",
             D(node.pending_operations));
   out.Gauge("tenure_node_catalog_revision", "catalog revision known here", D(node.catalog_revision));

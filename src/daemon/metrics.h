@@ -17,6 +17,7 @@ struct ControllerNumbers {
   bool serving = false;
   uint64_t epoch = 0;
   uint64_t applied = 0;
+  uint64_t diverged = 0;  // controllers whose catalog differs, as the leader sees it
 };
 
 struct ProcessNumbers {

@@ -66,6 +66,7 @@ StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& 
 Status Storage::OpenDirectory(const Config& config, Prng prng) {
   if (wal::DataDirectory::IsInitialised(background_disk_, config.data)) {
     TENURE_ASSIGN_OR_RETURN(directory_, wal::DataDirectory::Open(background_disk_, config.data));
+    TENURE_RETURN_IF_ERROR(directory_->CheckLog());
     fresh_ = directory_->identity().cluster_id.empty();
     return CheckIdentity(config, prng);
   }

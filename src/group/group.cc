@@ -10,12 +10,20 @@
 namespace tenure::group {
 namespace {
 
-constexpr char kAppliedKey = 'a';  // below the host prefix: index and term of the last applied entry
+// Below the host prefix.
+constexpr char kAppliedKey = 'a';    // index and term of the last applied entry
+constexpr char kStateHashKey = 'h';  // hash of the state at that entry
 
 std::string EncodeApplied(LogIndex index, Term term) {
   std::string out;
   PutFixed64(out, index.value());
   PutFixed64(out, term.value());
+  return out;
+}
+
+std::string EncodeHash(uint64_t hash) {
+  std::string out;
+  PutFixed64(out, hash);
   return out;
 }
 
@@ -80,8 +88,42 @@ void Group::Start() {
     // kv is not durable by itself: what is missing before the log's begin is in a snapshot kept for this.
     return Install(MarkAt(compacted_), /*report=*/false);
   }
+  LoadStateHash();
   core_.OnApplied(applied_);
   machine_->Reset(state_, applied_);
+}
+
+void Group::LoadStateHash() {
+  if (applied_.IsNone()) return;
+  const auto stored = shared_.dependencies.engine.Get(host_prefix_ + kStateHashKey);
+  // Written by a version that kept none: read everything, once.
+  state_hash_ = stored ? ByteReader(*stored).Fixed64() : HashState(state_);
+  RecordStateHash();
+}
+
+void Group::RecordStateHash() {
+  comparison_.Record(applied_, state_hash_);
+  if (shared_.dependencies.trace != nullptr)
+    shared_.dependencies.trace->OnStateHash(id_, self_, applied_, state_hash_);
+}
+
+void Group::OnDigests(ReplicaId from, const std::vector<raft::StateDigest>& digests) {
+  if (core_.role() != raft::Role::kLeader) return;
+  comparison_.OnReport(from, digests);
+  const std::vector<Divergence> found = comparison_.Diverged(self_);
+  std::vector<ReplicaId> diverged;
+  for (const Divergence& divergence : found) diverged.push_back(divergence.replica);
+  if (diverged == diverged_) return;
+  for (const Divergence& divergence : found) {
+    logger_.Error(
+        "the state of replica {} (on {}) is not that of the others: at index {} its hash is {:016x}, theirs "
+        "{:016x}. "
+        "It must not be relied on: remove it and add a new one",
+        divergence.replica, HostOf(divergence.replica), divergence.index, divergence.found,
+        divergence.expected);
+  }
+  if (diverged.empty()) logger_.Info("the states of all replicas agree again");
+  diverged_ = std::move(diverged);
 }
 
 LogIndex Group::StoredApplied() const {
@@ -149,6 +191,7 @@ void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
   const Instant now = shared_.dependencies.executor.Now();
   const bool from_leader = std::holds_alternative<raft::AppendRequest>(message) ||
                            std::holds_alternative<raft::HeartbeatRequest>(message);
+  if (const auto* answer = std::get_if<raft::HeartbeatResponse>(&message)) OnDigests(from, answer->digests);
   core_.Step(now, from, std::move(message));
   if (from_leader && core_.leader() == from) leader_contact_ = now;
   shared_.wake(id_);
@@ -277,6 +320,8 @@ void Group::OnRoleChange(const raft::RoleChange& change, Turn& turn) {
   if (leading != leading_term_) {
     if (!leading_term_.IsNone()) FailPending(turn);
     leading_term_ = leading;
+    comparison_.ForgetPeers();
+    diverged_.clear();
     serving_term_ = Term();
     if (!leading.IsNone() && shared_.dependencies.trace != nullptr) {
       shared_.dependencies.trace->OnLead(id_, self_, leading);
@@ -313,8 +358,10 @@ uint64_t Group::HostOf(ReplicaId replica) const {
 }
 
 void Group::SendAll(std::vector<raft::Outgoing> messages) {
-  for (const raft::Outgoing& outgoing : messages) {
+  for (raft::Outgoing& outgoing : messages) {
     const uint64_t host = HostOf(outgoing.to);
+    if (auto* answer = std::get_if<raft::HeartbeatResponse>(&outgoing.message))
+      answer->digests = comparison_.ToReport();
     if (host != 0) shared_.dependencies.transport.Send(host, id_, self_, outgoing.to, outgoing.message);
   }
 }
@@ -334,7 +381,20 @@ bool Group::ApplyBatch(Turn& turn) {
   return true;
 }
 
-void Group::ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn) {
+// In batches that end at every boundary of the comparison.
+void Group::ApplyEntries(std::span<const raft::Entry> entries, Turn& turn) {
+  while (!entries.empty()) {
+    const uint64_t room = StateComparison::NextBoundary(applied_).value() - applied_.value();
+    const size_t count = std::min<size_t>(entries.size(), room);
+    ApplyOneBatch(entries.first(count), turn);
+    entries = entries.subspan(count);
+  }
+  const size_t cache_share =
+      std::max<size_t>(shared_.options.max_cache_bytes / std::max<size_t>(shared_.groups, 1), 64 << 10);
+  if (core_.cached_bytes() > cache_share) core_.EvictCache(applied_);
+}
+
+void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
   kv::Overlay overlay(shared_.dependencies.engine, state_prefix_);
   std::vector<std::pair<const raft::Entry*, std::string>> results;
   results.reserve(entries.size());
@@ -342,6 +402,9 @@ void Group::ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn) {
     TENURE_CHECK(entry.index == applied_.Next(), "G1: group {} applies {} after {}", id_, entry.index,
                  applied_);
     std::string result;
+#ifdef TENURE_MUTANT_diverge_silently
+    if (self_ == ReplicaId(2) && entry.index.value() % 20 == 0) overlay.Put("diverged", "");
+#endif
     if (entry.type == raft::EntryType::kCommand) {
       result = machine_->Apply({entry.index, entry.term}, entry.payload.view(), overlay);
     }
@@ -351,15 +414,14 @@ void Group::ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn) {
   }
   machine_->FinishBatch(overlay);
   kv::Batch batch = overlay.TakeBatch();
+  state_hash_ = HashAfter(state_hash_, shared_.dependencies.engine, state_prefix_, batch);
   batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(applied_, entries.back().term));
+  batch.Put(host_prefix_ + kStateHashKey, EncodeHash(state_hash_));
   shared_.dependencies.engine.Write(std::move(batch));
+  RecordStateHash();
   machine_->OnBatchWritten(applied_);
   core_.OnApplied(applied_);
   for (auto& [entry, result] : results) AnswerApplied(entry->index, entry->term, std::move(result), turn);
-
-  const size_t cache_share =
-      std::max<size_t>(shared_.options.max_cache_bytes / std::max<size_t>(shared_.groups, 1), 64 << 10);
-  if (core_.cached_bytes() > cache_share) core_.EvictCache(applied_);
 }
 
 void Group::AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn) {
@@ -433,22 +495,32 @@ void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
 void Group::Install(const raft::SnapshotMark& mark, bool report) {
   installing_ = true;
   logger_.Info("installing a snapshot at index {}", mark.index);
-  shared_.install(id_, mark, host_prefix_ + kAppliedKey, [this, alive = alive_, mark, report](Status status) {
+  const auto installed = [this, alive = alive_, mark, report](StatusOr<uint64_t> hash) {
     if (!*alive) return;
-    TENURE_CHECK(status.ok(), "group {}: the log begins after {} and the snapshot of it cannot be read: {}",
-                 id_, mark.index, MessageOf(status));
-    OnInstalled(mark, report);
-  });
+    if (hash.ok()) return OnInstalled(mark, *hash, report);
+    const Status lost =
+        Error(StatusCode::kDataLoss,
+              "group {}: the log begins after {} and the state before that is in a snapshot that "
+              "cannot be read: {}; `tenure repair` drops this replica",
+              id_, mark.index, MessageOf(hash.status()));
+    TENURE_CHECK(shared_.dependencies.on_failure != nullptr, "{}", MessageOf(lost));
+    shared_.dependencies.on_failure(lost);
+  };
+  shared_.install(id_, mark, host_prefix_ + kAppliedKey, installed);
 }
 
-void Group::OnInstalled(const raft::SnapshotMark& mark, bool report) {
+void Group::OnInstalled(const raft::SnapshotMark& mark, uint64_t state_hash, bool report) {
   kv::Batch batch;
+  state_hash_ = state_hash;
+  batch.Put(host_prefix_ + kStateHashKey, EncodeHash(state_hash_));
   batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(mark.index, mark.term));
   shared_.dependencies.engine.Write(std::move(batch));
   applied_ = mark.index;
   compacted_ = mark.index;
   commit_ = std::max(commit_, mark.index);
   installing_ = false;
+  comparison_.Restart();
+  RecordStateHash();
   machine_->Reset(state_, applied_);
   if (report) core_.OnSnapshotInstalled(shared_.dependencies.executor.Now(), mark);
   core_.OnApplied(applied_);
@@ -542,6 +614,8 @@ GroupStatus Group::Describe() const {
   status.configuration = core_.configuration();
   status.peers = core_.Peers(shared_.dependencies.executor.Now());
   status.serving = Serving();
+  status.state_hash = state_hash_;
+  if (status.role == raft::Role::kLeader) status.diverged = comparison_.Diverged(self_);
   return status;
 }
 

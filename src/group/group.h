@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,7 +50,9 @@ struct GroupShared {
   // Asks for a Process() of the group in a turn to come.
   std::function<void(GroupId)> wake;
   // Replaces the state in kv by a stored snapshot (SnapshotTransfer::Install).
-  std::function<void(GroupId, const raft::SnapshotMark&, std::string applied_key, Callback<Status>)> install;
+  std::function<void(GroupId, const raft::SnapshotMark&, std::string applied_key,
+                     Callback<StatusOr<uint64_t>>)>
+      install;
 };
 
 class Group {
@@ -122,7 +125,8 @@ class Group {
   void OnReadEffects(const raft::Effects& effects, Turn& turn);
   void SendAll(std::vector<raft::Outgoing> messages);
   bool ApplyBatch(Turn& turn);
-  void ApplyEntries(const std::vector<raft::Entry>& entries, Turn& turn);
+  void ApplyEntries(std::span<const raft::Entry> entries, Turn& turn);
+  void ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn);
   void AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn);
   void FetchForApply();
   void FetchForPeer(const raft::FetchRequest& request);
@@ -131,8 +135,11 @@ class Group {
   void FailPending(Turn& turn);
   void AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn);
   void Install(const raft::SnapshotMark& mark, bool report);
-  void OnInstalled(const raft::SnapshotMark& mark, bool report);
+  void OnInstalled(const raft::SnapshotMark& mark, uint64_t state_hash, bool report);
   LogIndex StoredApplied() const;
+  void LoadStateHash();
+  void RecordStateHash();
+  void OnDigests(ReplicaId from, const std::vector<raft::StateDigest>& digests);
 
   GroupShared& shared_;
   const GroupId id_;
@@ -150,7 +157,10 @@ class Group {
   Term leading_term_;            // led, as of the last role change; none if not leading
   Term serving_term_;            // leading_term_ once its no-op is applied here
   LogIndex leader_first_index_;  // the no-op's index in the term led
-  bool fetching_ = false;        // a WAL read for applying is under way
+  uint64_t state_hash_ = 0;      // of the state at applied_
+  StateComparison comparison_;
+  std::vector<ReplicaId> diverged_;  // as logged last
+  bool fetching_ = false;            // a WAL read for applying is under way
   bool installing_ = false;
   std::optional<Instant> leader_contact_;
   uint64_t next_read_context_ = 1;

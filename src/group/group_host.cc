@@ -47,7 +47,7 @@ class GroupHost::Impl {
                 0,
                 [this](GroupId id) { Wake(id); },
                 [this](GroupId id, const raft::SnapshotMark& mark, std::string applied_key,
-                       Callback<Status> done) {
+                       Callback<StatusOr<uint64_t>> done) {
                   transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
                 }},
         transfer_(
@@ -137,6 +137,7 @@ class GroupHost::Impl {
     return it == groups_.end() ? nullptr : it->second.get();
   }
   const std::map<GroupId, std::unique_ptr<Group>>& groups() const { return groups_; }
+  bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
   SnapshotTransfer& transfer() { return transfer_; }
   runtime::Executor& executor() { return dependencies_.executor; }
 
@@ -318,9 +319,17 @@ class GroupHost::Impl {
   }
 
   static Dependencies Over(kv::Engine& engine, Dependencies outer) {
-    return {outer.executor,          outer.background, outer.wal,      engine,
-            outer.snapshots,         outer.transport,  outer.observer, std::move(outer.prng),
-            std::move(outer.logger), outer.trace};
+    return {outer.executor,
+            outer.background,
+            outer.wal,
+            engine,
+            outer.snapshots,
+            outer.transport,
+            outer.observer,
+            std::move(outer.prng),
+            std::move(outer.logger),
+            outer.trace,
+            std::move(outer.on_failure)};
   }
 
   kv::CachingEngine engine_;
@@ -389,6 +398,9 @@ void GroupHost::ProposeConfiguration(GroupId group, const raft::Configuration& t
 
 bool GroupHost::Runs(GroupId group) const {
   return impl_->Find(group) != nullptr;
+}
+bool GroupHost::IsBuried(GroupId group) const {
+  return impl_->IsBuried(group);
 }
 std::vector<GroupId> GroupHost::groups() const {
   std::vector<GroupId> ids;

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/prng.h"
 #include "base/status.h"
+#include "group/state_hash.h"
 #include "group/state_machine.h"
 #include "group/transport.h"
 #include "kv/caching_engine.h"
@@ -66,7 +67,9 @@ struct GroupStatus {
   LogIndex last;
   raft::Configuration configuration;
   std::vector<raft::RaftCore::PeerStatus> peers;  // on the leader
-  bool serving = false;  // leads and has applied an entry of its term: reads and proposals are answered
+  bool serving = false;     // leads and has applied an entry of its term: reads and proposals are answered
+  uint64_t state_hash = 0;  // at `applied`
+  std::vector<Divergence> diverged;  // on the leader: replicas whose state is not that of the others
 };
 
 // Called at the end of a turn, in order.
@@ -88,6 +91,8 @@ class GroupTrace {
   // Before the entry's proposer is answered.
   virtual void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) = 0;
   virtual void OnLead(GroupId group, ReplicaId self, Term term) = 0;
+  // The replica's state has this hash (group/state_hash.h) with everything up to `index` applied.
+  virtual void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) = 0;
 };
 
 struct GroupHostOptions {
@@ -115,6 +120,9 @@ class GroupHost : public MessageReceiver {
     Prng prng;
     Logger logger;
     GroupTrace* trace = nullptr;
+    // The state of a group cannot be restored here (its snapshot is damaged): the process has to end with
+    // this reason. Null: a failed check ends it.
+    std::function<void(Status)> on_failure = nullptr;
   };
   GroupHost(Dependencies dependencies, GroupHostOptions options);
   ~GroupHost() override;
@@ -141,6 +149,8 @@ class GroupHost : public MessageReceiver {
   void ProposeConfiguration(GroupId group, const raft::Configuration& target, Callback<ProposeOutcome> done);
 
   bool Runs(GroupId group) const;
+  // A replica of the group was here and is gone for good: it was destroyed, or dropped by a repair.
+  bool IsBuried(GroupId group) const;
   std::vector<GroupId> groups() const;
   std::optional<GroupStatus> StatusOf(GroupId group) const;
   // Leads, lease held now: cached answers may leave.

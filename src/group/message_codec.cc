@@ -16,6 +16,7 @@ enum class Kind : uint8_t {
   kHeartbeatResponse = 6,
   kTimeoutNow = 7,
   kInstallSnapshot = 8,
+  kHeartbeatResponseWithDigests = 9,
 };
 
 class Encoder {
@@ -60,8 +61,14 @@ class Encoder {
     Put(m.quiesce);
   }
   void operator()(const raft::HeartbeatResponse& m) {
-    Begin(Kind::kHeartbeatResponse, m.term);
+    Begin(m.digests.empty() ? Kind::kHeartbeatResponse : Kind::kHeartbeatResponseWithDigests, m.term);
     PutVarint(out_, m.round);
+    if (m.digests.empty()) return;
+    PutVarint(out_, m.digests.size());
+    for (const raft::StateDigest& digest : m.digests) {
+      Put(digest.index);
+      PutFixed64(out_, digest.hash);
+    }
   }
   void operator()(const raft::TimeoutNow& m) { Begin(Kind::kTimeoutNow, m.term); }
   void operator()(const raft::InstallSnapshot& m) {
@@ -153,10 +160,17 @@ StatusOr<raft::Message> ReadMessage(ByteReader& in) {
       m.quiesce = in.Byte() != 0;
       return raft::Message(m);
     }
-    case Kind::kHeartbeatResponse: {
+    case Kind::kHeartbeatResponse:
+    case Kind::kHeartbeatResponseWithDigests: {
       raft::HeartbeatResponse m;
       m.term = term;
       m.round = in.Varint();
+      const bool with_digests = static_cast<Kind>(kind) == Kind::kHeartbeatResponseWithDigests;
+      const uint64_t count = with_digests ? in.Varint() : 0;
+      for (uint64_t i = 0; i < count && in.ok(); ++i) {
+        const LogIndex index = Read<LogIndex>(in);
+        m.digests.push_back({index, in.Fixed64()});
+      }
       return raft::Message(m);
     }
     case Kind::kTimeoutNow:

@@ -57,7 +57,11 @@ struct SnapshotFiles::Files {
 
   StatusOr<std::string> Read(const wal::SnapshotId& id, uint64_t offset, size_t max_bytes) {
     if (!reader || reader->meta().id() != id) {
-      TENURE_ASSIGN_OR_RETURN(reader, store.NewReader(id));
+      reader.reset();
+      TENURE_ASSIGN_OR_RETURN(auto opened, store.NewReader(id));
+      // What is installed or sent must be what was stored: slices carry no checksum of their own.
+      TENURE_RETURN_IF_ERROR(opened->Verify());
+      reader = std::move(opened);
     }
     return reader->Read(offset, max_bytes);
   }

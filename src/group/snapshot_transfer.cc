@@ -34,7 +34,8 @@ struct SnapshotTransfer::Installation {
   uint64_t offset = 0;
   std::string rest;  // begin of a pair whose end is in the next chunk
   bool cleared = false;
-  Callback<Status> done;
+  uint64_t hash = 0;  // of the pairs so far
+  Callback<StatusOr<uint64_t>> done;
 };
 
 SnapshotTransfer::SnapshotTransfer(Dependencies dependencies, MarkSource mark_source, OnSent on_sent)
@@ -161,7 +162,13 @@ void SnapshotTransfer::SendChunk(std::shared_ptr<Transfer> transfer, uint64_t of
     return Ended(transfer, true);  // kept whole by the receiver already
   dependencies_.files.Read(transfer->group, transfer->info.mark, offset, dependencies_.chunk_bytes,
                            [this, transfer, offset](StatusOr<std::string> content) {
-                             if (!content.ok()) return Ended(transfer, false);
+                             if (!content.ok()) {
+                               dependencies_.logger.Warn("group {}: a stored snapshot is given up: {}",
+                                                         transfer->group, MessageOf(content.status()));
+                               // The next one that is asked for is built anew.
+                               dependencies_.files.Remove(transfer->group, transfer->info.mark.index.Next());
+                               return Ended(transfer, false);
+                             }
                              SnapshotChunk chunk;
                              chunk.group = transfer->group;
                              chunk.to = transfer->peer;
@@ -240,7 +247,7 @@ void SnapshotTransfer::Receive(SnapshotChunk chunk, Callback<StatusOr<uint64_t>>
 // ---- installing ----
 
 void SnapshotTransfer::Install(GroupId group, const raft::SnapshotMark& mark, std::string state_prefix,
-                               std::string applied_key, Callback<Status> done) {
+                               std::string applied_key, Callback<StatusOr<uint64_t>> done) {
   auto installation = std::make_shared<Installation>();
   installation->group = group;
   installation->mark = mark;
@@ -272,6 +279,7 @@ void SnapshotTransfer::InstallSlice(std::shared_ptr<Installation> installation) 
           const std::string_view value = in.Prefixed();
           if (!in.ok()) break;
           batch.Put(installation->state_prefix + std::string(key), std::string(value));
+          installation->hash += HashPair(key, value);
           rest = in.rest();
         }
         installation->rest = std::string(rest);
@@ -281,7 +289,7 @@ void SnapshotTransfer::InstallSlice(std::shared_ptr<Installation> installation) 
           return installation->done(Error(StatusCode::kDataLoss, "snapshot of group {}: {} bytes left over",
                                           installation->group, installation->rest.size()));
         }
-        installation->done(OkStatus());
+        installation->done(installation->hash);
       });
 }
 

@@ -50,9 +50,10 @@ class SnapshotTransfer {
   void Receive(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done);
   void Receive(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done);
   // Replaces the group's state in kv by the stored snapshot with this mark; the host's applied record is
-  // cleared with the first slice and written by the caller afterwards. NOT_FOUND if it is not stored.
+  // cleared with the first slice and written by the caller afterwards. `done` gets the hash of the new state
+  // (HashState). NOT_FOUND if it is not stored; DATA_LOSS, with the old state untouched, if it is damaged.
   void Install(GroupId group, const raft::SnapshotMark& mark, std::string state_prefix,
-               std::string applied_key, Callback<Status> done);
+               std::string applied_key, Callback<StatusOr<uint64_t>> done);
   // Stops what is under way for a destroyed group.
   void Forget(GroupId group);
   bool Sending(GroupId group) const;

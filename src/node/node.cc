@@ -27,7 +27,8 @@ group::GroupHost::Dependencies HostDependencies(Node::Dependencies& dependencies
           .observer = table,
           .prng = dependencies.prng.Fork("groups"),
           .logger = dependencies.logger,
-          .trace = dependencies.trace};
+          .trace = dependencies.trace,
+          .on_failure = [&owner = dependencies.owner](Status status) { owner.OnRefused(status); }};
 }
 
 }  // namespace
@@ -228,10 +229,13 @@ Node::Stats Node::GetStats() const {
     if (region.running) ++stats.regions;
     if (region.leads()) ++stats.leaders;
     if (region.running && table_.LeaderOf(region).IsNone()) ++stats.without_leader;
+    if (const auto status = region.leads() ? host_.StatusOf(region.group()) : std::nullopt)
+      stats.diverged_replicas += status->diverged.size();
   }
   stats.pending_operations = service_.pending_operations();
   stats.catalog_revision = view_.revision().value();
   stats.connected = agent_.connected();
+  stats.lost_replicas = reconciler_.lost().size();
   return stats;
 }
 

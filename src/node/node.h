@@ -83,6 +83,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
     uint64_t pending_operations = 0;
     uint64_t catalog_revision = 0;
     bool connected = false;
+    uint64_t diverged_replicas = 0;  // of regions led here
+    uint64_t lost_replicas = 0;      // that should be here and were dropped by a repair
   };
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }

@@ -49,7 +49,16 @@ void RegionReconciler::Reconcile(bool current) {
   for (const auto& [id, record] : view_.regions()) {
     const pb::ReplicaRecord* replica = ReplicaHere(record);
     if (replica == nullptr || record.state() == pb::REGION_REMOVING) continue;
-    if (!host_.Runs(GroupId(id)) && !destroying_.contains(RegionId(id))) StartReplica(record, *replica);
+    if (host_.Runs(GroupId(id)) || destroying_.contains(RegionId(id))) continue;
+    if (host_.IsBuried(GroupId(id))) {
+      LogOnce(RegionId(id),
+              Error(StatusCode::kDataLoss,
+                    "replica {} was here and was dropped: it does not run again, the region has one "
+                    "replica less",
+                    replica->id()));
+    } else {
+      StartReplica(record, *replica);
+    }
   }
   const std::vector<RegionId> local(local_.begin(), local_.end());
   for (const RegionId id : local) {
@@ -103,6 +112,15 @@ std::vector<RegionId> RegionReconciler::removed() const {
     if (!local_.contains(RegionId(id))) removed.push_back(RegionId(id));
   }
   return removed;
+}
+
+std::vector<RegionId> RegionReconciler::lost() const {
+  std::vector<RegionId> lost;
+  for (const auto& [id, record] : view_.regions()) {
+    if (record.state() == pb::REGION_REMOVING || ReplicaHere(record) == nullptr) continue;
+    if (host_.IsBuried(GroupId(id)) && !destroying_.contains(RegionId(id))) lost.push_back(RegionId(id));
+  }
+  return lost;
 }
 
 void RegionReconciler::LogOnce(RegionId region, const Status& status) {

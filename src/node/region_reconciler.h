@@ -42,6 +42,9 @@ class RegionReconciler {
   void Reconcile(bool current);
   // Regions in state REMOVING of which this node holds nothing any more.
   std::vector<RegionId> removed() const;
+  // Regions with a replica here according to the catalog, whose replica was dropped by a repair: it lost what
+  // it had promised, and does not come back under its id.
+  std::vector<RegionId> lost() const;
   size_t replicas() const { return local_.size(); }
 
  private:

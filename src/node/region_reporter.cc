@@ -1,5 +1,6 @@
 #include "node/region_reporter.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tenure::node {
@@ -8,7 +9,9 @@ namespace {
 bool Same(const pb::RegionLoad& a, const pb::RegionLoad& b) {
   return a.applied() == b.applied() && a.term() == b.term() && a.leader_replica() == b.leader_replica() &&
          a.is_leader() == b.is_leader() && a.bytes() == b.bytes() && a.keys() == b.keys() &&
-         a.replica() == b.replica();
+         a.replica() == b.replica() &&
+         std::equal(a.diverged_replicas().begin(), a.diverged_replicas().end(), b.diverged_replicas().begin(),
+                    b.diverged_replicas().end());
 }
 
 }  // namespace
@@ -39,6 +42,8 @@ pb::RegionLoad RegionReporter::LoadOf(const Region& region, const group::GroupSt
   load.set_is_leader(status.role == raft::Role::kLeader);
   load.set_bytes(bytes_[region.id.value()]);
   load.set_keys(region.store->KeyCount(*host_.State(region.group())));
+  for (const group::Divergence& diverged : status.diverged)
+    load.add_diverged_replicas(diverged.replica.value());
   return load;
 }
 
@@ -59,6 +64,7 @@ void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
   }
   std::erase_if(reported_, [this](const auto& entry) { return !table_.regions().contains(entry.first); });
   for (const RegionId region : reconciler_.removed()) request.add_removed_regions(region.value());
+  for (const RegionId region : reconciler_.lost()) request.add_lost_regions(region.value());
   request.set_revision(view_.revision().value());
   request.set_disk_free_bytes(load_.disk_free_bytes);
   request.set_fsync_p99_us(load_.fsync_p99_us);

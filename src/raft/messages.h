@@ -41,6 +41,12 @@ struct AppendResponse {
   LogIndex hint_index;  // rejected: last index that may match ...
   Term hint_term;       // ... and the receiver's term there
 };
+// The state of a replica's state machine at an index (group/state_hash.h).
+struct StateDigest {
+  LogIndex index;
+  uint64_t hash = 0;
+  friend bool operator==(const StateDigest&, const StateDigest&) = default;
+};
 // `round` rises; the leader knows when it sent each round, which dates leases and confirms reads.
 struct HeartbeatRequest {
   Term term;
@@ -51,6 +57,8 @@ struct HeartbeatRequest {
 struct HeartbeatResponse {
   Term term;
   uint64_t round = 0;  // acknowledged in `term`; 0 if the heartbeat was not accepted
+  std::vector<StateDigest>
+      digests;  // of the driver, for the leader's driver; the core neither sets nor reads them
 };
 // Thesis 3.10; leaves only after the leader's lease is void.
 struct TimeoutNow {

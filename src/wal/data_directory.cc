@@ -4,6 +4,8 @@
 
 #include "base/format.h"
 #include "base/hash.h"
+#include "wal/format.h"
+#include "wal/repair.h"
 
 namespace tenure::wal {
 namespace {
@@ -186,6 +188,27 @@ StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Open(runtime::Disk& disk
   TENURE_ASSIGN_OR_RETURN(auto directory, LockedAt(disk, path));
   TENURE_ASSIGN_OR_RETURN(directory->identity_, Peek(disk, path));
   return directory;
+}
+
+Status DataDirectory::CheckLog() const {
+  if (SwapUnderWay(disk_, path_)) {
+    return Error(
+        StatusCode::kFailedPrecondition,
+        "data directory {}: a repair has begun and not ended; `tenure repair {} --execute` finishes it",
+        path_, path_);
+  }
+  if (identity_.cluster_id.empty()) return OkStatus();
+  const auto names = disk_.List(log_path());
+  if (!names.ok() && names.status().code() != StatusCode::kNotFound) return names.status();
+  for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+    if (ParseSegmentName(name)) return OkStatus();
+  }
+  return Error(
+      StatusCode::kDataLoss,
+      "data directory {} belongs to cluster {} but its log is missing: {} holds no segment. Terms, votes and "
+      "entries of this process are lost; it must not go on as if it had never voted. Put the log back, or "
+      "start with an empty data directory as a new process",
+      path_, identity_.cluster_id, log_path());
 }
 
 Status DataDirectory::Expect(const Identity& expected) const {

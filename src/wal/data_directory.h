@@ -52,6 +52,10 @@ class DataDirectory {
   static StatusOr<Identity> Peek(runtime::Disk& disk, const std::string& path);
   static bool IsInitialised(runtime::Disk& disk, const std::string& path);
 
+  // Refuses a directory whose log must not be opened as it is: a repair did not get to its end, or the log is
+  // missing though the process was part of a cluster. (An empty log there would be that of a process that
+  // never voted.)
+  Status CheckLog() const;
   // Refuses the directory of another cluster, of another process of it, or of another incarnation. Fields
   // that are none or empty in `expected` are not compared; incarnation is compared unless it is 0.
   Status Expect(const Identity& expected) const;

@@ -28,6 +28,27 @@ void StoreFixed64(char* at, uint64_t value) {
   std::memcpy(at, &value, sizeof value);
 }
 
+// Bytes 13-15 of a record's header: 24 bits over the others that say what the record is. Never zero, which is
+// what stands there in logs written before there was a check.
+constexpr size_t kHeaderCheckAt = 13;
+constexpr uint32_t kHeaderCheckMask = 0xffffff;
+
+uint32_t HeaderCheckOf(std::string_view header, uint64_t segment, uint64_t offset) {
+  char covered[kRecordHeaderBytes - 8];
+  std::memcpy(covered, header.data() + 8, sizeof covered);
+  std::memset(covered + kHeaderCheckAt - 8, 0, 3);
+  const uint64_t hash = HashBytes({covered, sizeof covered}, PlaceSeed(segment, offset));
+  return std::max<uint32_t>(static_cast<uint32_t>(hash) & kHeaderCheckMask, 1);
+}
+uint32_t LoadHeaderCheck(const char* header) {
+  uint32_t check = 0;
+  std::memcpy(&check, header + kHeaderCheckAt, 3);
+  return check;
+}
+void StoreHeaderCheck(char* header, uint32_t check) {
+  std::memcpy(header + kHeaderCheckAt, &check, 3);
+}
+
 }  // namespace
 
 std::string SegmentName(uint64_t number) {
@@ -127,7 +148,13 @@ RecordReader::Step RecordReader::Next(Record* record) {
                      whole.substr(kRecordHeaderBytes), offset_ + at_};
   }
   at_ += bytes;
-  return decoded ? Step::kRecord : Step::kBad;
+  if (decoded) return Step::kRecord;
+  return RecordHeaderHolds(whole, segment_, record->offset) ? Step::kBad : Step::kUnsure;
+}
+
+bool RecordHeaderHolds(std::string_view header, uint64_t segment, uint64_t offset) {
+  if (header.size() < kRecordHeaderBytes) return false;
+  return LoadHeaderCheck(header.data()) == HeaderCheckOf(header, segment, offset);
 }
 
 uint64_t PeekRecordBytes(std::string_view bytes) {
@@ -226,6 +253,8 @@ void CommitBuilder::EndRecord() {
   char* record = buffer_.data() + record_;
   const size_t bytes = buffer_.size() - record_;
   StoreFixed32(record + 8, static_cast<uint32_t>(bytes - kRecordHeaderBytes));
+  StoreHeaderCheck(record,
+                   HeaderCheckOf({record, kRecordHeaderBytes}, segment_, offset_ + (record_ - commit_)));
   const std::string_view covered(record + 8, bytes - 8);
   StoreFixed64(record, HashBytes(covered, PlaceSeed(segment_, offset_ + (record_ - commit_))));
 }

@@ -103,6 +103,9 @@ struct Record {
   std::string_view payload;
   uint64_t offset = 0;  // in the segment
 };
+// True if size, type and group, which the first bytes of a record state, pass the header's own check: a
+// record whose payload is damaged then still says truly whose it is and where the next one begins.
+bool RecordHeaderHolds(std::string_view header, uint64_t segment, uint64_t offset);
 
 // Walks the records of a commit.
 class RecordReader {
@@ -111,6 +114,7 @@ class RecordReader {
   enum class Step : uint8_t {
     kRecord,  // `record` is set
     kBad,     // the record's checksum is wrong; `record` is what its header claims; the walk can go on
+    kUnsure,  // as kBad, and the header fails its own check (or has none): the claim may be wrong, too
     kLost,    // no telling where the next record begins
     kEnd,
   };

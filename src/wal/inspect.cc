@@ -16,10 +16,9 @@ void AddNotes(const ScanResult& scan, Inspection& inspection) {
     inspection.notes.push_back({false, path, 0, "left behind by a crash: the next start removes it"});
   }
   if (scan.damage) {
-    const std::string groups = scan.damage->affected.Describe();
     inspection.notes.push_back(
         {true, scan.damage->path, scan.damage->offset,
-         fmt::format("{}; affected: {}", scan.damage->what, groups.empty() ? "cannot be told" : groups)});
+         fmt::format("{}; affected: {}", scan.damage->what, scan.damage->affected.Describe())});
   }
 }
 

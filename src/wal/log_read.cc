@@ -1,7 +1,7 @@
 #include "base/check.h"
 #include "base/format.h"
+#include "wal/entry_reader.h"
 #include "wal/log_writer.h"
-#include "wal/scanner.h"
 
 namespace tenure::wal {
 namespace {
@@ -16,55 +16,23 @@ void LogWriter::ServeRead(ReadOp& op) {
 
 StatusOr<std::vector<raft::Entry>> LogWriter::ReadEntries(const ReadOp& op) {
   LogState::Group* group = state_.Find(op.group);
-  if (group == nullptr || !group->Holds(op.from) || op.to < op.from) {
-    return Error(StatusCode::kOutOfRange, "wal: group {} has entries {}-{}, asked was for {}-{}", op.group,
-                 group == nullptr ? LogIndex() : group->mark_index.Next(),
-                 group == nullptr ? LogIndex() : group->last_index(), op.from, op.to);
+  if (group == nullptr) {
+    return Error(StatusCode::kOutOfRange, "wal: group {} has no entries, asked was for {}-{}", op.group,
+                 op.from, op.to);
   }
-  const LogIndex last = std::min(op.to, group->last_index());
-  std::vector<raft::Entry> entries;
-  size_t bytes = 0;
-  bool full = false;
   uint32_t open_segment = 0;
   std::optional<SegmentReader> reader;
-  for (LogIndex next = op.from; next <= last && !full;) {
-    const LogState::Position position = group->at(next);
-    const SegmentFiles::Segment* segment = files_.Find(position.segment);
-    TENURE_CHECK(segment != nullptr, "S2: group {} entry {} is in segment {}, which is gone", op.group, next,
-                 position.segment);
-    if (open_segment != position.segment) {
+  const auto source = [&](uint32_t number) {
+    if (open_segment != number) {
+      const SegmentFiles::Segment* segment = files_.Find(number);
+      TENURE_CHECK(segment != nullptr, "S2: group {} has entries in segment {}, which is gone", op.group,
+                   number);
       reader.emplace(*segment->file, segment->path, segment->size, kReadWindowBytes);
-      open_segment = position.segment;
+      open_segment = number;
     }
-    TENURE_ASSIGN_OR_RETURN(const std::string_view head, reader->View(position.offset, kRecordHeaderBytes));
-    const uint64_t size = head.size() < kRecordHeaderBytes ? 0 : PeekRecordBytes(head);
-    TENURE_ASSIGN_OR_RETURN(const std::string_view whole, reader->View(position.offset, size));
-    const auto record = DecodeRecord(whole, position.segment, position.offset);
-    if (!record || record->group != op.group) {
-      return Error(StatusCode::kDataLoss, "wal: {} at offset {}: the record of group {} entry {} is bad",
-                   segment->path, position.offset, op.group, next);
-    }
-    const LogIndex before = next;
-    (void)ForEachEntry(record->payload, [&](const EntryView& entry) {
-      if (full || entry.index != next || next > last) return;
-      // A later truncation may have replaced what follows in this record.
-      const LogState::Position at = group->at(next);
-      if (at.segment != position.segment || at.offset != position.offset) return;
-      bytes += entry.payload.size();
-      if (!entries.empty() && bytes > op.max_bytes) {
-        full = true;
-        return;
-      }
-      entries.push_back({entry.index, entry.term, entry.type, Bytes(std::string(entry.payload))});
-      next = next.Next();
-    });
-    if (next == before && !full) {
-      return Error(StatusCode::kDataLoss,
-                   "wal: {} at offset {}: the record does not hold entry {} of group {}", segment->path,
-                   position.offset, next, op.group);
-    }
-  }
-  return entries;
+    return &*reader;
+  };
+  return wal::ReadEntries(*group, op.from, op.to, op.max_bytes, source);
 }
 
 }  // namespace tenure::wal

@@ -33,7 +33,8 @@ std::string Damage::Describe(size_t limit) const {
     if (!damaged.first.IsNone()) text += fmt::format("entries {}-{}", damaged.first, damaged.last);
     if (damaged.state_lost) text += damaged.first.IsNone() ? "term, vote or mark" : " and term, vote or mark";
   }
-  return text;
+  if (incomplete) return text.empty() ? "cannot be told" : text + "; perhaps others";
+  return text.empty() ? "no group, only the frame around their records" : text;
 }
 
 LogState::Group* LogState::Find(GroupId id) {

@@ -31,9 +31,13 @@ struct DamagedGroup {
 };
 struct Damage {
   std::map<GroupId, DamagedGroup> groups;
+  // Part of what is gone cannot be read at all: any group may have lost state (a vote, say) in it. Only then
+  // is `groups` not everything.
+  bool incomplete = false;
   void AddEntries(GroupId group, LogIndex first, LogIndex last);
   void AddState(GroupId group) { groups[group].state_lost = true; }
-  // "group 5: entries 12-17; group 9: term and vote", at most `limit` groups.
+  // "group 5: entries 12-17; group 9: term, vote or mark", at most `limit` groups; ends with "; perhaps
+  // others" if incomplete.
   std::string Describe(size_t limit = 16) const;
 };
 

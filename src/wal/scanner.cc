@@ -35,9 +35,7 @@ StatusOr<std::optional<SegmentReader::Commit>> SegmentReader::CommitAt(uint64_t 
 }
 
 std::string LogDamage::ToString() const {
-  const std::string groups = affected.Describe();
-  return fmt::format("{} at offset {}: {}; affected: {}", path, offset, what,
-                     groups.empty() ? "cannot be told" : groups);
+  return fmt::format("{} at offset {}: {}; affected: {}", path, offset, what, affected.Describe());
 }
 
 LogScanner::LogScanner(runtime::Disk& disk, std::string directory, LogState& state, OnRecord on_record)
@@ -91,6 +89,7 @@ Status LogScanner::OpenOne(uint64_t number, const std::string& path) {
     wrong = "the file belongs to another log than the segment before it";
   }
   if (info.state == HeaderState::kValid && result_.log_id == 0) result_.log_id = info.header.log_id;
+  segment.cut = !wrong.empty();
   if (!wrong.empty() && !result_.damage) result_.damage = LogDamage{path, size, wrong, {}};
   open_.push_back(std::move(segment));
   return OkStatus();
@@ -127,6 +126,8 @@ Status LogScanner::ClassifyEnd() {
                     0,
                     fmt::format("segment {} should be before it and is missing", SegmentName(expected)),
                     {}};
+      TENURE_RETURN_IF_ERROR(AssessDamage({0, 0}));
+      result_.damage->affected.incomplete = true;
       return OkStatus();
     }
     TENURE_ASSIGN_OR_RETURN(const auto dirty, NonZeroRange(*blank, 0));
@@ -137,6 +138,7 @@ Status LogScanner::ClassifyEnd() {
     if (open_[i].info.state != HeaderState::kValid) return SetDamage({i, 0}, "the segment header is bad");
   }
   if (result_.damage) return AssessDamage({0, 0});
+  classified_ = true;
   return OkStatus();
 }
 
@@ -217,6 +219,7 @@ Status LogScanner::TakeRecords(const SegmentReader::Commit& commit, Place place,
       case RecordReader::Step::kLost:
         return Error(StatusCode::kDataLoss, "a record overruns its commit");
       case RecordReader::Step::kBad:
+      case RecordReader::Step::kUnsure:
         return Error(StatusCode::kDataLoss, "a record is bad in a commit that is not");
       case RecordReader::Step::kRecord:
         break;
@@ -296,67 +299,128 @@ Status LogScanner::SetDamage(Place place, std::string what) {
 }
 
 // Goes on behind the damage, to say what it cost: gaps between what was known before and what intact data
-// says.
+// says. Every sequence number without a readable commit is a loss that nobody can name, until the checkpoint
+// of the next segment repeats the state of all groups: what differs from it is then known, and the rest is
+// whole.
 Status LogScanner::AssessDamage(Place place) {
+  // Damage found while files were looked at: nothing was read yet.
+  if (!classified_) place = {0, 0};
   Damage& damage = result_.damage->affected;
-  bool looked_at_bad = false;
+  std::optional<uint64_t> next;
+  if (classified_) next = result_.next_sequence;
   for (size_t i = place.segment; i < open_.size(); ++i) {
     OpenSegment& segment = open_[i];
     uint64_t at = i == place.segment ? std::max(place.offset, kSegmentHeaderBytes) : kSegmentHeaderBytes;
     while (at + kSectorBytes <= segment.info.size) {
       TENURE_ASSIGN_OR_RETURN(const auto commit,
                               segment.reader->CommitAt(segment.info.number, at, std::nullopt));
-      if (commit) {
-        (void)TakeRecords(*commit, {i, at}, &damage);
-        at += commit->header.size;
+      if (!commit) {
+        TENURE_ASSIGN_OR_RETURN(const uint64_t bytes, AssessBadCommit({i, at}, &next));
+        at += bytes;
         continue;
       }
-      if (i == place.segment && !looked_at_bad && at >= place.offset) {
-        AssessBadCommit({i, at});
-        looked_at_bad = true;
-      }
-      at += kSectorBytes;
+      const CommitHeader header = commit->header;
+      if (next && header.sequence != *next) damage.incomplete = true;
+      const bool taken = TakeRecords(*commit, {i, at}, &damage).ok();
+      if (!taken) damage.incomplete = true;
+      if (taken && (header.flags & kCheckpointFlag) != 0) damage.incomplete = false;
+      next = header.sequence + 1;
+      at += header.size;
     }
   }
+  // Commits behind the end of a file that was cut off left no gap to see.
+  if (!open_.empty() && open_.back().cut) damage.incomplete = true;
   state_.FindMissing(&damage);
   return OkStatus();
 }
 
-// The intact records of a bad commit are taken; the others are named, if the group is one we know.
-void LogScanner::AssessBadCommit(Place place) {
+// What an unreadable commit at `place` says nevertheless; returns how far to go on. `next` is the sequence it
+// should have, and then of the one behind it.
+StatusOr<uint64_t> LogScanner::AssessBadCommit(Place place, std::optional<uint64_t>* next) {
   OpenSegment& segment = open_[place.segment];
   Damage& damage = result_.damage->affected;
-  const auto head = segment.reader->View(place.offset, kCommitHeaderBytes);
-  if (!head.ok()) return;
-  const auto header =
-      DecodeCommitHeader(*head, segment.info.number, place.offset, segment.info.size - place.offset);
-  if (!header) return;
-  const auto bytes = segment.reader->View(place.offset, header->size);
-  if (!bytes.ok() || bytes->size() < header->size) return;
-  RecordReader records(*bytes, *header, segment.info.number, place.offset);
+  TENURE_ASSIGN_OR_RETURN(const std::string_view sector, segment.reader->View(place.offset, kSectorBytes));
+  if (CountZeroSectors(sector) == 1) return kSectorBytes;  // a commit that should be here leaves a gap
+  auto header =
+      DecodeCommitHeader(sector, segment.info.number, place.offset, segment.info.size - place.offset);
+  if (!header && *next) {
+    TENURE_ASSIGN_OR_RETURN(header, FrameOf(place, **next));
+  }
+  if (!header || (*next && header->sequence != **next)) {
+    damage.incomplete = true;
+    return kSectorBytes;
+  }
+  TENURE_ASSIGN_OR_RETURN(const std::string_view bytes, segment.reader->View(place.offset, header->size));
+  if (bytes.size() < header->size) {
+    damage.incomplete = true;
+    return kSectorBytes;
+  }
+  if (!AssessRecords(bytes, *header, place)) damage.incomplete = true;
+  *next = header->sequence + 1;
+  return header->size;
+}
+
+// The frame of a commit whose header is bad, if the next one stands where it must have ended.
+StatusOr<std::optional<CommitHeader>> LogScanner::FrameOf(Place place, uint64_t sequence) {
+  OpenSegment& segment = open_[place.segment];
+  TENURE_ASSIGN_OR_RETURN(const auto behind,
+                          FindCommitAfter({place.segment, place.offset + kSectorBytes}, sequence + 1));
+  if (!behind || *behind - place.offset > segment.info.size) return std::nullopt;
+  TENURE_ASSIGN_OR_RETURN(const auto commit,
+                          segment.reader->CommitAt(segment.info.number, *behind, std::nullopt));
+  if (!commit || commit->header.sequence != sequence + 1) return std::nullopt;
+  CommitHeader header;
+  header.sequence = sequence;
+  header.size = static_cast<uint32_t>(*behind - place.offset);
+  TENURE_ASSIGN_OR_RETURN(const std::string_view bytes, segment.reader->View(place.offset, header.size));
+  const size_t last = bytes.find_last_not_of('\0');
+  if (last == std::string_view::npos || last <= kCommitHeaderBytes || bytes[last] != kEndMark ||
+      RoundUpToSector(last + 1) != header.size) {
+    return std::nullopt;
+  }
+  header.used = static_cast<uint32_t>(last + 1);
+  return header;
+}
+
+// The intact records of a bad commit are taken, the others named. True if that is all of them, for certain.
+bool LogScanner::AssessRecords(std::string_view bytes, const CommitHeader& header, Place place) {
+  const ScannedSegment& info = open_[place.segment].info;
+  Damage& damage = result_.damage->affected;
+  RecordReader records(bytes, header, info.number, place.offset);
   Record record;
+  bool complete = true;
   for (auto step = records.Next(&record); step != RecordReader::Step::kEnd; step = records.Next(&record)) {
-    if (step == RecordReader::Step::kLost) return;
+    if (step == RecordReader::Step::kLost) return false;
     if (step == RecordReader::Step::kRecord) {
-      (void)state_.Replay(record, static_cast<uint32_t>(segment.info.number), place.segment == 0, &damage);
+      if (!state_.Replay(record, static_cast<uint32_t>(info.number), place.segment == 0, &damage).ok())
+        complete = false;
+      if (on_record_) on_record_(record, info);
       continue;
     }
-    if (state_.Find(record.group) == nullptr) continue;
-    if (record.type == RecordType::kEntries || record.type == RecordType::kCopiedEntries) {
+    if (step == RecordReader::Step::kUnsure) complete = false;
+    // A list of tombstones is nobody's, and a claim that cannot be checked is not believed about strangers.
+    const LogState::Group* group = state_.Find(record.group);
+    if (record.type == RecordType::kTombstones || (group == nullptr && step == RecordReader::Step::kUnsure)) {
+      complete = false;
+      continue;
+    }
+    if (group != nullptr &&
+        (record.type == RecordType::kEntries || record.type == RecordType::kCopiedEntries)) {
       LogIndex first;
       LogIndex last;
       (void)ForEachEntry(record.payload, [&](const EntryView& entry) {
         if (first.IsNone()) first = entry.index;
         last = entry.index;
       });
-      const LogState::Group& group = *state_.Find(record.group);
       // Only a claim that fits what is known is believed.
-      if (first == group.last_index().Next() || group.Holds(first))
+      if (first == group->last_index().Next() || group->Holds(first)) {
         damage.AddEntries(record.group, first, last);
-    } else {
-      damage.AddState(record.group);
+        continue;
+      }
     }
+    damage.AddState(record.group);
   }
+  return complete;
 }
 
 }  // namespace tenure::wal

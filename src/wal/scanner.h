@@ -43,6 +43,7 @@ class SegmentReader {
   };
   StatusOr<std::optional<Commit>> CommitAt(uint64_t segment, uint64_t offset, std::optional<uint64_t> log_id);
   uint64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
 
  private:
   const runtime::File& file_;
@@ -110,6 +111,7 @@ class LogScanner {
     ScannedSegment info;
     std::unique_ptr<runtime::File> file;
     std::unique_ptr<SegmentReader> reader;
+    bool cut = false;  // the file is not as it was made
   };
   struct Place {
     size_t segment;
@@ -131,13 +133,16 @@ class LogScanner {
   StatusOr<std::optional<std::pair<uint64_t, uint64_t>>> NonZeroRange(OpenSegment& segment, uint64_t from);
   Status SetDamage(Place place, std::string what);
   Status AssessDamage(Place place);
-  void AssessBadCommit(Place place);
+  StatusOr<uint64_t> AssessBadCommit(Place place, std::optional<uint64_t>* next);
+  StatusOr<std::optional<CommitHeader>> FrameOf(Place place, uint64_t sequence);
+  bool AssessRecords(std::string_view bytes, const CommitHeader& header, Place place);
 
   runtime::Disk& disk_;
   std::string directory_;
   LogState& state_;
   OnRecord on_record_;
   std::vector<OpenSegment> open_;
+  bool classified_ = false;  // the files are what they should be; their commits are read
   ScanResult result_;
 };
 

@@ -150,7 +150,7 @@ StatusOr<std::unique_ptr<Wal>> Wal::Open(Disk& disk, runtime::Executor& executor
     return Error(
         StatusCode::kDataLoss,
         "wal: {}. This is not a torn tail: what stood there was acknowledged. Replicas that lost data must "
-        "not vote; `tenure repair` drops them so that they rejoin as learners",
+        "not vote; `tenure repair` says which they are and drops them, so that the others can go on",
         scan.damage->ToString());
   }
   TENURE_RETURN_IF_ERROR(Repair(disk, directory, scan, logger));

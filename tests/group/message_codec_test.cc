@@ -23,6 +23,8 @@ std::vector<raft::Message> OneOfEach() {
   raft::HeartbeatResponse answer;
   answer.term = Term(9);
   answer.round = 12;
+  raft::HeartbeatResponse with_digests = answer;
+  with_digests.digests = {{LogIndex(256), 0xfedcba9876543210}, {LogIndex(300), 1}};
   return {
       raft::VoteRequest{Term(3), LogIndex(9), Term(2), true, true},
       raft::VoteResponse{Term(3), true, false},
@@ -30,6 +32,7 @@ std::vector<raft::Message> OneOfEach() {
       raft::AppendResponse{Term(7), false, LogIndex(4), LogIndex(2), Term(1)},
       heartbeat,
       answer,
+      with_digests,
       raft::TimeoutNow{Term(5)},
       raft::InstallSnapshot{Term(8), {LogIndex(99), Term(7), ThreeVoters()}},
   };
@@ -51,6 +54,9 @@ TEST(MessageCodecTest, EveryKindRoundTrips) {
     EXPECT_EQ(envelope.to, ReplicaId(2));
     EXPECT_EQ(envelope.from_host, 10u);
     EXPECT_EQ(raft::ToString(envelope.message), raft::ToString(expected[i]));
+    if (const auto* answer = std::get_if<raft::HeartbeatResponse>(&envelope.message)) {
+      EXPECT_EQ(answer->digests, std::get<raft::HeartbeatResponse>(expected[i]).digests);
+    }
     // The text does not show payloads.
     if (const auto* append = std::get_if<raft::AppendRequest>(&envelope.message)) {
       EXPECT_EQ(append->entries, std::get<raft::AppendRequest>(expected[i]).entries);

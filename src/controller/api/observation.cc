@@ -3,11 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/format.h"
 #include "catalog/state_moves.h"
 
 namespace tenure::controller {
 
 namespace pb = ::tenure::v1;
+
+namespace {
+
+template <class Ids>
+bool Contains(const Ids& ids, uint64_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
 
 pb::StatusResponse Observation::Status() const {
   pb::StatusResponse response;
@@ -33,11 +43,46 @@ pb::StatusResponse Observation::Status() const {
   *response.mutable_nodes() = std::move(*Nodes().mutable_nodes());
   for (auto& service : leadership_.services()) *response.add_services() = std::move(service);
   for (auto& transition : leadership_.transitions()) *response.add_transitions() = std::move(transition);
+  AddAlarms(group, response);
   if (leadership_.phase() == "starting") {
     response.set_warm_up_reason(leadership_.leading() ? "services" : "raft");
     for (auto& name : leadership_.missing()) response.add_warm_up_missing(std::move(name));
   }
   return response;
+}
+
+void Observation::AddAlarms(const std::optional<group::GroupStatus>& group,
+                            pb::StatusResponse& response) const {
+  const auto add = [&response](const char* kind, std::string object, std::string text) {
+    pb::Alarm& alarm = *response.add_alarms();
+    alarm.set_kind(kind);
+    alarm.set_object(std::move(object));
+    alarm.set_text(std::move(text));
+  };
+  if (group) {
+    for (const group::Divergence& diverged : group->diverged) {
+      add("STATE_DIVERGED", fmt::format("controller {}", diverged.replica),
+          fmt::format("its catalog at revision {} is not that of the others (hash {:016x}, theirs {:016x}): "
+                      "remove it and "
+                      "add a new controller with an empty directory",
+                      diverged.index, diverged.found, diverged.expected));
+    }
+  }
+  for (const auto& [id, record] : access_.catalog().regions()) {
+    const pb::RegionStatus region = RegionOf(record.region());
+    for (const pb::ReplicaRecord& replica : record.region().replicas()) {
+      const std::string object =
+          fmt::format("region {} replica {} on node {}", id, replica.id(), replica.node());
+      if (Contains(region.lost_replicas(), replica.id())) {
+        add("REPLICA_LOST", object,
+            "dropped by a repair: it neither votes nor holds data; the region has one replica less");
+      }
+      if (Contains(region.diverged_replicas(), replica.id())) {
+        add("STATE_DIVERGED", object,
+            "its data is not that of the other replicas at the same index: do not rely on it");
+      }
+    }
+  }
 }
 
 pb::ListControllersResponse Observation::Controllers() const {
@@ -137,8 +182,11 @@ pb::RegionStatus Observation::RegionOf(const pb::RegionRecord& record) const {
   for (const pb::ReplicaRecord& replica : record.replicas()) {
     const NodeLoad* load = agents_.load().Find(NodeId(replica.node()));
     if (load == nullptr) continue;
+    if (load->lost.contains(record.id())) status.add_lost_replicas(replica.id());
     const auto found = load->regions.find(record.id());
     if (found == load->regions.end()) continue;
+    if (found->second.is_leader() && replica.id() == status.leader_replica())
+      *status.mutable_diverged_replicas() = found->second.diverged_replicas();
     *status.add_replicas() = found->second;
     // The leader knows best; without one, who has most.
     const bool leads = leader != nullptr && leader->replica.value() == replica.id();
@@ -147,6 +195,9 @@ pb::RegionStatus Observation::RegionOf(const pb::RegionRecord& record) const {
       status.set_keys(found->second.keys());
     }
   }
+  if (record.state() == pb::REGION_SERVING && status.state() != "NO_LEADER" &&
+      status.lost_replicas_size() > 0)
+    status.set_state(std::string(catalog::NameOf(pb::REGION_DEGRADED)));
   return status;
 }
 

@@ -35,6 +35,8 @@ class Observation {
   ::tenure::v1::ListRegionsResponse Regions(std::optional<uint64_t> database) const;
 
  private:
+  void AddAlarms(const std::optional<group::GroupStatus>& group,
+                 ::tenure::v1::StatusResponse& response) const;
   ::tenure::v1::ControllerStatus ControllerOf(const ::tenure::v1::ControllerRecord& record,
                                               const std::optional<group::GroupStatus>& group) const;
   ::tenure::v1::NodeStatus NodeOf(const ::tenure::v1::NodeRecord& record) const;

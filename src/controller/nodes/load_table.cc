@@ -48,6 +48,7 @@ bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now,
     load.regions.clear();
     load.removed.clear();
   }
+  load.lost = {report.lost_regions().begin(), report.lost_regions().end()};
   for (const auto& region : report.regions()) load.regions[region.region()] = region;
   for (const uint64_t region : report.removed_regions()) {
     load.regions.erase(region);

@@ -26,6 +26,7 @@ struct NodeLoad {
   Revision revision;  // catalog revision the node has applied
   std::map<uint64_t, ::tenure::v1::RegionLoad> regions;
   std::set<uint64_t> removed;  // replicas it destroyed, of regions that still have a record
+  std::set<uint64_t> lost;     // regions whose replica there was dropped by a repair
   uint64_t disk_free_bytes = 0;
   int64_t fsync_p99_us = 0;
   uint64_t memory_bytes = 0;

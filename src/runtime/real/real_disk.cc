@@ -218,6 +218,21 @@ StatusOr<std::unique_ptr<FileLock>> RealDisk::Lock(const std::string& path) {
   return std::make_unique<RealFileLock>(std::move(fd));
 }
 
+StatusOr<std::unique_ptr<FileLock>> RealDisk::LockForReading(const std::string& path) {
+  Descriptor fd = OpenDescriptor(path, O_RDONLY);
+  if (!fd.valid()) {
+    if (errno == ENOENT) return std::unique_ptr<FileLock>();
+    return SystemError(errno, "open lock", path);
+  }
+  if (Retry([&] { return ::flock(fd.get(), LOCK_SH | LOCK_NB); }) != 0) {
+    if (errno != EWOULDBLOCK) return SystemError(errno, "lock", path);
+    const std::string owner = ReadOwner(fd.get());
+    return Error(StatusCode::kFailedPrecondition, "{} is locked by {}: stop it first", path,
+                 owner.empty() ? std::string("another process") : "process " + owner);
+  }
+  return std::make_unique<RealFileLock>(std::move(fd));
+}
+
 StatusOr<uint64_t> RealDisk::FreeBytes(const std::string& path) {
   struct statvfs info{};
   if (::statvfs(path.c_str(), &info) != 0) return SystemError(errno, "ask for the free space of", path);

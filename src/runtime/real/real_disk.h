@@ -29,6 +29,9 @@ class RealDisk final : public Disk {
   StatusOr<std::vector<std::string>> List(const std::string& path) override;
   Status SyncDirectory(const std::string& path) override;
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
+  // For a look from outside: shares the lock with other readers, makes and writes no file. Null if there is
+  // no lock file (nobody ever owned the directory). FAILED_PRECONDITION naming the owner while one holds it.
+  StatusOr<std::unique_ptr<FileLock>> LockForReading(const std::string& path);
   StatusOr<uint64_t> FreeBytes(const std::string& path) override;
 
  private:

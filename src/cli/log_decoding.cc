@@ -1,0 +1,206 @@
+#include "cli/log_decoding.h"
+
+#include <absl/strings/escaping.h>
+#include <google/protobuf/descriptor.h>
+
+#include "base/format.h"
+#include "store/region_store.h"
+#include "tenure/internal/v1/command.pb.h"
+
+namespace tenure::cli {
+namespace {
+
+namespace gpb = ::google::protobuf;
+
+constexpr size_t kMaxText = 200;
+
+std::string RoleName(raft::MemberRole role) {
+  switch (role) {
+    case raft::MemberRole::kVoter:
+      return "voter";
+    case raft::MemberRole::kLearner:
+      return "learner";
+    case raft::MemberRole::kIncoming:
+      return "incoming";
+    case raft::MemberRole::kOutgoing:
+      return "outgoing";
+    case raft::MemberRole::kDemoting:
+      return "demoting";
+  }
+  return "unknown";
+}
+
+// Element `i` of a repeated field, or the field itself if `i` is -1.
+Json FieldToJson(const gpb::Message& message, const gpb::FieldDescriptor& field, int i) {
+  const gpb::Reflection& get = *message.GetReflection();
+  const bool many = i >= 0;
+  switch (field.cpp_type()) {
+    case gpb::FieldDescriptor::CPPTYPE_INT32:
+      return many ? get.GetRepeatedInt32(message, &field, i) : get.GetInt32(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_UINT32:
+      return many ? get.GetRepeatedUInt32(message, &field, i) : get.GetUInt32(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_INT64:
+      return fmt::format("{}",
+                         many ? get.GetRepeatedInt64(message, &field, i) : get.GetInt64(message, &field));
+    case gpb::FieldDescriptor::CPPTYPE_UINT64:
+      return fmt::format("{}",
+                         many ? get.GetRepeatedUInt64(message, &field, i) : get.GetUInt64(message, &field));
+    case gpb::FieldDescriptor::CPPTYPE_DOUBLE:
+      return many ? get.GetRepeatedDouble(message, &field, i) : get.GetDouble(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_FLOAT:
+      return many ? get.GetRepeatedFloat(message, &field, i) : get.GetFloat(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_BOOL:
+      return many ? get.GetRepeatedBool(message, &field, i) : get.GetBool(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_ENUM: {
+      const int number =
+          many ? get.GetRepeatedEnumValue(message, &field, i) : get.GetEnumValue(message, &field);
+      const gpb::EnumValueDescriptor* value = field.enum_type()->FindValueByNumber(number);
+      return value == nullptr ? Json(number) : Json(value->name());
+    }
+    case gpb::FieldDescriptor::CPPTYPE_STRING:
+      return many ? get.GetRepeatedString(message, &field, i) : get.GetString(message, &field);
+    case gpb::FieldDescriptor::CPPTYPE_MESSAGE:
+      return MessageToJson(many ? get.GetRepeatedMessage(message, &field, i)
+                                : get.GetMessage(message, &field));
+  }
+  return nullptr;
+}
+
+std::string Base64(std::string_view bytes) {
+  return absl::Base64Escape(absl::string_view(bytes.data(), bytes.size()));
+}
+
+Json Undecodable(std::string_view reason) {
+  return {{"undecodable", std::string(reason)}};
+}
+
+// A word of a client's command: text, or {"base64": ...}.
+Json WordToJson(std::string_view word) {
+  return IsUtf8(word) ? Json(std::string(word)) : Json({{"base64", Base64(word)}});
+}
+
+Json RegionCommandToJson(std::string_view payload) {
+  const StatusOr<store::WriteCommand> command = store::DecodeWriteCommand(payload);
+  if (!command.ok()) return Undecodable(MessageOf(command.status()));
+  Json json;
+  switch (command->kind) {
+    case store::WriteCommand::Kind::kSingle:
+      json["kind"] = "command";
+      break;
+    case store::WriteCommand::Kind::kTransaction:
+      json["kind"] = "transaction";
+      break;
+    case store::WriteCommand::Kind::kSweep:
+      json["kind"] = "sweep";
+      json["limit"] = command->sweep_limit;
+      break;
+  }
+  json["now_ms"] = ToMillis(command->now);
+  if (command->kind == store::WriteCommand::Kind::kSweep) return json;
+  json["commands"] = Json::array();
+  for (const store::Arguments& arguments : command->commands) {
+    Json words = Json::array();
+    for (const auto& argument : arguments) words.push_back(WordToJson(argument));
+    json["commands"].push_back(std::move(words));
+  }
+  if (command->watches.empty()) return json;
+  json["watches"] = Json::array();
+  for (const store::WatchedKey& watch : command->watches)
+    json["watches"].push_back({{"key", WordToJson(watch.key)}, {"version", IdText(watch.version)}});
+  return json;
+}
+
+std::string RegionCommandToText(std::string_view payload) {
+  const StatusOr<store::WriteCommand> command = store::DecodeWriteCommand(payload);
+  if (!command.ok()) return "cannot be decoded: " + std::string(MessageOf(command.status()));
+  if (command->kind == store::WriteCommand::Kind::kSweep)
+    return fmt::format("sweep of {} keys", command->sweep_limit);
+  std::string text = command->kind == store::WriteCommand::Kind::kTransaction ? "MULTI" : "";
+  for (const store::Arguments& arguments : command->commands) {
+    if (!text.empty()) text += "; ";
+    for (size_t i = 0; i < arguments.size() && text.size() <= kMaxText; ++i)
+      text += (i > 0 ? " " : "") + Printable(arguments[i]);
+  }
+  return text;
+}
+
+std::string Text(GroupId group, const raft::Entry& entry) {
+  if (entry.type == raft::EntryType::kNoOp) return "";
+  if (entry.type == raft::EntryType::kConfiguration) {
+    const auto configuration = raft::DecodeConfiguration(entry.payload.view());
+    return configuration.ok() ? raft::ToString(*configuration) : "cannot be decoded";
+  }
+  if (group != kCatalogGroup) return RegionCommandToText(entry.payload.view());
+  return EntryToJson(group, entry).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string EntryTypeText(raft::EntryType type) {
+  switch (type) {
+    case raft::EntryType::kCommand:
+      return "command";
+    case raft::EntryType::kNoOp:
+      return "no-op";
+    case raft::EntryType::kConfiguration:
+      return "configuration";
+  }
+  return "unknown";
+}
+
+Json MessageToJson(const gpb::Message& message) {
+  Json json = Json::object();
+  std::vector<const gpb::FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  for (const gpb::FieldDescriptor* field : fields) {
+    if (field->is_repeated()) {
+      Json list = Json::array();
+      const int count = message.GetReflection()->FieldSize(message, field);
+      for (int i = 0; i < count; ++i) {
+        Json element = FieldToJson(message, *field, i);
+        if (field->type() == gpb::FieldDescriptor::TYPE_BYTES)
+          element = WordToJson(element.get<std::string>());
+        list.push_back(std::move(element));
+      }
+      json[field->name()] = std::move(list);
+    } else if (field->type() == gpb::FieldDescriptor::TYPE_BYTES) {
+      SetBytes(json, field->name(), message.GetReflection()->GetString(message, field));
+    } else {
+      json[field->name()] = FieldToJson(message, *field, -1);
+    }
+  }
+  return json;
+}
+
+Json ConfigurationToJson(const raft::Configuration& configuration) {
+  Json json = Json::array();
+  for (const raft::Member& member : configuration.members) {
+    json.push_back({{"replica", IdText(member.id.value())},
+                    {"host", IdText(member.host)},
+                    {"role", RoleName(member.role)}});
+  }
+  return json;
+}
+
+Json EntryToJson(GroupId group, const raft::Entry& entry) {
+  if (entry.type == raft::EntryType::kNoOp) return nullptr;
+  const std::string_view payload = entry.payload.view();
+  if (entry.type == raft::EntryType::kConfiguration) {
+    const auto configuration = raft::DecodeConfiguration(payload);
+    return configuration.ok() ? Json({{"configuration", ConfigurationToJson(*configuration)}})
+                              : Undecodable(MessageOf(configuration.status()));
+  }
+  if (group != kCatalogGroup) return RegionCommandToJson(payload);
+  ::tenure::internal::v1::CatalogCommand command;
+  if (!command.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
+    return Undecodable("no valid CatalogCommand");
+  return MessageToJson(command);
+}
+
+std::string EntryToText(GroupId group, const raft::Entry& entry) {
+  std::string text = Text(group, entry);
+  if (text.size() > kMaxText) text = text.substr(0, kMaxText) + "...";
+  return text;
+}
+
+}  // namespace tenure::cli
