@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -14,7 +15,10 @@ namespace tenure::kv {
 namespace {
 
 constexpr size_t kRecordOverhead = 128;  // the slot, its place in the index, the allocator's share
-constexpr int kForgetOneByOne = 1000;    // records of a deleted range; of more, the whole table is forgotten
+// Iterators look for what is dirty by this much of the keys: of a group's state it is the kind of the
+// records.
+constexpr size_t kKindBytes = 10;
+constexpr int kForgetOneByOne = 1000;  // records of a deleted range; of more, the whole table is forgotten
 
 // By key. Most comparisons are decided by eight bytes kept at hand.
 void Sort(std::vector<Operation>& operations) {
@@ -45,6 +49,14 @@ void Sort(std::vector<Operation>& operations) {
   sorted.reserve(items.size());
   for (const Item& item : items) sorted.push_back(std::move(*item.operation));
   operations = std::move(sorted);
+}
+
+// The kind that all keys in [lower, upper) are of; none if they may be of several.
+std::optional<std::string_view> OneKind(std::string_view lower, std::string_view upper) {
+  const std::string_view kind = lower.substr(0, kKindBytes);
+  if (kind.size() < kKindBytes) return std::nullopt;
+  if (!upper.starts_with(kind) && upper != PrefixEnd(kind)) return std::nullopt;
+  return kind;
 }
 
 }  // namespace
@@ -96,6 +108,8 @@ class CachingEngine::Table {
     dirty_bytes_ += SizeOf(*slot);
     if (!slot->dirty) {
       slot->dirty = true;
+      const std::string_view kind = std::string_view(slot->key).substr(0, kKindBytes);
+      if (!dirty_kinds_.contains(kind)) dirty_kinds_.insert(std::string(kind));
       dirty_.push_back(static_cast<uint32_t>(it == index_.end() ? last_taken_ : *it));
     }
     if (it == index_.end()) MakeRoom();
@@ -119,12 +133,15 @@ class CachingEngine::Table {
     }
     dirty_.clear();
     dirty_bytes_ = 0;
+    spilling_kinds_.swap(dirty_kinds_);
+    dirty_kinds_.clear();
     return batch;
   }
 
   // The engine below has what was taken.
   void OnSpilled() {
     written_ = spill_;
+    spilling_kinds_.clear();
     for (const uint32_t number : deleted_) {
       const Slot& slot = slots_[number];
       if (!slot.value && !slot.dirty && !slot.free) Release(number);
@@ -147,12 +164,25 @@ class CachingEngine::Table {
     bytes_ = 0;
   }
 
+  // Whether the engine below may lack some of these, because they are dirty; because they are in the spill.
+  bool MayBeDirty(std::string_view lower, std::string_view upper) const {
+    return Has(dirty_kinds_, lower, upper);
+  }
+  bool MayBeSpilling(std::string_view lower, std::string_view upper) const {
+    return Has(spilling_kinds_, lower, upper);
+  }
   bool ShouldSpill() const { return dirty_bytes_ >= options_.max_dirty_bytes; }
   bool dirty() const { return !dirty_.empty(); }
   size_t bytes() const { return bytes_; }
   size_t dirty_bytes() const { return dirty_bytes_; }
 
  private:
+  using Kinds = std::set<std::string, std::less<>>;
+  static bool Has(const Kinds& kinds, std::string_view lower, std::string_view upper) {
+    const auto kind = OneKind(lower, upper);
+    return kind ? kinds.contains(*kind) : !kinds.empty();
+  }
+
   // The index holds slot numbers and looks at the slots' keys.
   struct Hash {
     using is_transparent = void;
@@ -221,6 +251,8 @@ class CachingEngine::Table {
   std::vector<uint32_t> free_;
   absl::flat_hash_set<uint32_t, Hash, Equal> index_{0, Hash{&slots_}, Equal{&slots_}};
   std::vector<uint32_t> dirty_;
+  Kinds dirty_kinds_;
+  Kinds spilling_kinds_;
   std::vector<uint32_t> deleted_;  // in the spill under way
   uint64_t spill_ = 0;             // the last one taken
   uint64_t written_ = 0;           // the last one that the engine below has
@@ -266,7 +298,11 @@ std::optional<std::string> CachingEngine::Get(std::string_view key) const {
 }
 
 std::unique_ptr<Iterator> CachingEngine::NewIterator(std::string_view lower, std::string_view upper) const {
-  Settle();
+  if (table_->MayBeDirty(lower, upper)) {
+    Settle();
+  } else if (table_->MayBeSpilling(lower, upper)) {
+    EndSpill();
+  }
   return base_.NewIterator(lower, upper);
 }
 
@@ -331,8 +367,7 @@ size_t CachingEngine::dirty_bytes() const {
 }
 
 void CachingEngine::BeginSpill() {
-  spill_->Write();  // the one before, if it is not down yet
-  table_->OnSpilled();
+  EndSpill();
   {
     const std::lock_guard lock(spill_->mutex);
     spill_->batch = table_->TakeDirty();
@@ -340,10 +375,15 @@ void CachingEngine::BeginSpill() {
   background_.Post([spill = spill_] { spill->Write(); });
 }
 
-// The engine below has everything afterwards.
-void CachingEngine::Settle() const {
+// The engine below has the spill afterwards.
+void CachingEngine::EndSpill() const {
   spill_->Write();
   table_->OnSpilled();
+}
+
+// The engine below has everything afterwards.
+void CachingEngine::Settle() const {
+  EndSpill();
   if (!table_->dirty()) return;
   base_.Write(table_->TakeDirty());
   table_->OnSpilled();

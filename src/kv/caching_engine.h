@@ -6,7 +6,8 @@
 //   Write --> table (dirty) --spill: one batch, sorted--> engine below      Get <-- table <-- engine below
 //
 // A spill is written on `background` while the table goes on; whoever needs the engine below to be whole (an
-// iterator, a snapshot, a range, Flush) writes it himself if that has not begun, or waits for its end.
+// iterator over a kind of records that has dirty ones, a snapshot, a range, Flush) writes it himself if that
+// has not begun, or waits for its end.
 //
 // Used by group::GroupHost, one per host, over the process's engine.
 //
@@ -55,6 +56,7 @@ class CachingEngine : public Engine {
   class Table;
   struct Spill;
   void BeginSpill();
+  void EndSpill() const;
   void Settle() const;
   void WriteThrough(Batch batch);
   void ForgetRange(std::string_view lower, std::string_view upper);

@@ -133,6 +133,25 @@ TEST_F(CachingEngineTest, IteratorsSnapshotsAndFlushSeeEverything) {
   EXPECT_EQ(engine.dirty_bytes(), 0u);
 }
 
+TEST_F(CachingEngineTest, AnIteratorOverAnotherKindLeavesWhatIsDirty) {
+  const std::string one = "group----1";
+  const std::string other = "group----2";
+  Put(one + "a", "1");
+  EXPECT_TRUE(Dump(engine, other, PrefixEnd(other)).empty());
+  EXPECT_TRUE(Dump(engine, other + "a", other + "b").empty());
+  EXPECT_GT(engine.dirty_bytes(), 0u);
+  EXPECT_EQ(Dump(engine, one, PrefixEnd(one)), (Table{{one + "a", "1"}}));
+  EXPECT_EQ(engine.dirty_bytes(), 0u);
+  Put(one + "b", "2");
+  EXPECT_EQ(Dump(engine, one, other + "z").size(), 2u) << "a range over several kinds";
+
+  Put(one + "c", std::string(1000, 'x'));
+  EXPECT_EQ(engine.dirty_bytes(), 0u);
+  EXPECT_TRUE(Dump(engine, other, PrefixEnd(other)).empty());
+  EXPECT_EQ(base.Get(one + "c"), std::nullopt) << "still on its way";
+  EXPECT_EQ(Dump(engine, one + "b", one + "d").size(), 2u);
+}
+
 TEST_F(CachingEngineTest, ADeletedRangeIsForgotten) {
   for (int i = 0; i < 5; ++i) Put(fmt::format("k{}", i), "v");
   Batch batch;
