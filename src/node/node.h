@@ -79,10 +79,12 @@ class Node final : public DataService, private RegionTableListener, private Agen
   struct Stats {
     uint64_t regions = 0;
     uint64_t leaders = 0;
+    uint64_t quiescent = 0;       // replicas that are idle, without timers
     uint64_t without_leader = 0;  // regions of this node's databases that nobody leads as far as known
     uint64_t pending_operations = 0;
     uint64_t catalog_revision = 0;
     bool connected = false;
+    group::TransportCounters transport;  // of region groups
   };
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
@@ -140,6 +142,9 @@ class Node final : public DataService, private RegionTableListener, private Agen
   LeadershipService leadership_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
+  Instant last_take_over_;
+  bool take_over_scheduled_ = false;
+  runtime::Timer take_over_timer_;
   bool started_ = false;
   bool feed_started_ = false;
   bool stopping_ = false;

@@ -41,12 +41,13 @@ class RegionReconciler {
   // `current`: absence from the view means that a region does not exist.
   void Reconcile(bool current);
   // Regions in state REMOVING of which this node holds nothing any more.
-  std::vector<RegionId> removed() const;
+  const std::vector<RegionId>& removed() const { return removed_; }
   size_t replicas() const { return local_.size(); }
 
  private:
   void StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
   void Destroy(RegionId region, const char* reason);
+  void FindRemoved();
   void LogOnce(RegionId region, const Status& status);
   const pb::ReplicaRecord* ReplicaHere(const pb::RegionRecord& record) const;
 
@@ -59,6 +60,7 @@ class RegionReconciler {
   std::set<RegionId> recovered_;  // not started in this run yet
   std::set<RegionId> local_;      // on this node's disk: running or not
   std::set<RegionId> destroying_;
+  std::vector<RegionId> removed_;
   std::map<RegionId, std::string> failures_;
 };
 
