@@ -5,6 +5,7 @@
 // Both systems are spoken to through the same client code (rpc/, gRPC's generic interface): unary calls to
 // etcdserverpb.KV and tenure.v1.Catalog, and Tenure's pipelined Catalog.Stream. Only the messages differ.
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -39,10 +41,41 @@ struct Options {
   size_t key_bytes = 16;
   size_t value_bytes = 256;
   uint64_t keys = 100000;
+  bool fill = false;
+  int kill_pid = 0;
+  std::vector<std::string> probe;
   std::vector<int> server_pids;
 };
 
 // ---- messages of either system ----
+
+// Values of letters in no order, another one for each key, so that they take about as much space on disk
+// whoever compresses.
+class Values {
+ public:
+  explicit Values(const Options& options) : bytes_(options.value_bytes) {
+    Prng prng(2);
+    while (text_.size() < bytes_ + kOffsets) text_.push_back(static_cast<char>('0' + prng.Below(64)));
+  }
+  std::string Of(uint64_t key) const { return text_.substr(key * 7919 % kOffsets, bytes_); }
+
+ private:
+  static constexpr size_t kOffsets = 1 << 20;
+  const size_t bytes_;
+  std::string text_;
+};
+
+// Which key comes next: any, or one after the other.
+class Keys {
+ public:
+  explicit Keys(const Options& options) : options_(options) {}
+  uint64_t Next() { return options_.fill ? next_++ % options_.keys : prng_.Below(options_.keys); }
+
+ private:
+  const Options& options_;
+  Prng prng_{1};
+  uint64_t next_ = 0;
+};
 
 std::string KeyOf(const Options& options, uint64_t number) {
   return fmt::format("{:0{}}", number, options.key_bytes);
@@ -152,6 +185,8 @@ class Load {
  public:
   virtual ~Load() = default;
   virtual void Start() = 0;
+  // Nothing is sent any more.
+  virtual void Stop() = 0;
 };
 
 // Each answer sends the next request.
@@ -162,17 +197,19 @@ class UnaryLoad final : public Load {
         options_(options),
         dialect_(std::move(dialect)),
         recorder_(recorder),
-        value_(options.value_bytes, 'v') {}
+        values_(options) {}
 
   void Start() override {
     for (int i = 0; i < options_.outstanding; ++i) Send();
   }
+  void Stop() override { stopped_ = true; }
 
  private:
   void Send() {
+    if (stopped_) return;
     const auto sent = SteadyClock::now();
-    network_.Call(options_.endpoint, dialect_.method,
-                  dialect_.request(KeyOf(options_, prng_.Below(options_.keys)), value_),
+    const uint64_t key = keys_.Next();
+    network_.Call(options_.endpoint, dialect_.method, dialect_.request(KeyOf(options_, key), values_.Of(key)),
                   std::chrono::seconds(10), [this, sent](const StatusOr<std::string>& answer) {
                     recorder_.Done(sent, answer.status());
                     Send();
@@ -183,8 +220,9 @@ class UnaryLoad final : public Load {
   const Options& options_;
   const Dialect dialect_;
   Recorder& recorder_;
-  const std::string value_;
-  Prng prng_{1};
+  const Values values_;
+  Keys keys_{options_};
+  bool stopped_ = false;
 };
 
 // One bidirectional stream; what the answers of one message set free is sent as one message.
@@ -194,7 +232,7 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
       : options_(options),
         recorder_(recorder),
         put_(options.operation == "put"),
-        value_(options.value_bytes, 'v'),
+        values_(options),
         sent_(static_cast<size_t>(options.outstanding)),
         stream_(network.OpenStream(options.endpoint, "tenure.v1.Catalog/Stream", *this, {})) {}
 
@@ -202,6 +240,7 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
     for (size_t tag = 0; tag < sent_.size(); ++tag) Add(tag);
     Send();
   }
+  void Stop() override { stopped_ = true; }
   void OnMessage(std::string message) override {
     tenure::v1::StreamResponses responses;
     if (!responses.ParseFromString(message)) return OnClosed(absl::InternalError("an answer cannot be read"));
@@ -222,17 +261,18 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
   void Add(size_t tag) {
     tenure::v1::StreamRequest& request = *batch_.add_requests();
     request.set_tag(tag);
-    const std::string key = KeyOf(options_, prng_.Below(options_.keys));
+    const uint64_t number = keys_.Next();
+    const std::string key = KeyOf(options_, number);
     if (put_) {
       request.mutable_put()->set_key(key);
-      request.mutable_put()->set_value(value_);
+      request.mutable_put()->set_value(values_.Of(number));
     } else {
       request.mutable_get()->set_key(key);
     }
     sent_[tag] = SteadyClock::now();
   }
   void Send() {
-    if (batch_.requests_size() == 0) return;
+    if (batch_.requests_size() == 0 || stopped_) return;
     stream_->Send(batch_.SerializeAsString());
     batch_.Clear();
   }
@@ -240,9 +280,10 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
   const Options& options_;
   Recorder& recorder_;
   const bool put_;
-  const std::string value_;
-  Prng prng_{1};
+  const Values values_;
+  Keys keys_{options_};
   tenure::v1::StreamRequests batch_;
+  bool stopped_ = false;
   std::vector<SteadyClock::time_point> sent_;  // by tag
   std::unique_ptr<runtime::Stream> stream_;
 };
@@ -265,7 +306,15 @@ Window Measure(runtime::RealExecutor& executor, Recorder& recorder, const Option
   const double server_before = ServerCpuSeconds(options.server_pids), own_before = OwnCpuSeconds();
   executor.RunAndWait([&] { recorder.Begin(); });
   const auto begin = SteadyClock::now();
-  std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
+  if (options.fill) {
+    for (bool full = false; !full;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      executor.RunAndWait(
+          [&] { full = recorder.count() >= options.keys || recorder.errors() > options.keys; });
+    }
+  } else {
+    std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
+  }
   executor.RunAndWait([&] { recorder.End(); });
   Window window;
   window.seconds = std::chrono::duration<double>(SteadyClock::now() - begin).count();
@@ -293,6 +342,76 @@ nlohmann::ordered_json Report(const Options& options, Recorder& recorder, const 
   json["server_cpu_us"] = window.server_cpu * 1e6 / operations;
   json["client_cpu_us"] = window.own_cpu * 1e6 / operations;
   return json;
+}
+
+// Kills the leader, with whatever load it is under, and asks the others until one of them takes a put.
+class Probe {
+ public:
+  Probe(runtime::RealExecutor& executor, runtime::Network& network, const Options& options)
+      : executor_(executor),
+        network_(network),
+        options_(options),
+        dialect_(options.system == "etcd" ? EtcdDialect(true) : TenureDialect(true)) {}
+
+  void Start(std::function<void(double)> done) {
+    done_ = std::move(done);
+    ::kill(options_.kill_pid, SIGKILL);
+    begin_ = SteadyClock::now();
+    Ask();
+  }
+
+ private:
+  // An attempt may hang until its deadline, in a member that waits for a leader: the next one does not wait
+  // for it.
+  void Ask() {
+    for (const std::string& endpoint : options_.probe) {
+      network_.Call(endpoint, dialect_.method, dialect_.request(KeyOf(options_, 0), "probe"),
+                    std::chrono::milliseconds(500), [this](const StatusOr<std::string>& answer) {
+                      if (!answer.ok() || !done_) return;
+                      const std::chrono::duration<double> passed = SteadyClock::now() - begin_;
+                      timer_.Cancel();
+                      std::exchange(done_, nullptr)(passed.count());
+                    });
+    }
+    timer_ = executor_.After(std::chrono::milliseconds(10), [this] { Ask(); });
+  }
+
+  runtime::RealExecutor& executor_;
+  runtime::Network& network_;
+  const Options& options_;
+  const Dialect dialect_;
+  SteadyClock::time_point begin_;
+  std::function<void(double)> done_;
+  runtime::Timer timer_;
+};
+
+int RunProbe(const Options& options) {
+  runtime::RealExecutor executor("probe");
+  rpc::GrpcProcess grpc;
+  Recorder recorder;
+  std::unique_ptr<runtime::Network> network;
+  std::unique_ptr<Load> load;
+  std::unique_ptr<Probe> probe;
+  executor.RunAndWait([&] {
+    network = grpc.MakeNetwork(executor);
+    load = MakeLoad(*network, options, recorder);
+    probe = std::make_unique<Probe>(executor, *network, options);
+    if (options.outstanding > 1) load->Start();
+  });
+  std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
+  std::promise<double> first;
+  executor.Post([&] {
+    load->Stop();
+    probe->Start([&first](double seconds) { first.set_value(seconds); });
+  });
+  auto result = first.get_future();
+  const bool answered = result.wait_for(std::chrono::seconds(60)) == std::future_status::ready;
+  executor.Stop();
+  if (answered) std::cout << nlohmann::ordered_json{{"first_put_s", result.get()}}.dump() << std::endl;
+  probe.reset();
+  load.reset();
+  network.reset();
+  return answered ? 0 : 1;
 }
 
 int Run(const Options& options) {
@@ -331,11 +450,19 @@ int main(int argc, char** argv) {
   app.add_option("--key-bytes", options.key_bytes)->check(CLI::Range(6, 1024));
   app.add_option("--value-bytes", options.value_bytes);
   app.add_option("--keys", options.keys, "Distinct keys")->check(CLI::PositiveNumber);
+  app.add_flag("--fill", options.fill, "Puts every key once, in order, however long it takes");
+  auto* kill = app.add_option(
+      "--kill", options.kill_pid,
+      "The leader's process: killed with -9 after --seconds of load (with --outstanding above 1)");
+  app.add_option("--probe", options.probe, "HOST:PORT of the others: how long until one takes a put")
+      ->delimiter(',')
+      ->needs(kill);
   app.add_option("--server-pids", options.server_pids, "Whose CPU counts")->delimiter(',');
   CLI11_PARSE(app, argc, argv);
   if (options.mode == "stream" && options.system == "etcd") {
     std::cerr << "etcd has no stream of puts\n";
     return 2;
   }
+  if (options.kill_pid != 0) return tenure::bench::RunProbe(options);
   return tenure::bench::Run(options);
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(os.environ.get("TENURE_BIN", ROOT / "build" / "bin")).absolute()
@@ -48,7 +49,12 @@ def free_ports(count):
     fail("no free ports between 12000 and 31000")
 
 
-def wait_until(condition, seconds, what):
+def answers(url):
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return answer.status == 200
+
+
+def wait_until(condition, seconds, what, interval=0.05):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -58,7 +64,7 @@ def wait_until(condition, seconds, what):
             pass
         if time.monotonic() > deadline:
             fail(f"{what}: not within {seconds} s")
-        time.sleep(0.05)
+        time.sleep(interval)
 
 
 class Workspace:
@@ -98,16 +104,35 @@ class Tenure:
     name = "tenure"
 
     def __init__(self, workspace):
+        self.workspace = workspace
         self.directory = workspace.path / "tenure"
         base = free_ports(40) - 10
-        command = [program("tenure"), "up", "--detach", "--data", self.directory, "--base-port", str(base)]
+        self.base = base
         workspace.at_end.append(self.stop)
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+        self.endpoints = [f"127.0.0.1:{base + 10 * i}" for i in (1, 2, 3)]
+        self.controllers = ",".join(self.endpoints)
+        self.resp_port = base + 11
+        done = subprocess.run([program("tenure"), "up", "--detach", "--data", str(self.directory), "--base-port", str(base)],
+                              capture_output=True, text=True)
         if done.returncode != 0:
             fail(f"tenure up: {done.stderr.strip()}")
-        self.controllers = ",".join(f"127.0.0.1:{base + 10 * i}" for i in (1, 2, 3))
-        self.resp_port = base + 11
-        self.pids = [int((self.directory / str(i) / "tenured.pid").read_text()) for i in (1, 2, 3)]
+        self.pids = [self.pid_of(endpoint) for endpoint in self.endpoints]
+
+    def directory_of(self, endpoint):
+        return self.directory / str(self.endpoints.index(endpoint) + 1)
+
+    def pid_of(self, endpoint):
+        return int((self.directory_of(endpoint) / "tenured.pid").read_text())
+
+    def restart(self, endpoint):
+        """Starts a member that has ended, and waits until it serves."""
+        directory = self.directory_of(endpoint)
+        log = open(directory / "tenured.log", "ab")
+        process = subprocess.Popen([program("tenured"), "--config", str(directory / "tenured.toml")], stdout=log, stderr=log,
+                                   stdin=subprocess.DEVNULL)
+        self.workspace.at_end.append(lambda: (process.kill(), process.wait()))
+        (directory / "tenured.pid").write_text(f"{process.pid}\n")
+        wait_until(lambda: answers(f"http://127.0.0.1:{int(endpoint.rsplit(':', 1)[1]) + 2}/readyz"), 60, "tenured is ready", 0.005)
 
     def leader(self):
         done = subprocess.run([program("tenure"), "status", "--output", "json", "--controllers", self.controllers],
@@ -125,19 +150,36 @@ class Etcd:
 
     def __init__(self, workspace):
         first = free_ports(6)
-        self.clients = [f"127.0.0.1:{first + 2 * i}" for i in range(3)]
-        peers = [f"http://127.0.0.1:{first + 2 * i + 1}" for i in range(3)]
-        cluster = ",".join(f"m{i}={peer}" for i, peer in enumerate(peers))
-        self.processes = []
-        for i in range(3):
-            self.processes.append(workspace.start(
-                f"etcd-{i}", program("etcd"), "--name", f"m{i}", "--data-dir", workspace.path / f"etcd-{i}",
-                "--listen-client-urls", f"http://{self.clients[i]}", "--advertise-client-urls", f"http://{self.clients[i]}",
-                "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
-                "--initial-cluster", cluster, "--initial-cluster-state", "new",
-                "--heartbeat-interval", "100", "--election-timeout", "1000"))
+        self.workspace = workspace
+        self.endpoints = [f"127.0.0.1:{first + 2 * i}" for i in range(3)]
+        self.clients = self.endpoints
+        self.peers = [f"http://127.0.0.1:{first + 2 * i + 1}" for i in range(3)]
+        self.processes = [self.start(i) for i in range(3)]
         self.pids = [process.pid for process in self.processes]
         wait_until(self.leader, 30, "etcd elects a leader")
+
+    def start(self, i):
+        cluster = ",".join(f"m{j}={peer}" for j, peer in enumerate(self.peers))
+        return self.workspace.start(
+            f"etcd-{i}", program("etcd"), "--name", f"m{i}", "--data-dir", self.workspace.path / f"etcd-{i}",
+            "--listen-client-urls", f"http://{self.clients[i]}", "--advertise-client-urls", f"http://{self.clients[i]}",
+            "--listen-peer-urls", self.peers[i], "--initial-advertise-peer-urls", self.peers[i],
+            "--initial-cluster", cluster, "--initial-cluster-state", "new",
+            "--heartbeat-interval", "100", "--election-timeout", "1000")
+
+    def directory_of(self, endpoint):
+        return self.workspace.path / f"etcd-{self.endpoints.index(endpoint)}"
+
+    def pid_of(self, endpoint):
+        return self.processes[self.endpoints.index(endpoint)].pid
+
+    def restart(self, endpoint):
+        """Starts a member that has ended, and waits until it serves."""
+        i = self.endpoints.index(endpoint)
+        self.processes[i].wait()
+        self.processes[i] = self.start(i)
+        self.pids[i] = self.processes[i].pid
+        wait_until(lambda: answers(f"http://{endpoint}/health"), 120, "etcd is healthy", 0.005)
 
     def leader(self):
         done = subprocess.run([program("etcdctl"), "--endpoints", ",".join(self.clients), "endpoint", "status", "-w", "json"],

@@ -45,7 +45,10 @@ struct SimOptions {
   FaultWeights faults;
   SimLinkOptions links;
   SimDiskOptions disks;
-  int64_t max_drift_ppm = 0;  // of each clock, either way
+  int64_t max_drift_ppm = 0;                         // of each clock, either way
+  Duration quiesce_after = std::chrono::seconds(1);  // of region groups
+  // Now and then a client of the store does nothing for up to this long: groups become quiescent.
+  Duration max_rest = Duration::zero();
   bool small_log =
       false;  // segments, caches and kept entries so small that trimming and snapshots happen all the time
 };

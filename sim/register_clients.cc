@@ -43,7 +43,10 @@ KeyClient::KeyClient(Scheduler& world, runtime::Executor& executor, runtime::Net
       client_(executor, network, std::move(nodes), prng.Fork("resp"), options_.timeout) {}
 
 void KeyClient::Pause() {
-  timer_ = executor_.After(Duration(prng_.Between(0, options_.think_time_max.count())), [this] { Next(); });
+  Duration pause(prng_.Between(0, options_.think_time_max.count()));
+  if (options_.max_rest > Duration::zero() && prng_.Chance(1, 10))
+    pause = Duration(prng_.Between(0, options_.max_rest.count()));
+  timer_ = executor_.After(pause, [this] { Next(); });
 }
 
 void KeyClient::Next() {

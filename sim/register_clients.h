@@ -25,6 +25,7 @@ struct RegisterClientOptions {
   std::string name;
   uint32_t registers = 4;
   Duration think_time_max = std::chrono::milliseconds(200);
+  Duration max_rest = Duration::zero();  // of a key client, after one operation in ten
   Duration timeout = std::chrono::seconds(6);
   uint32_t read_percent = 50;
   uint32_t delete_percent = 10;

@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "base/format.h"
 #include "sim/nemesis.h"
+#include "sim/server.h"
 #include "sim/world.h"
 
 namespace tenure::sim {
@@ -12,6 +16,16 @@ namespace {
 
 constexpr Duration kFormationLimit = std::chrono::seconds(60);
 constexpr Duration kCheckInterval = std::chrono::milliseconds(100);
+// After the last fault connections come back by and by; until then the others may be no majority.
+constexpr Duration kReconnectTime = std::chrono::seconds(6);
+// From the first write that hangs: noticed in half an election timeout; then, at worst, an election without
+// help and the end of a lease.
+constexpr Duration kHungDiskLimit = std::chrono::milliseconds(3200);
+constexpr Duration kSleepLimit = std::chrono::seconds(15);
+constexpr Duration kSleepTime = std::chrono::seconds(5);
+// Silence is noticed after an election timeout; the first choice stands at once, the second one timeout
+// later.
+constexpr Duration kSleepersLimit = std::chrono::seconds(6);
 constexpr uint64_t kMaxJudgeSteps = 2'000'000;
 
 class Run {
@@ -23,7 +37,7 @@ class Run {
 
   RunResult Go() {
     result_.seed = options_.seed;
-    if (Form() && Break() && Converge() && Settle()) Judge();
+    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep()) Judge();
     result_.failures = world_.failures();
     result_.event_hash = world_.scheduler().event_hash();
     result_.events = world_.scheduler().events_run();
@@ -45,13 +59,13 @@ class Run {
 
   // Runs until `done`, looking now and then; a violation ends it at once. `waiting` says what is missing at
   // the limit.
-  bool Until(Duration limit, const std::function<bool()>& done, const std::function<std::string()>& waiting) {
+  bool Until(Duration limit, const std::function<bool()>& done, const std::function<std::string()>& waiting,
+             const std::string& invariant = "everything serves again after the last fault") {
     const Instant deadline = world_.scheduler().now() + limit;
     while (!done()) {
       if (world_.failed()) return false;
       if (world_.scheduler().now() >= deadline) {
-        world_.Fail("everything serves again after the last fault",
-                    fmt::format("not within {} ms; waiting for: {}", ToMillis(limit), waiting()));
+        world_.Fail(invariant, fmt::format("not within {} ms; waiting for: {}", ToMillis(limit), waiting()));
         return false;
       }
       world_.scheduler().RunFor(kCheckInterval);
@@ -93,6 +107,81 @@ class Run {
           return world_.Unsettled(false) +
                  (world_.ClientsServedSince(healed) ? "" : " an acknowledged write of every client");
         });
+  }
+
+  // With everything else sound: whoever does not get his writes to his disk gives up what he leads, of which
+  // nobody may hear while nothing is written.
+  bool HangDisk() {
+    Enter("hung disk");
+    const std::string invariant = "a leader whose disk hangs is replaced";
+    world_.scheduler().RunFor(kReconnectTime);
+    Prng draws = Prng(options_.seed).Fork("hung disk");
+    const size_t victim = draws.Below(world_.machines().size());
+    const std::vector<GroupId> led = world_.LedBy(victim);
+    Machine& machine = *world_.machines()[victim];
+    world_.Note("fault: hung disk of " + machine.name);
+    machine.disk.HangSyncs();
+    // Somebody writes, be it an entry of another leader.
+    if (!Until(
+            kFormationLimit, [&] { return machine.server->wal().WaitingSince().has_value(); },
+            [&] { return machine.name + " to write"; }, invariant)) {
+      return false;
+    }
+    const auto elsewhere = [this, victim](GroupId group) {
+      const auto server = world_.ServerOf(group);
+      return server && *server != victim;
+    };
+    const bool moved = Until(
+        kHungDiskLimit, [&] { return std::all_of(led.begin(), led.end(), elsewhere); },
+        [&] {
+          const auto stays = std::find_if_not(led.begin(), led.end(), elsewhere);
+          return fmt::format("group {} to be led elsewhere than on {}", *stays, machine.name);
+        },
+        invariant);
+    if (moved && !world_.LedBy(victim).empty()) {
+      world_.Fail(invariant,
+                  fmt::format("{} still serves group {}", machine.name, world_.LedBy(victim).front()));
+    }
+    machine.disk.ReleaseSyncs();
+    world_.Note("mended: hung disk of " + machine.name);
+    return !world_.failed();
+  }
+
+  // Without clients region groups send nothing, with one process gone as well; and yet they find new leaders.
+  bool Sleep() {
+    Enter("sleep");
+    const std::string invariant = "idle groups sleep";
+    const auto asleep = [&](const char* when) {
+      return Until(
+          kSleepLimit, [this] { return world_.NotQuiescent().empty(); },
+          [this, when] { return world_.NotQuiescent() + " to be quiescent " + when; }, invariant);
+    };
+    if (!asleep("with all processes up")) return false;
+    const uint64_t before = world_.RegionMessages();
+    world_.scheduler().RunFor(kSleepTime);
+    if (const uint64_t sent = world_.RegionMessages() - before; sent > 0) {
+      world_.Fail(invariant, fmt::format("{} Raft messages in {} ms", sent, ToMillis(kSleepTime)));
+      return false;
+    }
+    const size_t victim = Prng(options_.seed).Fork("sleep").Below(world_.machines().size());
+    std::vector<GroupId> led = world_.LedBy(victim);
+    world_.Kill(victim, CrashKind::kProcess);
+    const auto led_again = [this](GroupId group) { return world_.ServerOf(group).has_value(); };
+    if (!Until(
+            kSleepersLimit, [&] { return std::all_of(led.begin(), led.end(), led_again); },
+            [&] {
+              return fmt::format("a leader of group {}",
+                                 *std::find_if_not(led.begin(), led.end(), led_again));
+            },
+            "idle groups find a new leader") ||
+        !asleep("with one process gone")) {
+      return false;
+    }
+    world_.Boot(victim);
+    return Until(
+               options_.convergence_limit, [this] { return world_.Unsettled(/*replicas=*/true).empty(); },
+               [this] { return world_.Unsettled(true); }) &&
+           asleep("with the process back");
   }
 
   bool Settle() {

@@ -14,6 +14,9 @@ group::GroupHostOptions GroupOptions(bool small_log) {
   options.max_cache_bytes = 4 << 10;
   options.flush_bytes = 8 << 10;
   options.keep_entries = 20;
+  options.keep_bytes = 8 << 10;
+  options.member_budget_bytes = 16 << 10;
+  options.trim_log_bytes = 96 << 10;
   options.snapshot_chunk_bytes = 300;
   return options;
 }
@@ -108,6 +111,7 @@ void Server::StartNode() {
                                            settings_.cluster_id, logger_.Named("raft"));
   node::NodeOptions node_options;
   node_options.groups = GroupOptions(settings_.small_log);
+  node_options.groups.raft.quiesce_after = settings_.quiesce_after;
   node::NodeIdentity identity;
   identity.uuid = fmt::format("00000000-0000-4000-8000-{:012x}", settings_.id);
   identity.cluster_id = settings_.cluster_id;

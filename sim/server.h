@@ -33,6 +33,7 @@ class Server final : public node::NodeOwner {
     std::string cluster_id;
     std::vector<std::pair<uint64_t, Endpoint>> controllers;
     bool small_log = false;
+    Duration quiesce_after = Duration::zero();
   };
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).
@@ -44,6 +45,8 @@ class Server final : public node::NodeOwner {
   bool started() const { return controller_ && node_; }
   controller::Controller& controller() { return *controller_; }
   node::Node& node() { return *node_; }
+  const wal::Wal& wal() const { return *wal_; }
+  const group::Transport& transport() const { return *transport_; }
 
   // --- node::NodeOwner ---
   void OnJoined(const std::string& cluster_id, NodeId node) override;

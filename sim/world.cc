@@ -91,6 +91,7 @@ World::World(const SimOptions& options, LogSink* trace)
   };
   RegisterClientOptions registers;
   registers.registers = options_.registers;
+  registers.max_rest = options_.max_rest;
   for (uint32_t i = 0; i < options_.key_clients; ++i) {
     Client& client = add_client(fmt::format("k{}", i + 1));
     registers.name = client.name;
@@ -145,6 +146,7 @@ void World::Boot(size_t index) {
   settings.id = index + 1;
   settings.cluster_id = kClusterId;
   settings.small_log = options_.small_log;
+  settings.quiesce_after = options_.quiesce_after;
   for (size_t i = 0; i < machines_.size(); ++i)
     settings.controllers.emplace_back(i + 1, machines_[i]->address);
   const std::string incarnation = fmt::format("{} boot {}", machine.name, ++machine.boots);
@@ -270,6 +272,50 @@ std::string World::Unsettled(bool replicas) {
     }
   }
   return {};
+}
+
+std::optional<size_t> World::ServerOf(GroupId group) {
+  for (size_t i = 0; i < machines_.size(); ++i) {
+    if (!Up(i) || !machines_[i]->server->started()) continue;
+    const auto status = HostOf(i, group).StatusOf(group);
+    if (status && status->serving) return i;
+  }
+  return std::nullopt;
+}
+
+std::vector<GroupId> World::LedBy(size_t machine) {
+  std::vector<GroupId> led;
+  for (const GroupId group : checker_.groups()) {
+    const auto status = HostOf(machine, group).StatusOf(group);
+    if (status && status->serving) led.push_back(group);
+  }
+  return led;
+}
+
+std::string World::NotQuiescent() {
+  for (size_t i = 0; i < machines_.size(); ++i) {
+    if (!Up(i)) continue;
+    if (!machines_[i]->server->started()) return machines_[i]->name + " to be up";
+    group::GroupHost& host = machines_[i]->server->node().groups();
+    for (const GroupId group : host.groups()) {
+      if (!host.StatusOf(group)->quiescent) return fmt::format("group {} on {}", group, machines_[i]->name);
+    }
+  }
+  return {};
+}
+
+uint64_t World::RegionMessages() {
+  uint64_t messages = 0;
+  for (const auto& machine : machines_) {
+    if (machine->server && machine->server->started())
+      messages += machine->server->transport().counters().messages;
+  }
+  return messages;
+}
+
+group::GroupHost& World::HostOf(size_t machine, GroupId group) {
+  Server& server = *machines_[machine]->server;
+  return group == kCatalogGroup ? server.controller().host() : server.node().groups();
 }
 
 void World::CheckReplicas() {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,11 +84,20 @@ class World {
   // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
   // region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
+  // Groups that this machine leads, group 0 included.
+  std::vector<GroupId> LedBy(size_t machine);
+  // The machine that leads the group and serves; none if nobody does.
+  std::optional<size_t> ServerOf(GroupId group);
+  // A replica of a region's group that is not quiescent, empty if all are that run.
+  std::string NotQuiescent();
+  // Sent by the nodes that run, since they were started.
+  uint64_t RegionMessages();
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
  private:
   struct Client;
+  group::GroupHost& HostOf(size_t machine, GroupId group);
 
   SimOptions options_;
   Scheduler scheduler_;

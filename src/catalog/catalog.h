@@ -41,7 +41,7 @@ struct CatalogLimits {
   size_t max_entry_key_bytes = 1 << 10;
   size_t max_entry_value_bytes = 1 << 20;
   size_t max_name_bytes = 128;
-  uint32_t max_regions_per_database = 4096;
+  uint32_t max_regions_per_database = 16384;  // one per slot
   uint32_t max_replicas = 9;
   size_t max_clients = 10000;                          // deduplication: least recently used go first
   size_t max_results_per_client = 4096;                // oldest sequences go first

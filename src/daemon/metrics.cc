@@ -56,6 +56,12 @@ void AddController(const ControllerNumbers& controller, Families& out) {
 void AddNode(const node::Node::Stats& node, Families& out) {
   out.Gauge("tenure_node_regions", "region replicas that run here", D(node.regions));
   out.Gauge("tenure_node_regions_led", "regions led here", D(node.leaders));
+  out.Gauge("tenure_node_regions_quiescent", "region replicas that are idle and send nothing",
+            D(node.quiescent));
+  out.Counter("tenure_node_raft_messages_total", "Raft messages of regions sent", D(node.transport.messages));
+  out.Counter("tenure_node_raft_batches_total", "batches in which they were sent", D(node.transport.batches));
+  out.Counter("tenure_node_host_heartbeats_total", "heartbeats sent to processes with common regions",
+              D(node.transport.heartbeats));
   out.Gauge("tenure_node_regions_without_leader", "regions with a replica here that nobody leads",
             D(node.without_leader));
   out.Gauge("tenure_node_diverged_replicas",

@@ -61,6 +61,7 @@ node::NodeOptions NodeRole::Options() const {
   options.groups.max_batch_bytes = 256 << 10;
   options.groups.raft.heartbeat_interval = config_.heartbeat_interval;
   options.groups.raft.election_timeout_min = config_.election_timeout;
+  options.groups.raft.quiesce_after = config_.election_timeout;
   return options;
 }
 

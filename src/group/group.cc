@@ -82,6 +82,7 @@ Group::~Group() {
 }
 
 void Group::Start() {
+  WatchMembers(core_.configuration());
   applied_ = StoredApplied();
   commit_ = std::max(applied_, core_.commit_index());
   if (applied_ < compacted_) {
@@ -168,7 +169,10 @@ void Group::ProposeConfiguration(const raft::Configuration& target, Callback<Pro
 }
 
 void Group::Read(Callback<Status> done) {
-  if (ServingWithLease()) return done(OkStatus());
+  if (ServingWithLease()) {
+    NoteUse();
+    return done(OkStatus());
+  }
   if (core_.role() != raft::Role::kLeader) {
     return done(Error(StatusCode::kUnavailable, "group {}: this replica does not lead", id_));
   }
@@ -198,7 +202,12 @@ void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
 }
 
 void Group::Tick() {
-  core_.Tick(shared_.dependencies.executor.Now());
+  const Instant now = shared_.dependencies.executor.Now();
+  if (core_.role() == raft::Role::kLeader && shared_.options.raft.quiesce_after > Duration::zero()) {
+    if (std::exchange(used_, false)) core_.NoteUse(now);
+    core_.SetSilentPeers(SilentPeers());
+  }
+  core_.Tick(now);
   shared_.wake(id_);
 }
 
@@ -213,20 +222,160 @@ void Group::OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok) {
   shared_.wake(id_);
 }
 
-void Group::Compact(LogIndex flushed) {
+void Group::Compact(LogIndex flushed, LogIndex pinned) {
+  if (installing_) return;
   flushed = std::min(flushed, applied_);
+  // Without a reason to hurry it is done in large steps.
+  LogIndex upto = compacted_;
   const uint64_t keep = shared_.options.keep_entries;
-  if (installing_ || flushed.value() <= compacted_.value() + keep + keep / 4) return;
-  const LogIndex upto(flushed.value() - keep);
+  if (flushed.value() > compacted_.value() + keep + keep / 4) upto = LogIndex(flushed.value() - keep);
+  for (const auto& [index, bytes] : byte_samples_) {
+    if (index > flushed || applied_bytes_ - bytes < shared_.options.keep_bytes) break;
+    upto = std::max(upto, index);
+  }
+  upto = std::min(std::max(upto, std::min(pinned, flushed)), KeptFloor());
+  if (upto <= compacted_) return;
   const raft::SnapshotMark mark = MarkAt(upto);
   shared_.dependencies.wal.Compact(id_, mark);
   core_.OnCompacted(mark);
   compacted_ = upto;
+  while (!byte_samples_.empty() && byte_samples_.front().first <= upto) byte_samples_.pop_front();
+}
+
+// Entries after this index are kept whatever else is known: a member that a leader knows to lack them, or
+// whoever set the floor, needs them, and they are not too many.
+LogIndex Group::KeptFloor() const {
+  LogIndex kept = applied_;
+  for (const raft::RaftCore::PeerStatus& peer : core_.Peers(shared_.dependencies.executor.Now())) {
+    if (peer.in_snapshot || BytesAfter(peer.match) > shared_.options.member_budget_bytes) continue;
+    kept = std::min(kept, peer.match);
+  }
+  if (floor_ && BytesAfter(*floor_) <= shared_.options.floor_budget_bytes) kept = std::min(kept, *floor_);
+  return kept;
+}
+
+bool Group::SetFloor(std::optional<LogIndex> floor) {
+  if (floor && *floor < compacted_) return false;
+  floor_ = floor;
+  return true;
+}
+
+void Group::NoteBytes(std::span<const raft::Entry> entries) {
+  constexpr uint64_t kSampleBytes = 16 << 10;
+  for (const raft::Entry& entry : entries) {
+    applied_bytes_ += entry.payload.size();
+    if (applied_bytes_ - (byte_samples_.empty() ? 0 : byte_samples_.back().second) >= kSampleBytes)
+      byte_samples_.emplace_back(entry.index, applied_bytes_);
+  }
+}
+
+// Of applied entries, too many by at most one sample; what was applied before this run is not counted.
+uint64_t Group::BytesAfter(LogIndex index) const {
+  const auto after = std::upper_bound(byte_samples_.begin(), byte_samples_.end(), index,
+                                      [](LogIndex at, const auto& sample) { return at < sample.first; });
+  if (after != byte_samples_.begin()) return applied_bytes_ - std::prev(after)->second;
+  return byte_samples_.empty() ? 0 : applied_bytes_ - byte_samples_.front().second;
 }
 
 void Group::Abandon(Turn& turn) {
   FailPending(turn);
+  if (!watched_.empty()) shared_.watch(std::exchange(watched_, {}), {});
   *alive_ = false;
+}
+
+// ---- processes that come and go ----
+
+void Group::WatchMembers(const raft::Configuration& configuration) {
+  if (shared_.options.raft.quiesce_after <= Duration::zero()) return;
+  std::vector<uint64_t> hosts;
+  for (const raft::Member& member : configuration.members) {
+    if (member.id != self_) hosts.push_back(member.host);
+  }
+  if (hosts == watched_) return;
+  shared_.watch(watched_, hosts);
+  watched_ = std::move(hosts);
+}
+
+// None: somebody was not heard of yet. A process that cannot answer would be taken for silent in time; what
+// it says in the group itself then speaks against that (RaftCore::SetSilentPeers).
+std::optional<std::vector<ReplicaId>> Group::SilentPeers() const {
+  std::vector<ReplicaId> silent;
+  for (const raft::Member& member : core_.configuration().members) {
+    if (member.id == self_) continue;
+    const HostHealth health = shared_.health(member.host);
+    if (health == HostHealth::kUnknown) return std::nullopt;
+    if (health == HostHealth::kSilent) silent.push_back(member.id);
+  }
+  return silent;
+}
+
+bool Group::LivesOn(ReplicaId replica, uint64_t host) const {
+  const raft::Member* member = core_.configuration().Find(replica);
+  return member != nullptr && member->host == host;
+}
+
+bool Group::MajorityLives() const {
+  size_t voters = 0;
+  size_t alive = 0;
+  for (const raft::Member& member : core_.configuration().members) {
+    if (!core_.configuration().IsVoter(member.id)) continue;
+    ++voters;
+    if (member.id == self_ || shared_.health(member.host) == HostHealth::kAlive) ++alive;
+  }
+  return 2 * alive > voters;
+}
+
+// Who is left stands in turn, in an order that differs from group to group: one of them is enough, and two at
+// once take votes from each other.
+Duration Group::TurnToStand(ReplicaId lost) const {
+  std::vector<ReplicaId> left;
+  for (const raft::Member& member : core_.configuration().members) {
+    if (member.id != lost && core_.configuration().IsVoter(member.id)) left.push_back(member.id);
+  }
+  const auto own = std::find(left.begin(), left.end(), self_);
+  if (own == left.end()) return Duration::zero();
+  const auto position = static_cast<uint64_t>(own - left.begin());
+  return shared_.options.raft.election_timeout_min *
+         static_cast<int64_t>((position + id_.value()) % left.size());
+}
+
+bool Group::OnHostSilent(uint64_t host, Duration delay) {
+#ifdef TENURE_MUTANT_silent_host_ignored
+  return false;
+#endif
+  if (!core_.quiescent()) return false;
+  const Instant now = shared_.dependencies.executor.Now();
+  if (core_.role() == raft::Role::kLeader) {
+    // One that still has a majority goes on sleeping. The others learn that they lead no more.
+    if (MajorityLives()) return false;
+    core_.Wake(now, delay);
+  } else {
+    if (!LivesOn(core_.leader(), host)) return false;
+    core_.Wake(now, delay + TurnToStand(core_.leader()));
+  }
+  shared_.wake(id_);
+  return true;
+}
+
+// A leader that was restarted is a leader no more; a member may have lost its leader meanwhile, or lack
+// something.
+bool Group::OnHostReturned(uint64_t host, Duration delay) {
+  if (!core_.quiescent()) return false;
+  const Instant now = shared_.dependencies.executor.Now();
+  if (core_.role() == raft::Role::kLeader) {
+    if (std::find(watched_.begin(), watched_.end(), host) == watched_.end()) return false;
+    core_.Wake(now, delay);
+  } else {
+    if (!LivesOn(core_.leader(), host)) return false;
+    core_.Wake(now, delay + TurnToStand(core_.leader()));
+  }
+  shared_.wake(id_);
+  return true;
+}
+
+void Group::SetDiskStalled(bool stalled) {
+  core_.SetDiskStalled(shared_.dependencies.executor.Now(), stalled);
+  shared_.wake(id_);
 }
 
 // ---- the turn ----
@@ -287,6 +436,7 @@ void Group::SubmitReads(Turn& turn) {
 void Group::CollectEffects(Turn& turn) {
   raft::Effects effects = core_.TakeEffects();
   if (effects.configuration) {
+    WatchMembers(*effects.configuration);
     turn.answers.push_back(
         [&observer = shared_.dependencies.observer, id = id_,
          configuration = std::move(*effects.configuration)] { observer.OnConfiguration(id, configuration); });
@@ -412,6 +562,7 @@ void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
     results.emplace_back(&entry, std::move(result));
     applied_ = entry.index;
   }
+  NoteBytes(entries);
   machine_->FinishBatch(overlay);
   kv::Batch batch = overlay.TakeBatch();
   state_hash_ = HashAfter(state_hash_, shared_.dependencies.engine, state_prefix_, batch);
@@ -616,6 +767,7 @@ GroupStatus Group::Describe() const {
   status.serving = Serving();
   status.state_hash = state_hash_;
   if (status.role == raft::Role::kLeader) status.diverged = comparison_.Diverged(self_);
+  status.quiescent = core_.quiescent();
   return status;
 }
 

@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "group/group_host.h"
+#include "group/host_monitor.h"
 #include "group/snapshot_files.h"
 
 namespace tenure::group {
@@ -49,6 +50,9 @@ struct GroupShared {
   size_t groups = 0;         // that share max_cache_bytes
   // Asks for a Process() of the group in a turn to come.
   std::function<void(GroupId)> wake;
+  // Members live on these hosts from now on; before: on those.
+  std::function<void(const std::vector<uint64_t>& before, const std::vector<uint64_t>& now)> watch;
+  std::function<HostHealth(uint64_t host)> health;
   // Replaces the state in kv by a stored snapshot (SnapshotTransfer::Install).
   std::function<void(GroupId, const raft::SnapshotMark&, std::string applied_key,
                      Callback<StatusOr<uint64_t>>)>
@@ -72,10 +76,18 @@ class Group {
   void Campaign();
   void Step(ReplicaId from, uint64_t from_host, raft::Message message);
   void Tick();
+  // The process on `host` went silent or came back. Whoever is concerned by it wakes after `delay`, or, as
+  // the second choice to stand, one election timeout later. False: this group is not concerned.
+  bool OnHostSilent(uint64_t host, Duration delay);
+  bool OnHostReturned(uint64_t host, Duration delay);
+  void SetDiskStalled(bool stalled);
   void OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages);
   void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);
-  // kv holds everything applied up to `applied` durably: the log before it (less `keep_entries`) may go.
-  void Compact(LogIndex flushed);
+  // kv holds everything applied up to `flushed` durably: the log before it may go, less what is kept for
+  // members that lag and for the floor. `pinned`: of entries up to here nothing is kept that nobody is known
+  // to need.
+  void Compact(LogIndex flushed, LogIndex pinned);
+  bool SetFloor(std::optional<LogIndex> floor);
   // Ends every pending proposal and read (kUnknown, UNAVAILABLE) through `turn`.
   void Abandon(Turn& turn);
 
@@ -89,6 +101,8 @@ class Group {
   bool CanSnapshot() const { return !installing_; }
   bool Serving() const;
   bool ServingWithLease() const;
+  // It was read from under the lease: it is not idle.
+  void NoteUse() { used_ = true; }
   GroupStatus Describe() const;
   ReplicaId leader() const { return core_.leader(); }
   ReplicaId self() const { return self_; }
@@ -118,6 +132,14 @@ class Group {
     bool confirmed = false;
   };
 
+  void WatchMembers(const raft::Configuration& configuration);
+  std::optional<std::vector<ReplicaId>> SilentPeers() const;
+  bool LivesOn(ReplicaId replica, uint64_t host) const;
+  bool MajorityLives() const;
+  Duration TurnToStand(ReplicaId lost) const;
+  void NoteBytes(std::span<const raft::Entry> entries);
+  uint64_t BytesAfter(LogIndex index) const;
+  LogIndex KeptFloor() const;
   void SubmitProposals(Turn& turn);
   void SubmitReads(Turn& turn);
   void CollectEffects(Turn& turn);
@@ -162,6 +184,11 @@ class Group {
   std::vector<ReplicaId> diverged_;  // as logged last
   bool fetching_ = false;            // a WAL read for applying is under way
   bool installing_ = false;
+  bool used_ = false;  // since the last tick
+  std::optional<LogIndex> floor_;
+  uint64_t applied_bytes_ = 0;  // in this run
+  // (index, applied_bytes_ up to and with it), one per kSampleBytes, from compacted_ on.
+  std::deque<std::pair<LogIndex, uint64_t>> byte_samples_;
   std::optional<Instant> leader_contact_;
   uint64_t next_read_context_ = 1;
 
@@ -170,6 +197,7 @@ class Group {
   std::vector<Callback<Status>> queued_reads_;
   std::map<uint64_t, PendingRead> reads_;
   std::map<ReplicaId, uint64_t> seen_hosts_;
+  std::vector<uint64_t> watched_;  // hosts of the other members
   std::vector<ReplicaId> snapshot_requests_;
   // Callbacks that come back later look whether the group is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

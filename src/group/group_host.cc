@@ -1,6 +1,7 @@
 #include "group/group_host.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "base/codec.h"
 #include "base/format.h"
 #include "group/group.h"
+#include "group/host_monitor.h"
 #include "group/snapshot_transfer.h"
 
 namespace tenure::group {
@@ -22,6 +24,17 @@ std::string GroupPrefix(GroupId group, char part) {
 
 constexpr Duration kStopPoll = std::chrono::milliseconds(10);
 constexpr Duration kFlushCheckInterval = std::chrono::seconds(1);
+constexpr Duration kMinFlushGap =
+    std::chrono::seconds(2);  // of flushes for the sake of a log that is too large
+// Groups that a process's end concerns wake one after the other, so that elections do not come faster than
+// they can be held.
+constexpr Duration kWakeGap = std::chrono::microseconds(200);
+// Stalls of a sound disk are shorter.
+constexpr Duration kMinDiskStall = std::chrono::milliseconds(300);
+
+HostMonitor::Options MonitorOptions(const raft::RaftConfig& raft) {
+  return {.interval = raft.election_timeout_min / 5, .silent_after = raft.election_timeout_min};
+}
 
 }  // namespace
 
@@ -32,7 +45,7 @@ std::string GroupHost::StatePrefix(GroupId group) {
   return GroupPrefix(group, 's');
 }
 
-class GroupHost::Impl {
+class GroupHost::Impl : private HostListener {
  public:
   Impl(GroupHost& host, Dependencies dependencies, GroupHostOptions options)
       : engine_(dependencies.engine, dependencies.background, options.cache),
@@ -46,6 +59,8 @@ class GroupHost::Impl {
                 0,
                 0,
                 [this](GroupId id) { Wake(id); },
+                [this](const auto& before, const auto& now) { Watch(before, now); },
+                [this](uint64_t host) { return monitor_.HealthOf(host); },
                 [this](GroupId id, const raft::SnapshotMark& mark, std::string applied_key,
                        Callback<StatusOr<uint64_t>> done) {
                   transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
@@ -57,19 +72,22 @@ class GroupHost::Impl {
             [this](GroupId id, ReplicaId peer, LogIndex index, bool ok) {
               if (Group* group = Find(id)) group->OnSnapshotSent(peer, index, ok);
             }),
+        monitor_(dependencies_.executor, dependencies_.transport, *this,
+                 dependencies_.prng.Fork("incarnation").Next64() | 1, MonitorOptions(options.raft)),
         last_flush_(dependencies_.executor.Now()) {
     for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
       if (recovered.tombstone) {
         tombstones_.insert(id);
         // The removal of the state may not have survived the crash that the tombstone survived.
-        RemoveState(id);
+        if (HasState(id)) RemoveState(id);
       }
     }
     dependencies_.transport.SetReceiver(&host);
     ScheduleFlushCheck();
+    ScheduleDiskCheck();
   }
 
-  ~Impl() { *alive_ = false; }
+  ~Impl() override { *alive_ = false; }
 
   Status Start(GroupId id, ReplicaId self, const raft::Configuration& initial,
                std::unique_ptr<StateMachine> machine, bool campaign) {
@@ -94,7 +112,7 @@ class GroupHost::Impl {
       std::vector<wal::Write> writes;
       writes.push_back(std::move(write));
       dependencies_.wal.Append(std::move(writes), [](Status) {});
-      RemoveState(id);
+      if (HasState(id)) RemoveState(id);
     }
     started_.insert(id);
     auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
@@ -102,6 +120,7 @@ class GroupHost::Impl {
     groups_[id] = std::move(group);
     shared_.groups = groups_.size();
     started.Start();
+    if (disk_stalled_) started.SetDiskStalled(true);
     if (!known && campaign) started.Campaign();
     Wake(id);
     return OkStatus();
@@ -139,6 +158,8 @@ class GroupHost::Impl {
   const std::map<GroupId, std::unique_ptr<Group>>& groups() const { return groups_; }
   bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
   SnapshotTransfer& transfer() { return transfer_; }
+  HostMonitor& monitor() { return monitor_; }
+  std::set<GroupId> TakeProcessed() { return std::exchange(processed_, {}); }
   runtime::Executor& executor() { return dependencies_.executor; }
 
   void PrepareStop(Duration limit, Closure done) {
@@ -167,6 +188,7 @@ class GroupHost::Impl {
       Group* group = Find(id);
       if (group == nullptr) continue;
       group->Process(turn);
+      processed_.insert(id);
       SendSnapshots(id, *group);
       Reschedule(id, *group);
     }
@@ -213,7 +235,7 @@ class GroupHost::Impl {
   }
 
   void ArmTimer() {
-    if (deadlines_.empty()) return;
+    if (deadlines_.empty() || deadlines_.begin()->first == kFarFuture) return;
     const Instant next = deadlines_.begin()->first;
     if (armed_for_ && *armed_for_ <= next) return;
     armed_for_ = next;
@@ -233,6 +255,46 @@ class GroupHost::Impl {
     if (due.empty()) ArmTimer();  // else the turn that the ticks asked for does
   }
 
+  // ---- other processes, and the disk ----
+
+  void Watch(const std::vector<uint64_t>& before, const std::vector<uint64_t>& now) {
+    for (const uint64_t host : now) monitor_.Watch(host);
+    for (const uint64_t host : before) monitor_.Unwatch(host);
+  }
+
+  void OnHostSilent(uint64_t host) override {
+    Duration delay = Duration::zero();
+    for (const auto& [id, group] : groups_) {
+      if (group->OnHostSilent(host, delay)) delay += kWakeGap;
+    }
+    dependencies_.logger.Info("host {} is silent: {} idle groups look for another leader", host,
+                              delay / kWakeGap);
+  }
+
+  void OnHostReturned(uint64_t host) override {
+    Duration delay = Duration::zero();
+    for (const auto& [id, group] : groups_) {
+      if (group->OnHostReturned(host, delay)) delay += kWakeGap;
+    }
+    dependencies_.logger.Info("host {} is back: {} idle groups wake", host, delay / kWakeGap);
+  }
+
+  // Of all groups, since they share the log; an idle one would notice nothing by itself.
+  void ScheduleDiskCheck() {
+    const Duration limit = std::max(options_.raft.election_timeout_min / 2, kMinDiskStall);
+    disk_timer_ = dependencies_.executor.After(limit / 4, [this, limit] {
+      const std::optional<Instant> since = dependencies_.wal.WaitingSince();
+      const bool stalled = since && dependencies_.executor.Now() - *since >= limit;
+      if (stalled != disk_stalled_) {
+        disk_stalled_ = stalled;
+        dependencies_.logger.Warn("{}", stalled ? "the log's disk does not answer: leaderships are given up"
+                                                : "the log's disk answers again");
+        for (const auto& [id, group] : groups_) group->SetDiskStalled(stalled);
+      }
+      ScheduleDiskCheck();
+    });
+  }
+
   // ---- snapshots and trimming ----
 
   std::optional<raft::SnapshotMark> MarkOf(GroupId id) const {
@@ -248,6 +310,25 @@ class GroupHost::Impl {
     }
   }
 
+  // Something was left by an earlier run. Removing a range costs the engine something even if it is empty.
+  bool HasState(GroupId id) {
+    if (!groups_with_state_) {
+      groups_with_state_.emplace();
+      const auto iterator = dependencies_.engine.NewIterator({}, {});
+      while (iterator->Valid()) {
+        TENURE_CHECK(iterator->key().size() > sizeof(uint64_t), "a key of {} bytes belongs to no group",
+                     iterator->key().size());
+        const uint64_t group = GetBigEndian64(iterator->key().data());
+        groups_with_state_->insert(GroupId(group));
+        if (group == std::numeric_limits<uint64_t>::max()) break;
+        std::string next;
+        PutBigEndian64(next, group + 1);
+        iterator->Seek(next);
+      }
+    }
+    return groups_with_state_->contains(id);
+  }
+
   void RemoveState(GroupId id) {
     kv::Batch batch;
     for (const std::string& prefix : {HostPrefix(id), StatePrefix(id)}) {
@@ -258,36 +339,66 @@ class GroupHost::Impl {
 
   void ScheduleFlushCheck() {
     flush_timer_ = dependencies_.executor.After(kFlushCheckInterval, [this] {
-      const bool due = dependencies_.executor.Now() - last_flush_ >= options_.flush_interval;
+      const Instant now = dependencies_.executor.Now();
+      const bool due = now - last_flush_ >= options_.flush_interval;
       const uint64_t unflushed = dependencies_.engine.UnflushedBytes();
-      if (!flushing_ && (unflushed >= options_.flush_bytes || (due && unflushed > 0))) Flush([] {});
+      if (!flushing_ && (unflushed >= options_.flush_bytes || (due && unflushed > 0))) {
+        Flush({}, [] {});
+      } else if (!flushing_ && dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes &&
+                 now - last_flush_ >= kMinFlushGap) {
+        FlushPinning();
+      }
       ScheduleFlushCheck();
     });
   }
 
-  // Makes the applied state durable and trims the logs up to it.
-  void Flush(Closure done) {
+  // Groups that hardly ever write, or no more, keep whole segments with a few entries.
+  void FlushPinning() {
     flushing_ = true;
-    last_flush_ = dependencies_.executor.Now();
-    std::map<GroupId, LogIndex> applied;
-    for (const auto& [id, group] : groups_) applied[id] = group->applied();
-    dependencies_.engine.Flush(
-        [this, alive = alive_, applied = std::move(applied), done = std::move(done)](Status status) mutable {
-          dependencies_.executor.Post([this, alive = std::move(alive), applied = std::move(applied),
-                                       done = std::move(done), status = std::move(status)]() mutable {
+    dependencies_.wal.FindPinning(
+        options_.trim_log_bytes,
+        [this, alive = alive_, &executor = dependencies_.executor](std::vector<wal::PinningGroup> found) {
+          executor.Post([this, alive, found = std::move(found)] {
             if (!*alive) return;
             flushing_ = false;
-            if (status.ok()) Trim(applied);
-            done();
+            std::map<GroupId, LogIndex> pinned;
+            for (const wal::PinningGroup& pinning : found) {
+              const Group* group = Find(pinning.group);
+              if (group != nullptr && group->applied() > group->compacted()) {
+                pinned[pinning.group] = pinning.upto;
+              }
+            }
+            last_flush_ = dependencies_.executor.Now();
+            if (!pinned.empty()) Flush(std::move(pinned), [] {});
           });
         });
   }
 
-  void Trim(const std::map<GroupId, LogIndex>& flushed) {
+  // Makes the applied state durable and trims the logs up to it.
+  void Flush(std::map<GroupId, LogIndex> pinned, Closure done) {
+    flushing_ = true;
+    last_flush_ = dependencies_.executor.Now();
+    std::map<GroupId, LogIndex> applied;
+    for (const auto& [id, group] : groups_) applied[id] = group->applied();
+    dependencies_.engine.Flush([this, alive = alive_, applied = std::move(applied),
+                                pinned = std::move(pinned), done = std::move(done)](Status status) mutable {
+      dependencies_.executor.Post([this, alive = std::move(alive), applied = std::move(applied),
+                                   pinned = std::move(pinned), done = std::move(done),
+                                   status = std::move(status)]() mutable {
+        if (!*alive) return;
+        flushing_ = false;
+        if (status.ok()) Trim(applied, pinned);
+        done();
+      });
+    });
+  }
+
+  void Trim(const std::map<GroupId, LogIndex>& flushed, const std::map<GroupId, LogIndex>& pinned) {
     for (const auto& [id, index] : flushed) {
       Group* group = Find(id);
       if (group == nullptr) continue;
-      group->Compact(index);
+      const auto pin = pinned.find(id);
+      group->Compact(index, pin == pinned.end() ? LogIndex() : pin->second);
       // A stored snapshot that the durable state has passed is not needed to install; senders make a new one.
       if (!transfer_.Sending(id)) files_.Remove(id, index.Next());
     }
@@ -311,7 +422,7 @@ class GroupHost::Impl {
       group->TransferLeadership(best->id);
     }
     if (!leads || dependencies_.executor.Now() >= stop_deadline_) {
-      return Flush([this] {
+      return Flush({}, [this] {
         if (on_stopped_) std::exchange(on_stopped_, nullptr)();
       });
     }
@@ -340,9 +451,14 @@ class GroupHost::Impl {
   std::map<GroupId, std::unique_ptr<Group>> groups_;
   std::set<GroupId> tombstones_;
   std::set<GroupId> started_;
+  std::optional<std::set<GroupId>> groups_with_state_;  // when it was first asked for
   SnapshotTransfer transfer_;
+  HostMonitor monitor_;
+  bool disk_stalled_ = false;
+  runtime::Timer disk_timer_;
 
   std::set<GroupId> dirty_;
+  std::set<GroupId> processed_;
   bool turn_posted_ = false;
   std::set<std::pair<Instant, GroupId>> deadlines_;
   std::map<GroupId, Instant> deadline_of_;
@@ -396,6 +512,19 @@ void GroupHost::ProposeConfiguration(GroupId group, const raft::Configuration& t
   found->ProposeConfiguration(target, std::move(done));
 }
 
+std::set<GroupId> GroupHost::TakeProcessed() {
+  return impl_->TakeProcessed();
+}
+
+bool GroupHost::SetFloor(GroupId group, std::optional<LogIndex> floor) {
+  Group* found = impl_->Find(group);
+  return found != nullptr && found->SetFloor(floor);
+}
+LogIndex GroupHost::CompactedUpTo(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  return found == nullptr ? LogIndex() : found->compacted();
+}
+
 bool GroupHost::Runs(GroupId group) const {
   return impl_->Find(group) != nullptr;
 }
@@ -412,9 +541,15 @@ std::optional<GroupStatus> GroupHost::StatusOf(GroupId group) const {
   if (found == nullptr) return std::nullopt;
   return found->Describe();
 }
-bool GroupHost::Serving(GroupId group) const {
+bool GroupHost::Serving(GroupId group) {
+  Group* found = impl_->Find(group);
+  if (found == nullptr || !found->ServingWithLease()) return false;
+  found->NoteUse();
+  return true;
+}
+bool GroupHost::IsQuiescent(GroupId group) const {
   const Group* found = impl_->Find(group);
-  return found != nullptr && found->ServingWithLease();
+  return found != nullptr && found->core().quiescent();
 }
 std::optional<Duration> GroupHost::SinceLeaderContact(GroupId group) const {
   const Group* found = impl_->Find(group);
@@ -433,6 +568,9 @@ void GroupHost::OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint6
   Group* found = impl_->Find(group);
   if (found == nullptr || found->self() != to) return;
   found->Step(from, from_host, std::move(message));
+}
+void GroupHost::OnHostHeartbeat(const HostHeartbeat& heartbeat) {
+  impl_->monitor().OnHeartbeat(heartbeat);
 }
 void GroupHost::OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) {
   const Group* found = impl_->Find(offer.group);

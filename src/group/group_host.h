@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,7 @@ struct GroupStatus {
   bool serving = false;     // leads and has applied an entry of its term: reads and proposals are answered
   uint64_t state_hash = 0;  // at `applied`
   std::vector<Divergence> diverged;  // on the leader: replicas whose state is not that of the others
+  bool quiescent = false;  // idle, without timers
 };
 
 // Called at the end of a turn, in order.
@@ -103,7 +105,16 @@ struct GroupHostOptions {
   size_t max_pending_bytes = 64 << 20;  // proposed, not applied, all groups
   uint64_t flush_bytes = 64 << 20;      // kv bytes written before a flush that allows the log to be trimmed
   Duration flush_interval = std::chrono::minutes(5);
-  uint64_t keep_entries = 20000;  // entries behind the flushed index kept for slow followers
+  // Behind the flushed index entries are kept for members that lag, by either bound, unless they pin a
+  // segment of a log that is too large.
+  uint64_t keep_entries = 20000;
+  size_t keep_bytes = 16 << 20;
+  // A leader keeps what its slowest member lacks, and what a floor asks for, even so - up to these bounds;
+  // then the member is sent a snapshot, and the floor is lost.
+  size_t member_budget_bytes = 64 << 20;
+  size_t floor_budget_bytes = 64 << 20;
+  // Beyond it groups that pin the oldest segments are flushed and compacted, however cold they are.
+  uint64_t trim_log_bytes = 256 << 20;
   size_t snapshot_chunk_bytes = 256 << 10;
 };
 
@@ -148,13 +159,24 @@ class GroupHost : public MessageReceiver {
   raft::ProposeResult TransferLeadership(GroupId group, ReplicaId to);
   void ProposeConfiguration(GroupId group, const raft::Configuration& target, Callback<ProposeOutcome> done);
 
+  // Groups that had anything to do since the last call; what StatusOf says of the others is as it was.
+  std::set<GroupId> TakeProcessed();
+
+  // Entries after `floor` are kept for somebody who reads the log here, within floor_budget_bytes; nullopt:
+  // not needed any more. False if the group does not run here or `floor` is compacted already.
+  bool SetFloor(GroupId group, std::optional<LogIndex> floor);
+  // The first index that can still be read from the log, minus one.
+  LogIndex CompactedUpTo(GroupId group) const;
+
   bool Runs(GroupId group) const;
   // A replica of the group was here and is gone for good: it was destroyed, or dropped by a repair.
   bool IsBuried(GroupId group) const;
   std::vector<GroupId> groups() const;
   std::optional<GroupStatus> StatusOf(GroupId group) const;
-  // Leads, lease held now: cached answers may leave.
-  bool Serving(GroupId group) const;
+  // Leads, lease held now: cached answers may leave. Counts as a use of the group, which is not idle then.
+  bool Serving(GroupId group);
+  // Idle, without timers; false if it does not run here.
+  bool IsQuiescent(GroupId group) const;
   // How long ago this replica last heard from its leader (zero on the leader); nullopt: never.
   std::optional<Duration> SinceLeaderContact(GroupId group) const;
   // The group's state, prefix removed; valid while the group runs.
@@ -166,6 +188,7 @@ class GroupHost : public MessageReceiver {
   // From the transport.
   void OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
                      raft::Message message) override;
+  void OnHostHeartbeat(const HostHeartbeat& heartbeat) override;
   void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) override;
   void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) override;
 

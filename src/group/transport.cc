@@ -33,6 +33,8 @@ class NetworkTransport final : public Transport, public runtime::Service {
   }
 
   void SetSelf(uint64_t host) override { self_host_ = host; }
+  uint64_t self() const override { return self_host_; }
+  TransportCounters counters() const override { return counters_; }
   void SetClusterId(std::string cluster_id) override { cluster_id_ = std::move(cluster_id); }
   AddressBook& addresses() override { return addresses_; }
 
@@ -42,8 +44,23 @@ class NetworkTransport final : public Transport, public runtime::Service {
     if (!endpoint) return;
     Peer& peer = PeerAt(*endpoint);
     if (peer.gathered.empty()) dirty_.push_back(&peer);
+    ++counters_.messages;
     AppendEnvelope(group, from, to, self_host_, message, peer.gathered);
     if (peer.gathered.size() >= kMaxBatchBytes) SendGathered(peer);
+  }
+
+  void SendHeartbeat(uint64_t to_host, const HostHeartbeat& heartbeat) override {
+    const auto endpoint = addresses_.Find(to_host);
+    if (!endpoint || heartbeat.from == 0) return;
+    ++counters_.heartbeats;
+    ipb::RaftBatch batch;
+    ipb::HostHeartbeat& out = *batch.mutable_heartbeat();
+    out.set_from(heartbeat.from);
+    out.set_incarnation(heartbeat.incarnation);
+    out.set_sequence(heartbeat.sequence);
+    out.set_echo(heartbeat.echo);
+    out.set_echo_incarnation(heartbeat.echo_incarnation);
+    SendBatch(PeerAt(*endpoint), std::move(batch));
   }
 
   void Flush() override {
@@ -143,17 +160,21 @@ class NetworkTransport final : public Transport, public runtime::Service {
 
   void SendGathered(Peer& peer) {
     if (peer.gathered.empty()) return;
-    const std::string messages = std::exchange(peer.gathered, {});
+    ++counters_.batches;
+    ipb::RaftBatch batch;
+    batch.set_messages(std::exchange(peer.gathered, {}));
+    SendBatch(peer, std::move(batch));
+  }
+
+  void SendBatch(Peer& peer, ipb::RaftBatch batch) {
     if (!peer.stream) {
       if (executor_.Now() < peer.retry_at) return;
       peer.stream = network_.OpenStream(peer.endpoint, service_name_ + "/Messages", peer, {.lossy = true});
       if (!peer.stream) return;
     }
     if (peer.stream->buffered_bytes() > kMaxBufferedBytes) return;
-    ipb::RaftBatch batch;
     batch.set_cluster_id(cluster_id_);
     batch.set_codec_version(kMessageCodecVersion);
-    batch.set_messages(messages);
     peer.stream->Send(batch.SerializeAsString());
   }
 
@@ -170,6 +191,14 @@ class NetworkTransport final : public Transport, public runtime::Service {
     if (batch.codec_version() != kMessageCodecVersion) {
       return Error(StatusCode::kFailedPrecondition, "codec_version {}: this process speaks {}",
                    batch.codec_version(), kMessageCodecVersion);
+    }
+    if (batch.has_heartbeat()) {
+      const ipb::HostHeartbeat& heartbeat = batch.heartbeat();
+      receiver_->OnHostHeartbeat({.from = heartbeat.from(),
+                                  .incarnation = heartbeat.incarnation(),
+                                  .sequence = heartbeat.sequence(),
+                                  .echo = heartbeat.echo(),
+                                  .echo_incarnation = heartbeat.echo_incarnation()});
     }
     TENURE_ASSIGN_OR_RETURN(std::vector<Envelope> envelopes, DecodeEnvelopes(batch.messages()));
     for (Envelope& envelope : envelopes) {
@@ -251,6 +280,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
   std::string cluster_id_;
   Logger logger_;
   uint64_t self_host_ = 0;
+  TransportCounters counters_;
   MessageReceiver* receiver_ = nullptr;
   AddressBook addresses_;
   std::map<runtime::Endpoint, std::unique_ptr<Peer>> peers_;

@@ -41,6 +41,22 @@ struct SnapshotChunk {
   bool last = false;
 };
 
+// See host_monitor.h. Fields as in the message of that name.
+struct HostHeartbeat {
+  uint64_t from = 0;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;
+  uint64_t echo = 0;
+  uint64_t echo_incarnation = 0;
+};
+
+// Since the start.
+struct TransportCounters {
+  uint64_t messages = 0;    // of groups, sent
+  uint64_t batches = 0;     // in which they were sent
+  uint64_t heartbeats = 0;  // between processes, sent
+};
+
 // What a host does with what arrives.
 class MessageReceiver {
  public:
@@ -49,6 +65,7 @@ class MessageReceiver {
   // that is known here.
   virtual void OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
                              raft::Message message) = 0;
+  virtual void OnHostHeartbeat(const HostHeartbeat& heartbeat) = 0;
   // The offset at which the sender goes on; total_bytes if the snapshot is complete or not needed.
   virtual void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) = 0;
   virtual void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) = 0;
@@ -75,10 +92,14 @@ class Transport {
   virtual void SetReceiver(MessageReceiver* receiver) = 0;
   // This process as Member::host names it; before the first Send.
   virtual void SetSelf(uint64_t host) = 0;
+  virtual uint64_t self() const = 0;  // 0: not known yet
   // As soon as it is known: from then on batches of another cluster are refused. Empty: not known yet.
   virtual void SetClusterId(std::string cluster_id) = 0;
   virtual void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
                     const raft::Message& message) = 0;
+  // Leaves at once, on its own.
+  virtual void SendHeartbeat(uint64_t to_host, const HostHeartbeat& heartbeat) = 0;
+  virtual TransportCounters counters() const = 0;
   // End of a turn: what was gathered leaves.
   virtual void Flush() = 0;
   virtual void Offer(uint64_t to_host, const SnapshotOffer& offer, Callback<StatusOr<uint64_t>> done) = 0;

@@ -86,6 +86,7 @@ void Node::Stop(Duration limit, Closure done) {
   stopping_ = true;
   sweeper_.Stop();
   reconcile_timer_.Cancel();
+  take_over_timer_.Cancel();
   host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
     agent_.Stop();
     service_.RefuseWaiting("this node is stopping");
@@ -111,13 +112,25 @@ void Node::SetClusterId(const std::string& cluster_id) {
 
 // ---- what the parts report ----
 
+// A burst of changes - the regions of a large database come up one by one - is taken over in few steps, since
+// each looks at all regions.
 void Node::OnCatalogChanged() {
-  TakeOverView();
+  const Duration since = dependencies_.executor.Now() - last_take_over_;
+  if (since >= options_.min_take_over_gap) {
+    TakeOverView();
+  } else if (!std::exchange(take_over_scheduled_, true)) {
+    take_over_timer_ = dependencies_.executor.After(options_.min_take_over_gap - since, [this] {
+      take_over_scheduled_ = false;
+      TakeOverView();
+      agent_.NoteChange();
+    });
+  }
   file_.SaveLater(view_);
   agent_.NoteChange();
 }
 
 void Node::TakeOverView() {
+  last_take_over_ = dependencies_.executor.Now();
   for (const auto& [id, node] : view_.nodes()) dependencies_.transport.addresses().Set(id, node.address());
   for (auto& [id, region] : table_.regions()) {
     if (!view_.regions().contains(id)) service_.RefuseWaiting(region, "the region is gone");
@@ -228,6 +241,7 @@ Node::Stats Node::GetStats() const {
   for (const auto& [id, region] : table_.regions()) {
     if (region.running) ++stats.regions;
     if (region.leads()) ++stats.leaders;
+    if (region.running && host_.IsQuiescent(region.group())) ++stats.quiescent;
     if (region.running && table_.LeaderOf(region).IsNone()) ++stats.without_leader;
     if (const auto status = region.leads() ? host_.StatusOf(region.group()) : std::nullopt)
       stats.diverged_replicas += status->diverged.size();
@@ -236,6 +250,7 @@ Node::Stats Node::GetStats() const {
   stats.catalog_revision = view_.revision().value();
   stats.connected = agent_.connected();
   stats.lost_replicas = reconciler_.lost().size();
+  stats.transport = dependencies_.transport.counters();
   return stats;
 }
 

@@ -79,12 +79,14 @@ class Node final : public DataService, private RegionTableListener, private Agen
   struct Stats {
     uint64_t regions = 0;
     uint64_t leaders = 0;
+    uint64_t quiescent = 0;       // replicas that are idle, without timers
     uint64_t without_leader = 0;  // regions of this node's databases that nobody leads as far as known
     uint64_t pending_operations = 0;
     uint64_t catalog_revision = 0;
     bool connected = false;
     uint64_t diverged_replicas = 0;  // of regions led here
     uint64_t lost_replicas = 0;      // that should be here and were dropped by a repair
+    group::TransportCounters transport;  // of region groups
   };
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
@@ -142,6 +144,9 @@ class Node final : public DataService, private RegionTableListener, private Agen
   LeadershipService leadership_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
+  Instant last_take_over_;
+  bool take_over_scheduled_ = false;
+  runtime::Timer take_over_timer_;
   bool started_ = false;
   bool feed_started_ = false;
   bool stopping_ = false;

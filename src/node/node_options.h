@@ -38,6 +38,7 @@ struct NodeOptions {
   Duration retry_max = std::chrono::seconds(2);
   Duration watch_lag = std::chrono::seconds(3);  // behind the leader's revision for that long: watch anew
   Duration reconcile_interval = std::chrono::seconds(5);
+  Duration min_take_over_gap = std::chrono::milliseconds(50);  // between two looks at a changed catalog
   Duration save_delay = std::chrono::milliseconds(200);
 };
 

@@ -72,6 +72,7 @@ void RegionReconciler::Reconcile(bool current) {
       Destroy(id, "the catalog places no replica of it here");
     }
   }
+  FindRemoved();
 }
 
 void RegionReconciler::StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self) {
@@ -101,17 +102,17 @@ void RegionReconciler::Destroy(RegionId id, const char* reason) {
     local_.erase(id);
     recovered_.erase(id);
     failures_.erase(id);
+    FindRemoved();
     on_removed_();
   });
 }
 
-std::vector<RegionId> RegionReconciler::removed() const {
-  std::vector<RegionId> removed;
+void RegionReconciler::FindRemoved() {
+  removed_.clear();
   for (const auto& [id, record] : view_.regions()) {
     if (record.state() != pb::REGION_REMOVING || ReplicaHere(record) == nullptr) continue;
-    if (!local_.contains(RegionId(id))) removed.push_back(RegionId(id));
+    if (!local_.contains(RegionId(id))) removed_.push_back(RegionId(id));
   }
-  return removed;
 }
 
 std::vector<RegionId> RegionReconciler::lost() const {

@@ -41,7 +41,7 @@ class RegionReconciler {
   // `current`: absence from the view means that a region does not exist.
   void Reconcile(bool current);
   // Regions in state REMOVING of which this node holds nothing any more.
-  std::vector<RegionId> removed() const;
+  const std::vector<RegionId>& removed() const { return removed_; }
   // Regions with a replica here according to the catalog, whose replica was dropped by a repair: it lost what
   // it had promised, and does not come back under its id.
   std::vector<RegionId> lost() const;
@@ -50,6 +50,7 @@ class RegionReconciler {
  private:
   void StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
   void Destroy(RegionId region, const char* reason);
+  void FindRemoved();
   void LogOnce(RegionId region, const Status& status);
   const pb::ReplicaRecord* ReplicaHere(const pb::RegionRecord& record) const;
 
@@ -61,6 +62,7 @@ class RegionReconciler {
   std::set<RegionId> recovered_;  // not started in this run yet
   std::set<RegionId> local_;      // on this node's disk: running or not
   std::set<RegionId> destroying_;
+  std::vector<RegionId> removed_;
   std::map<RegionId, std::string> failures_;
 };
 

@@ -18,14 +18,14 @@ bool Same(const pb::RegionLoad& a, const pb::RegionLoad& b) {
 
 void RegionReporter::RefreshSizes() {
   const auto& regions = table_.regions();
-  std::erase_if(bytes_, [&regions](const auto& entry) { return !regions.contains(entry.first); });
   auto it = regions.lower_bound(next_size_);
   for (size_t i = 0; i < std::min(kSizesPerReport, regions.size()); ++i) {
     if (it == regions.end()) it = regions.begin();
     const Region& region = it->second;
     if (region.running) {
       const std::string prefix = group::GroupHost::StatePrefix(region.group());
-      bytes_[it->first] = engine_.ApproximateBytes(prefix, kv::PrefixEnd(prefix));
+      const uint64_t bytes = engine_.ApproximateBytes(prefix, kv::PrefixEnd(prefix));
+      if (std::exchange(bytes_[it->first], bytes) != bytes) candidates_.insert(it->first);
     }
     ++it;
   }
@@ -49,26 +49,38 @@ pb::RegionLoad RegionReporter::LoadOf(const Region& region, const group::GroupSt
 
 void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
   RefreshSizes();
-  if (full) reported_.clear();
-  for (const auto& [id, region] : table_.regions()) {
-    const auto status = region.running ? host_.StatusOf(region.group()) : std::nullopt;
-    if (!status) {
-      reported_.erase(id);
-      continue;
-    }
-    pb::RegionLoad load = LoadOf(region, *status);
-    const auto it = reported_.find(id);
-    if (it != reported_.end() && Same(it->second, load)) continue;
-    *request.add_regions() = load;
-    reported_[id] = std::move(load);
+  // Nothing can have changed in a group that had nothing to do.
+  for (const GroupId group : host_.TakeProcessed()) candidates_.insert(group.value());
+  if (full) {
+    std::erase_if(bytes_, [this](const auto& entry) { return !table_.regions().contains(entry.first); });
+    reported_.clear();
+    for (const auto& [id, region] : table_.regions()) Report(id, request);
+  } else {
+    for (const uint64_t id : candidates_) Report(id, request);
   }
-  std::erase_if(reported_, [this](const auto& entry) { return !table_.regions().contains(entry.first); });
+  candidates_.clear();
   for (const RegionId region : reconciler_.removed()) request.add_removed_regions(region.value());
   for (const RegionId region : reconciler_.lost()) request.add_lost_regions(region.value());
   request.set_revision(view_.revision().value());
   request.set_disk_free_bytes(load_.disk_free_bytes);
   request.set_fsync_p99_us(load_.fsync_p99_us);
   request.set_memory_bytes(load_.memory_bytes);
+}
+
+void RegionReporter::Report(uint64_t id, ipb::HeartbeatRequest& request) {
+  const auto region = table_.regions().find(id);
+  const auto status = region == table_.regions().end() || !region->second.running
+                          ? std::nullopt
+                          : host_.StatusOf(region->second.group());
+  if (!status) {
+    reported_.erase(id);
+    return;
+  }
+  pb::RegionLoad load = LoadOf(region->second, *status);
+  const auto it = reported_.find(id);
+  if (it != reported_.end() && Same(it->second, load)) return;
+  *request.add_regions() = load;
+  reported_[id] = std::move(load);
 }
 
 }  // namespace tenure::node

@@ -2,12 +2,13 @@
 // others.
 //
 // Threading: one executor.
-// Cost:      per report one look at every local replica; size estimates are refreshed for kSizesPerReport of
-// them.
+// Cost:      of a full report one look at every local replica; of the others one at those whose group had
+//            something to do since the last. Size estimates are refreshed for kSizesPerReport of them.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 
 #include "group/group_host.h"
 #include "kv/kv.h"
@@ -39,6 +40,7 @@ class RegionReporter final : public ReportSource {
 
  private:
   void RefreshSizes();
+  void Report(uint64_t region, ipb::HeartbeatRequest& request);
   pb::RegionLoad LoadOf(const Region& region, const group::GroupStatus& status);
 
   group::GroupHost& host_;
@@ -48,6 +50,7 @@ class RegionReporter final : public ReportSource {
   const CatalogView& view_;
   ProcessLoad load_;
   std::map<uint64_t, uint64_t> bytes_;           // by region
+  std::set<uint64_t> candidates_;                // regions that may differ from what was reported
   uint64_t next_size_ = 0;                       // region whose size is refreshed next
   std::map<uint64_t, pb::RegionLoad> reported_;  // by region
 };

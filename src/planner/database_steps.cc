@@ -66,4 +66,16 @@ std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog,
   return steps;
 }
 
+bool IsSettled(const catalog::Catalog& catalog) {
+  return std::none_of(catalog.regions().begin(), catalog.regions().end(),
+                      [](const auto& entry) {
+                        const pb::RegionState state = entry.second.region().state();
+                        return state == pb::REGION_CREATING || state == pb::REGION_REMOVING;
+                      }) &&
+         std::none_of(catalog.databases().begin(), catalog.databases().end(), [](const auto& entry) {
+           const pb::DatabaseState state = entry.second.database().state();
+           return state == pb::DATABASE_CREATING || state == pb::DATABASE_PRE_DELETE;
+         });
+}
+
 }  // namespace tenure::planner

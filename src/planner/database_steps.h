@@ -36,4 +36,8 @@ struct DatabaseStep {
 std::vector<DatabaseStep> PlanDatabaseSteps(const catalog::Catalog& catalog,
                                             const RegionObservations& observations, size_t limit);
 
+// Nothing is on its way: PlanDatabaseSteps finds nothing to do, whatever is observed, until the catalog
+// changes.
+bool IsSettled(const catalog::Catalog& catalog);
+
 }  // namespace tenure::planner

@@ -70,7 +70,8 @@ struct Leader {
   std::optional<Handover> handover;
   std::deque<Uncommitted> uncommitted;  // proposals, oldest first
   size_t uncommitted_bytes = 0;
-  Instant busy_at;  // for quiescence: last time there was something to do
+  Instant busy_at;          // for quiescence: last time there was something to do
+  uint64_t woken_with = 0;  // the round that ended the last quiescence
 
   const Peer* Find(ReplicaId id) const;
   Peer* Find(ReplicaId id) { return const_cast<Peer*>(std::as_const(*this).Find(id)); }
@@ -92,7 +93,9 @@ class RaftCore::Impl {
   bool ReadIndex(uint64_t context);
   ProposeResult TransferLeadership(ReplicaId to);
   void Campaign();
-  void Wake();
+  void Wake(std::optional<Duration> delay);
+  void NoteUse();
+  void SetDiskStalled(bool stalled);
   void OnPersisted(uint64_t token);
   void OnFetched(ReplicaId peer, LogIndex from, std::vector<Entry> entries);
   void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);
@@ -119,6 +122,8 @@ class RaftCore::Impl {
   LogIndex applied_;
   bool started_ = false;  // had an input
   bool quiescent_ = false;
+  bool disk_stalled_ = false;
+  std::optional<std::vector<ReplicaId>> silent_ = std::vector<ReplicaId>();  // SetSilentPeers
   RaftLog log_;
   Outbox outbox_;
 
@@ -185,9 +190,11 @@ class RaftCore::Impl {
   Duration LeaseLength() const;
   bool HeardFromMajority() const;
   bool MayQuiesce() const;
+  bool AllowsQuiescence(const Peer& peer) const;
   void Unquiesce();
 
   // membership.cc
+  const Peer* BestSuccessor() const;
   void LeaveJointOrOffice();
   void StartHandover(ReplicaId to);
   void AdvanceHandover();

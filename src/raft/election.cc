@@ -30,7 +30,8 @@ bool RaftCore::Impl::IsPossibleLeader() const {
 }
 
 bool RaftCore::Impl::MayStand() const {
-  return AsLeader() == nullptr && IsPossibleLeader() && !IsWaitingAfterRestart() && !installing_;
+  return AsLeader() == nullptr && IsPossibleLeader() && !IsWaitingAfterRestart() && !installing_ &&
+         !disk_stalled_;
 }
 
 void RaftCore::Impl::Campaign() {

@@ -36,13 +36,40 @@ void RaftCore::Impl::LeaveJointOrOffice() {
     return SendAppendsToAll();
   }
   if (IsVoter() || leader.handover) return;
-  const Peer* successor = nullptr;
-  for (const Peer& peer : leader.peers) {
-    if (!active().IsVoter(peer.id)) continue;
-    if (successor == nullptr || peer.match > successor->match) successor = &peer;
-  }
+  const Peer* successor = BestSuccessor();
   if (successor == nullptr) return BecomeFollower(term_, ReplicaId());
   StartHandover(successor->id);
+}
+
+// The voter that has most; one that is heard comes before one that is not.
+const Peer* RaftCore::Impl::BestSuccessor() const {
+  const Peer* best = nullptr;
+  const auto rank = [this](const Peer& peer) {
+    return std::pair(now_ < peer.heard_at + config_.election_timeout_min, peer.match);
+  };
+  for (const Peer& peer : AsLeader()->peers) {
+    if (!active().IsVoter(peer.id)) continue;
+    if (best == nullptr || rank(peer) > rank(*best)) best = &peer;
+  }
+  return best;
+}
+
+// The office ends here and now, and with it the lease, so that the successor need not wait for the others'
+// silence to end. If it does not hold what it takes, or is not there, they elect somebody in their own time.
+void RaftCore::Impl::SetDiskStalled(bool stalled) {
+  if (std::exchange(disk_stalled_, stalled) == stalled || !stalled) return;
+  if (AsLeader() == nullptr) {
+    if (!std::holds_alternative<Follower>(role_)) BecomeFollower(term_, ReplicaId());
+    return;
+  }
+  const Peer* successor = BestSuccessor();
+  if (successor == nullptr) return;  // nobody else could lead
+  // If the successor does not come forward the others must miss their leader: sleepers would not.
+  if (quiescent_) Unquiesce();
+  outbox_.Send(successor->id, TimeoutNow{.term = term_});
+#ifndef TENURE_MUTANT_stalled_leader_stays
+  BecomeFollower(term_, ReplicaId());
+#endif
 }
 
 ProposeResult RaftCore::Impl::TransferLeadership(ReplicaId to) {

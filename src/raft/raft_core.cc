@@ -64,9 +64,25 @@ void RaftCore::Campaign(Instant now) {
   impl_->Leave();
 }
 
-void RaftCore::Wake(Instant now) {
+void RaftCore::Wake(Instant now, std::optional<Duration> delay) {
   impl_->Enter(now);
-  impl_->Wake();
+  impl_->Wake(delay);
+  impl_->Leave();
+}
+
+void RaftCore::SetSilentPeers(std::optional<std::vector<ReplicaId>> silent) {
+  impl_->silent_ = std::move(silent);
+}
+
+void RaftCore::NoteUse(Instant now) {
+  impl_->Enter(now);
+  impl_->NoteUse();
+  impl_->Leave();
+}
+
+void RaftCore::SetDiskStalled(Instant now, bool stalled) {
+  impl_->Enter(now);
+  impl_->SetDiskStalled(stalled);
   impl_->Leave();
 }
 

@@ -88,9 +88,22 @@ class RaftCore {
   // Calls an election at once (by pre-vote) if that is legal: a voter, not waiting after a restart, that has
   // not heard from a leader within the minimum election timeout. Else nothing happens.
   void Campaign(Instant now);
-  // Ends quiescence: a leader heartbeats, a follower gives its leader one election timeout. For the driver,
-  // when the process of a quiescent group's leader (or, at the leader, of a member) went silent or came back.
-  void Wake(Instant now);
+  // Ends quiescence, for the driver, when the process of a quiescent group's leader went silent or came back,
+  // or, at the leader, that of a member. After `delay` a leader heartbeats and a follower stands, unless it
+  // has heard from a leader by then; but never while it owes its silence to a leader (L1). Without `delay` a
+  // leader heartbeats at once and a follower waits for an election timeout. A leader is quiescent again as
+  // soon as everybody has answered.
+  void Wake(Instant now, std::optional<Duration> delay = std::nullopt);
+  // What the driver knows of the members' processes, for quiescence: `silent` ones do not answer, and the
+  // driver calls Wake when they come back, so that the group need not stay awake for their sake. nullopt:
+  // somebody is not watched, the group stays awake. At first nobody counts as silent.
+  void SetSilentPeers(std::optional<std::vector<ReplicaId>> silent);
+  // The driver used the group without an input here (a read under the lease): it is not idle.
+  void NoteUse(Instant now);
+  // The driver's disk does not finish what it was given (or does again). Meanwhile this replica does not
+  // stand, and a leader that has somebody to leave it to gives its office up at once: its followers could go
+  // on committing for a long time what it can neither apply nor answer.
+  void SetDiskStalled(Instant now, bool stalled);
   // The driver made Effects with this token (and all earlier ones) durable.
   void OnPersisted(Instant now, uint64_t persist_token);
   // Before the first other input it also says what the state machine held at the start, which may be beyond

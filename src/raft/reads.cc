@@ -60,6 +60,9 @@ Duration RaftCore::Impl::LeaseLength() const {
 
 bool RaftCore::Impl::HasLease(Instant now) const {
   const Leader* leader = AsLeader();
+#ifdef TENURE_MUTANT_quiescent_lease
+  if (leader != nullptr && quiescent_ && !leader->lease_is_void) return true;
+#endif
   return leader != nullptr && std::max(now, now_) < leader->lease_until && commit_ >= leader->term_start;
 }
 
@@ -106,9 +109,16 @@ bool RaftCore::Impl::MayQuiesce() const {
       !leader.reads.empty()) {
     return false;
   }
-  return std::all_of(leader.peers.begin(), leader.peers.end(), [&](const Peer& peer) {
-    return peer.match == last && now_ < peer.heard_at + config_.election_timeout_min;
-  });
+  return silent_ && std::all_of(leader.peers.begin(), leader.peers.end(),
+                                [&](const Peer& peer) { return AllowsQuiescence(peer); });
+}
+
+// Awake members have told that they hold everything, since the group was woken; a silent one is told what it
+// lacks when its process is back.
+bool RaftCore::Impl::AllowsQuiescence(const Peer& peer) const {
+  const bool active = now_ < peer.heard_at + config_.election_timeout_min;
+  if (std::find(silent_->begin(), silent_->end(), peer.id) != silent_->end()) return !active;
+  return active && peer.match == log_.last_index() && peer.acknowledged_round >= AsLeader()->woken_with;
 }
 
 // The timers run again: the leader heartbeats at once, a follower waits a full election timeout for it.
@@ -116,14 +126,34 @@ void RaftCore::Impl::Unquiesce() {
   quiescent_ = false;
   Leader* leader = AsLeader();
   if (leader == nullptr) return ResetElectionTimer();
-  leader->busy_at = now_;
   leader->next_heartbeat = now_ + config_.heartbeat_interval;
   for (Peer& peer : leader->peers) peer.heard_at = now_;
   StartRound(false);
+  leader->woken_with = leader->round;
 }
 
-void RaftCore::Impl::Wake() {
-  if (quiescent_) Unquiesce();
+void RaftCore::Impl::Wake(std::optional<Duration> delay) {
+  if (!quiescent_) return;
+  Leader* leader = AsLeader();
+  if (!delay) return Unquiesce();
+  quiescent_ = false;
+  const Instant at = now_ + *delay;
+  if (leader == nullptr) {
+    // A leader may hold a lease on this follower's silence, which comprises its vote for itself.
+#ifdef TENURE_MUTANT_woken_without_wait
+    election_at_ = at;
+#else
+    election_at_ = std::max(at, sticky_until_);
+#endif
+    return;
+  }
+  leader->next_heartbeat = at;
+  leader->woken_with = leader->round + 1;
+  for (Peer& peer : leader->peers) peer.heard_at = at;
+}
+
+void RaftCore::Impl::NoteUse() {
+  if (Leader* leader = AsLeader()) leader->busy_at = now_;
 }
 
 }  // namespace tenure::raft

@@ -46,6 +46,27 @@ void LogWriter::RemoveUnneeded() {
   }
 }
 
+std::vector<PinningGroup> LogWriter::FindPinning(uint64_t max_bytes) const {
+  uint64_t bytes = files_.bytes_on_disk();
+  uint32_t last = 0;  // segments up to this one should go; the active one stays
+  for (const auto& [number, segment] : files_.segments()) {
+    if (bytes <= max_bytes || number == files_.segments().rbegin()->first) break;
+    bytes -= segment.size;
+    last = number;
+  }
+  std::vector<PinningGroup> pinning;
+  if (last == 0) return pinning;
+  for (const auto& [id, group] : state_.groups()) {
+    // Copied entries stand behind younger ones: the last that is in the way counts.
+    for (size_t i = group.positions.size(); i > 0; --i) {
+      if (group.positions[i - 1].segment > last) continue;
+      pinning.push_back({id, group.mark_index.Plus(i)});
+      break;
+    }
+  }
+  return pinning;
+}
+
 // Copying is worth it only while most of the log is garbage held by few entries: then the cost per byte
 // appended is bounded, whatever the limit is set to.
 bool LogWriter::ShouldCopyForward() const {

@@ -36,6 +36,7 @@ void LogWriter::Stop() {
 void LogWriter::Submit(LogOp op) {
   {
     const std::lock_guard lock(mutex_);
+    if (std::holds_alternative<AppendOp>(op)) waiting_.push_back(executor_.Now());
     submitted_.push_back(std::move(op));
     if (posted_) return;
     posted_ = true;
@@ -43,6 +44,16 @@ void LogWriter::Submit(LogOp op) {
   executor_.Post([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->TakeSubmitted();
   });
+}
+
+std::optional<Instant> LogWriter::WaitingSince() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty() ? std::nullopt : std::optional(waiting_.front());
+}
+
+void LogWriter::NoteAnswered(size_t appends) {
+  const std::lock_guard lock(mutex_);
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(appends));
 }
 
 void LogWriter::TakeSubmitted() {
@@ -93,6 +104,7 @@ bool LogWriter::FillCommit() {
       if (closed_) {
         auto done = std::move(append->done);
         queue_.pop_front();
+        NoteAnswered(1);
         done(Error(StatusCode::kFailedPrecondition, "wal: closed"));
         continue;
       }
@@ -109,6 +121,10 @@ bool LogWriter::FillCommit() {
       } else {
         ServeRead(op);
       }
+    } else if (auto* pinning = std::get_if<PinningOp>(&front)) {
+      PinningOp op = std::move(*pinning);
+      queue_.pop_front();
+      op.done(FindPinning(op.max_bytes));
     } else if (auto* compact = std::get_if<CompactOp>(&front)) {
       auto& mark = marks_[compact->group];
       if (compact->mark.index >= mark.index) mark = std::move(compact->mark);
@@ -127,7 +143,7 @@ bool LogWriter::FillCommit() {
         continue;
       }
       closed_ = true;
-      committing_.push_back(std::move(done));
+      closing_ = std::move(done);
       return true;
     }
   }
@@ -228,10 +244,12 @@ void LogWriter::OnSynced(Status status) {
 
 void LogWriter::AnswerCommitted(const Status& status) {
   answering_.swap(committing_);
+  if (!answering_.empty()) NoteAnswered(answering_.size());
   for (auto& done : answering_) {
     if (done && !stopped_) done(status);
   }
   answering_.clear();
+  if (closing_ && !stopped_) std::exchange(closing_, nullptr)(status);
 }
 
 // Final: no acknowledgement leaves after it, nothing is written or synced again.
@@ -254,7 +272,8 @@ void LogWriter::FailQueued() {
     queue_.pop_front();
     std::visit(
         [this](auto& one) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(one)>, CompactOp>) {
+          using Op = std::decay_t<decltype(one)>;
+          if constexpr (!std::is_same_v<Op, CompactOp> && !std::is_same_v<Op, PinningOp>) {
             if (one.done) one.done(failure_);
           }
         },

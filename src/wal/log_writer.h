@@ -8,8 +8,8 @@
 // While a Sync is under way appends stay queued and go out together in the next commit (group commit); a
 // commit must not be written before the one before it is durable (F2).
 //
-// Threading: Submit, LowOnSpace, bytes_on_disk from any thread; everything else on the executor.
-// Lifetime:  shared, because closures on the executor refer to it weakly; Stop() ends its doings.
+// Threading: Submit, WaitingSince, LowOnSpace, bytes_on_disk from any thread; everything else on the
+// executor. Lifetime:  shared, because closures on the executor refer to it weakly; Stop() ends its doings.
 #pragma once
 
 #include <atomic>
@@ -54,10 +54,14 @@ struct CompactOp {
   GroupId group;
   raft::SnapshotMark mark;
 };
+struct PinningOp {
+  uint64_t max_bytes;
+  Callback<std::vector<PinningGroup>> done;
+};
 struct CloseOp {
   Callback<Status> done;
 };
-using LogOp = std::variant<AppendOp, ReadOp, CompactOp, CloseOp>;
+using LogOp = std::variant<AppendOp, ReadOp, CompactOp, PinningOp, CloseOp>;
 
 class LogWriter : public std::enable_shared_from_this<LogWriter> {
  public:
@@ -67,6 +71,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   void Start();  // posts its first look around
   void Submit(LogOp op);
   void Stop();
+  std::optional<Instant> WaitingSince() const;
   bool LowOnSpace() const { return low_on_space_.load(std::memory_order_relaxed); }
   uint64_t bytes_on_disk() const { return bytes_on_disk_.load(std::memory_order_relaxed); }
 
@@ -83,6 +88,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   void WriteCommit(uint32_t flags);
   void OnSynced(Status status);
   void AnswerCommitted(const Status& status);
+  void NoteAnswered(size_t appends);
   void Fail(const Status& status);
   void FailQueued();
 
@@ -102,6 +108,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   // --- housekeeping (log_tidy.cc) ---
   void Tidy();
   void RemoveUnneeded();
+  std::vector<PinningGroup> FindPinning(uint64_t max_bytes) const;
   bool ShouldCopyForward() const;
   // Adds entries of the oldest segment to a commit. False if it failed.
   bool CopyForward();
@@ -119,9 +126,10 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   Logger logger_;
   Callback<Status> on_failure_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<LogOp> submitted_;  // guarded by mutex_
   bool posted_ = false;           // guarded by mutex_: TakeSubmitted is on its way
+  std::deque<Instant> waiting_;   // guarded by mutex_: when the appends that are not answered yet came
 
   std::vector<LogOp> taken_;  // reused
   std::deque<LogOp> queue_;
@@ -138,6 +146,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   bool sync_under_way_ = false;
   std::vector<Callback<Status>> committing_;     // answered when the commit is durable
   std::vector<Callback<Status>> answering_;      // reused
+  Callback<Status> closing_;                     // of Close
   std::vector<ReadOp> reads_after_write_;        // they may want what is in the commit
   std::map<GroupId, raft::SnapshotMark> marks_;  // compactions for the next commit
   bool force_commit_ = false;

@@ -26,7 +26,11 @@ class WalImpl : public Wal {
   void Compact(GroupId group, raft::SnapshotMark mark) override {
     writer_->Submit(CompactOp{group, std::move(mark)});
   }
+  void FindPinning(uint64_t max_bytes, Callback<std::vector<PinningGroup>> done) override {
+    writer_->Submit(PinningOp{max_bytes, std::move(done)});
+  }
   void Close(Callback<Status> done) override { writer_->Submit(CloseOp{std::move(done)}); }
+  std::optional<Instant> WaitingSince() const override { return writer_->WaitingSince(); }
   bool LowOnSpace() const override { return writer_->LowOnSpace(); }
   uint64_t bytes_on_disk() const override { return writer_->bytes_on_disk(); }
 

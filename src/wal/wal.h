@@ -58,6 +58,12 @@ struct RecoveredGroup {
   bool tombstone = false;
 };
 
+// A group of which entries up to `upto` stand in segments that should go.
+struct PinningGroup {
+  GroupId group;
+  LogIndex upto;
+};
+
 class Wal {
  public:
   // Scans the directory (created if absent), cuts a torn tail off the last segment (logged with file and
@@ -81,11 +87,18 @@ class Wal {
   // begins after it. Becomes durable with the next append or a moment later; segments that nobody needs are
   // removed. A mark at or before the present one, or of an unknown group, is ignored.
   virtual void Compact(GroupId group, raft::SnapshotMark mark) = 0;
+  // Which groups keep the log from being smaller than `max_bytes`, because entries of theirs stand in the
+  // oldest segments; none if it is small enough. Compacting them to `upto` frees these segments; what nobody
+  // compacts is copied forward beyond max_log_bytes. Cost: a look at the position of every entry.
+  virtual void FindPinning(uint64_t max_bytes, Callback<std::vector<PinningGroup>> done) = 0;
   // After everything appended so far: marks the log clean, so that the next start finds nothing to doubt.
   // Appends after it fail.
   virtual void Close(Callback<Status> done) = 0;
   // Any thread.
   virtual bool LowOnSpace() const = 0;
+  // When the oldest append that is not durable yet was submitted; none: everything is. Long ago means that
+  // the disk hangs.
+  virtual std::optional<Instant> WaitingSince() const = 0;
   virtual uint64_t bytes_on_disk() const = 0;
 };
 

@@ -48,9 +48,20 @@ class FabricTransport final : public group::Transport {
     self_ = host;
     fabric_.receivers[host] = receiver_;
   }
+  uint64_t self() const override { return self_; }
   void SetClusterId(std::string) override {}
+  void SendHeartbeat(uint64_t to_host, const group::HostHeartbeat& heartbeat) override {
+    ++counters_.heartbeats;
+    fabric_.executor().Post([&fabric = fabric_, self = self_, to_host, heartbeat] {
+      const auto it = fabric.receivers.find(to_host);
+      if (it == fabric.receivers.end() || !fabric.Reaches(self, to_host)) return;
+      it->second->OnHostHeartbeat(heartbeat);
+    });
+  }
+  group::TransportCounters counters() const override { return counters_; }
   void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
             const raft::Message& message) override {
+    ++counters_.messages;
     fabric_.executor().Post([&fabric = fabric_, self = self_, to_host, group, from, to, message] {
       const auto it = fabric.receivers.find(to_host);
       if (it == fabric.receivers.end() || !fabric.Reaches(self, to_host)) return;
@@ -69,6 +80,7 @@ class FabricTransport final : public group::Transport {
  private:
   Fabric& fabric_;
   uint64_t self_ = 0;
+  group::TransportCounters counters_;
   group::MessageReceiver* receiver_ = nullptr;
   group::AddressBook addresses_;
 };

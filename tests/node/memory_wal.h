@@ -40,6 +40,7 @@ class MemoryWal final : public wal::Wal {
   void Append(std::vector<wal::Write> writes, Callback<Status> done) override {
     executor_.Post([this, alive = alive_, writes = std::move(writes), done = std::move(done)]() mutable {
       if (!*alive) return;
+      if (held_.empty()) held_since_ = executor_.Now();
       held_.emplace_back(std::move(writes), std::move(done));
       if (durable) Release();
     });
@@ -61,7 +62,11 @@ class MemoryWal final : public wal::Wal {
     executor_.Post([found = std::move(found), done = std::move(done)]() mutable { done(std::move(found)); });
   }
   void Compact(GroupId, raft::SnapshotMark) override {}
+  void FindPinning(uint64_t, Callback<std::vector<wal::PinningGroup>> done) override { done({}); }
   void Close(Callback<Status> done) override { done(OkStatus()); }
+  std::optional<Instant> WaitingSince() const override {
+    return held_.empty() ? std::nullopt : std::optional(held_since_);
+  }
   bool LowOnSpace() const override { return low_on_space; }
   uint64_t bytes_on_disk() const override { return 0; }
 
@@ -103,6 +108,7 @@ class MemoryWal final : public wal::Wal {
   runtime::Executor& executor_;
   std::map<GroupId, wal::RecoveredGroup> recovered_;
   std::vector<std::pair<std::vector<wal::Write>, Callback<Status>>> held_;
+  Instant held_since_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -450,6 +450,76 @@ TEST_F(RaftRules, TransferIsRefusedToWhoCannotLead) {
   EXPECT_EQ(core().TransferLeadership(now_, kSelf), ProposeResult::kAccepted);
 }
 
+// A follower that just acknowledged a heartbeat is part of its leader's lease. A driver that takes that
+// leader's process for silent does not know it.
+TEST_F(RaftRules, L1WokenFollowerWaitsForTheEndOfItsSilence) {
+  RaftConfig config;
+  config.quiesce_after = milliseconds(300);
+  Make(MakeConfiguration({1, 2, 3}), config);
+  Step(kTwo, Append(1, 0, 0, {Command(1, 1)}, 1));
+  PersistAll();
+  Step(kTwo, HeartbeatRequest{.term = Term(1), .round = 1, .commit = LogIndex(1), .quiesce = true});
+  ASSERT_TRUE(core().quiescent());
+  core().Wake(now_, Duration::zero());
+  core().Tick(now_);
+  EXPECT_THAT(Take(), IsEmpty());
+  After(milliseconds(999));
+  core().Tick(now_);
+  EXPECT_THAT(Take(), IsEmpty());
+  After(milliseconds(1));
+  core().Tick(now_);
+  EXPECT_EQ(core().role(), Role::kPreCandidate);
+}
+
+TEST_F(RaftRules, L1QuiescentLeaderLosesItsLease) {
+  RaftConfig config;
+  config.quiesce_after = milliseconds(100);
+  Make(MakeConfiguration({1, 2, 3}), config);
+  LeadWithLease();
+  Step(kThree, Accepted(1, 1));
+  for (uint64_t round = 2; !core().quiescent(); ++round) {
+    ASSERT_LT(round, 5U);
+    After(milliseconds(100));
+    core().Tick(now_);
+    Take();
+    Step(kTwo, HeartbeatResponse{Term(1), round});
+    Step(kThree, HeartbeatResponse{Term(1), round});
+  }
+  EXPECT_TRUE(core().HasLease(now_));
+  After(milliseconds(1000));
+  EXPECT_FALSE(core().HasLease(now_));
+  // A read asks the others, and wakes them.
+  core().ReadIndex(now_, 7);
+  EXPECT_THAT(Take(), testing::SizeIs(2));
+  EXPECT_THAT(effects_.reads, IsEmpty());
+  EXPECT_FALSE(core().quiescent());
+}
+
+TEST_F(RaftRules, L1LeaderWithoutADiskHasNoLease) {
+  LeadWithLease();
+  core().SetDiskStalled(now_, true);
+  EXPECT_THAT(Take(), ElementsAre("2: TimeoutNow term=1"));
+  EXPECT_EQ(core().role(), Role::kFollower);
+  EXPECT_FALSE(core().HasLease(now_));
+  // It stands for nothing, asked or not.
+  Step(kTwo, HeartbeatRequest{.term = Term(1), .round = 1});
+  After(milliseconds(5000));
+  core().Tick(now_);
+  core().Campaign(now_);
+  EXPECT_THAT(Take(), IsEmpty());
+  EXPECT_EQ(core().role(), Role::kFollower);
+  core().SetDiskStalled(now_, false);
+  core().Campaign(now_);
+  EXPECT_EQ(core().role(), Role::kPreCandidate);
+}
+
+TEST_F(RaftRules, AStalledDiskEndsACandidacy) {
+  core().Campaign(now_);
+  ASSERT_EQ(core().role(), Role::kPreCandidate);
+  core().SetDiskStalled(now_, true);
+  EXPECT_EQ(core().role(), Role::kFollower);
+}
+
 TEST_F(RaftRules, ProposalsAreBounded) {
   Make(MakeConfiguration({1, 2, 3}), {.max_uncommitted_bytes = 10});
   LeadWithLease();

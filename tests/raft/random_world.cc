@@ -236,9 +236,18 @@ void RandomWorld::Client() {
     for (Slot& slot : slots_) {
       if (slot.replica.up() && now_ >= slot.paused_until && slot.replica.core().quiescent() &&
           prng_.Chance(1, 4)) {
-        slot.replica.core().Wake(LocalTime(slot));
+        // Drivers that saw the leader's process go silent let a follower stand soon.
+        slot.replica.core().Wake(
+            LocalTime(slot),
+            prng_.Chance(1, 2) ? std::optional<Duration>(milliseconds(prng_.Below(300))) : std::nullopt);
         AfterInput(slot);
       }
+    }
+  }
+  if (prng_.Chance(1, 100)) {
+    if (Slot* slot = Any(prng_.Chance(1, 2)); slot != nullptr) {
+      slot->replica.core().SetDiskStalled(LocalTime(*slot), !calm_ && prng_.Chance(1, 2));
+      AfterInput(*slot);
     }
   }
   if (!calm_ && prng_.Chance(1, 400)) drop_percent_ = static_cast<uint32_t>(prng_.Below(30));
@@ -368,6 +377,7 @@ void RandomWorld::Heal() {
     slot.paused_until = Duration::zero();
     if (!slot.replica.up()) Restart(slot);
     slot.replica.core().Wake(LocalTime(slot));
+    slot.replica.core().SetDiskStalled(LocalTime(slot), false);
     AfterInput(slot);
   }
   next_payload_ += 1000;

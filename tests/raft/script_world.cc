@@ -159,7 +159,15 @@ void ScriptWorld::Run(const Arguments& a) {
   } else if (verb == "campaign") {
     core.Campaign(now_);
   } else if (verb == "wake") {
-    core.Wake(now_);
+    core.Wake(now_, a.words.size() > 2 ? std::optional(ParseDuration(a.words[2])) : std::nullopt);
+  } else if (verb == "silent") {
+    std::vector<ReplicaId> silent;
+    for (size_t i = 2; i < a.words.size(); ++i) silent.push_back(ReplicaId(a.Number(i, 0)));
+    core.SetSilentPeers(std::move(silent));
+  } else if (verb == "unwatched") {
+    core.SetSilentPeers(std::nullopt);
+  } else if (verb == "stall") {
+    core.SetDiskStalled(now_, a.words.at(2) == "on");
   } else if (verb == "transfer") {
     Say("{}", NameOf(core.TransferLeadership(now_, ReplicaId(a.Number(2, 0)))));
   } else {

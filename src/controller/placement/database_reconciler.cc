@@ -50,6 +50,7 @@ DatabaseReconciler::~DatabaseReconciler() {
 
 runtime::Task<Status> DatabaseReconciler::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
+  settled_ = false;
   in_flight_.clear();
   OnBeat();
   co_return OkStatus();
@@ -66,7 +67,9 @@ void DatabaseReconciler::OnCatalogChanged(const std::vector<pb::Event>& events, 
     const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
     return record.has_database() || record.has_region() || record.has_node();
   });
-  if (concerns) ScheduleLook();
+  if (!concerns) return;
+  settled_ = false;
+  ScheduleLook();
 }
 
 void DatabaseReconciler::OnBeat() {
@@ -84,10 +87,12 @@ void DatabaseReconciler::ScheduleLook() {
 }
 
 void DatabaseReconciler::Look() {
-  if (epoch_.IsNone() || in_flight_.size() >= kMaxInFlight) return;
+  // Heartbeats of nodes with many regions call for a look several times a second: usually there is nothing.
+  if (epoch_.IsNone() || settled_ || in_flight_.size() >= kMaxInFlight) return;
   const Heard heard(access_.catalog(), agents_);
   // What is under way is planned again until it is applied: ask for that many more.
   auto steps = planner::PlanDatabaseSteps(access_.catalog(), heard, kMaxInFlight);
+  if (steps.empty()) settled_ = planner::IsSettled(access_.catalog());
   for (planner::DatabaseStep& step : steps) {
     if (!in_flight_.contains({step.object, step.id})) Propose(std::move(step));
   }

@@ -26,7 +26,7 @@ class DatabaseReconciler : public CatalogListener, public LeaderService {
 
   // CatalogListener
   void OnCatalogChanged(const std::vector<::tenure::v1::Event>& events, Revision applied) override;
-  void OnCatalogReset(Revision) override {}
+  void OnCatalogReset(Revision) override { settled_ = false; }
   // LeaderService
   std::string_view name() const override { return "databases"; }
   runtime::Task<Status> Start(Term epoch, runtime::StopToken stop) override;
@@ -49,6 +49,7 @@ class DatabaseReconciler : public CatalogListener, public LeaderService {
   std::set<Key> in_flight_;
   runtime::Timer beat_;
   bool look_posted_ = false;
+  bool settled_ = false;                       // nothing to do before the catalog changes
   std::shared_ptr<DatabaseReconciler*> self_;  // null inside once this is gone
 };
 

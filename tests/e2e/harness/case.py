@@ -72,8 +72,8 @@ class Case:
         options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen([str(c) for c in command], text=True, **options)
 
-    def tenure(self, *arguments, expect=0, controllers=None, **options):
-        env = {"TENURE_CONTROLLERS": controllers} if controllers else None
+    def tenure(self, *arguments, expect=0, controllers=None, env=None, **options):
+        env = {**(env or {}), **({"TENURE_CONTROLLERS": controllers} if controllers else {})}
         result = self.run(self.binary("tenure"), *arguments, env=env, **options)
         if expect is not None:
             assert result.code == expect, f"expected exit {expect}:\n{result}"

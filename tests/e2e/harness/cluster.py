@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import time
+import urllib.request
 
 import redis
 import redis.cluster
@@ -69,11 +70,11 @@ class Cluster:
 
     # ---- its life ----
 
-    def up(self, *arguments, expect=0, timeout=90):
+    def up(self, *arguments, expect=0, timeout=90, env=None):
         command = ["up", "--detach", "--data", self.directory, "--base-port", self.base, "--nodes", self.nodes]
         if self.separate:
             command.append("--separate")
-        return self.case.tenure(*command, *arguments, expect=expect, timeout=timeout)
+        return self.case.tenure(*command, *arguments, expect=expect, timeout=timeout, env=env)
 
     def down(self, *arguments, expect=0, timeout=60):
         return self.case.tenure("down", "--data", self.directory, *arguments, expect=expect, timeout=timeout)
@@ -109,6 +110,12 @@ class Cluster:
 
     def status(self):
         return self.json("status")
+
+    def metrics(self, name):
+        """Metrics without labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port(name)}/metrics", timeout=5) as answer:
+            lines = [line.split() for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        return {line[0]: float(line[1]) for line in lines if "{" not in line[0]}
 
     def leader(self):
         """Name of the process whose controller leads, once there is one."""

@@ -2,12 +2,14 @@
 can be found and ended, whoever started it and whatever it has become."""
 
 import os
+import pathlib
 import random
 import signal
 import socket
 import time
 import uuid
 
+SUITE = pathlib.Path(__file__).resolve().parent.parent
 MARK = "TENURE_E2E_MARK"
 
 

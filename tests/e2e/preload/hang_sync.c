@@ -1,0 +1,37 @@
+// A disk that hangs on command: preloaded into tenured, it makes fsync and fdatasync of a data directory's log and
+// engine wait for as long as a file named `hang` is in that directory. Nothing is lost and nothing fails: what was
+// asked for goes on when the file is gone.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void wait_while_hung(int fd) {
+  char link[64];
+  char path[PATH_MAX];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length <= 0) return;
+  path[length] = '\0';
+  char *part = strstr(path, "/wal");
+  if (part == NULL) part = strstr(path, "/kv/");
+  if (part == NULL || part + sizeof "/hang" > path + sizeof path) return;
+  strcpy(part, "/hang");
+  while (access(path, F_OK) == 0) usleep(10000);
+}
+
+int fdatasync(int fd) {
+  static int (*real)(int);
+  if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+  wait_while_hung(fd);
+  return real(fd);
+}
+
+int fsync(int fd) {
+  static int (*real)(int);
+  if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+  wait_while_hung(fd);
+  return real(fd);
+}
