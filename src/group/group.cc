@@ -373,6 +373,14 @@ bool Group::OnHostReturned(uint64_t host, Duration delay) {
   return true;
 }
 
+bool Group::OnHostUnreachable(uint64_t host, Duration delay) {
+  if (core_.quiescent() || core_.role() != raft::Role::kFollower || !LivesOn(core_.leader(), host)) return false;
+  if (TurnToStand(core_.leader()) > Duration::zero()) return false;
+  core_.OnLeaderUnreachable(shared_.dependencies.executor.Now(), delay);
+  shared_.wake(id_);
+  return true;
+}
+
 void Group::SetDiskStalled(bool stalled) {
   core_.SetDiskStalled(shared_.dependencies.executor.Now(), stalled);
   shared_.wake(id_);

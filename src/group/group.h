@@ -80,6 +80,8 @@ class Group {
   // the second choice to stand, one election timeout later. False: this group is not concerned.
   bool OnHostSilent(uint64_t host, Duration delay);
   bool OnHostReturned(uint64_t host, Duration delay);
+  // The connection to the process on `host` broke. False: it does not lead this group, or others stand first.
+  bool OnHostUnreachable(uint64_t host, Duration delay);
   void SetDiskStalled(bool stalled);
   void OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages);
   void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);

@@ -159,6 +159,17 @@ class GroupHost::Impl : private HostListener {
   bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
   SnapshotTransfer& transfer() { return transfer_; }
   HostMonitor& monitor() { return monitor_; }
+  void OnHostHeard(uint64_t host) {
+    if (!unreachable_.empty()) unreachable_.erase(host);
+  }
+  // Once, until it is heard again.
+  void OnHostUnreachable(uint64_t host) {
+    if (!unreachable_.insert(host).second) return;
+    Duration delay = Duration::zero();
+    for (const auto& [id, group] : groups_) {
+      if (group->OnHostUnreachable(host, delay)) delay += kWakeGap;
+    }
+  }
   std::set<GroupId> TakeProcessed() { return std::exchange(processed_, {}); }
   runtime::Executor& executor() { return dependencies_.executor; }
 
@@ -409,8 +420,8 @@ class GroupHost::Impl : private HostListener {
   void HandOver() {
     bool leads = false;
     for (const auto& [id, group] : groups_) {
+      if (group->core().role() != raft::Role::kLeader) continue;
       const GroupStatus status = group->Describe();
-      if (status.role != raft::Role::kLeader) continue;
       const raft::RaftCore::PeerStatus* best = nullptr;
       for (const auto& peer : status.peers) {
         const raft::Member* member = status.configuration.Find(peer.id);
@@ -454,6 +465,7 @@ class GroupHost::Impl : private HostListener {
   std::optional<std::set<GroupId>> groups_with_state_;  // when it was first asked for
   SnapshotTransfer transfer_;
   HostMonitor monitor_;
+  std::set<uint64_t> unreachable_;  // hosts, not heard since
   bool disk_stalled_ = false;
   runtime::Timer disk_timer_;
 
@@ -565,12 +577,17 @@ void GroupHost::PrepareStop(Duration limit, Closure done) {
 
 void GroupHost::OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
                               raft::Message message) {
+  impl_->OnHostHeard(from_host);
   Group* found = impl_->Find(group);
   if (found == nullptr || found->self() != to) return;
   found->Step(from, from_host, std::move(message));
 }
 void GroupHost::OnHostHeartbeat(const HostHeartbeat& heartbeat) {
+  impl_->OnHostHeard(heartbeat.from);
   impl_->monitor().OnHeartbeat(heartbeat);
+}
+void GroupHost::OnHostUnreachable(uint64_t host) {
+  impl_->OnHostUnreachable(host);
 }
 void GroupHost::OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) {
   const Group* found = impl_->Find(offer.group);

@@ -189,6 +189,7 @@ class GroupHost : public MessageReceiver {
   void OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
                      raft::Message message) override;
   void OnHostHeartbeat(const HostHeartbeat& heartbeat) override;
+  void OnHostUnreachable(uint64_t host) override;
   void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) override;
   void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) override;
 

@@ -126,6 +126,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
       retry_at = owner.executor_.Now() + kReconnectDelay;
       // The stream is in the middle of this callback: it is destroyed in a turn of its own.
       owner.executor_.Post([dead = std::move(stream)]() mutable { dead.reset(); });
+      for (const uint64_t host : owner.addresses_.HostsAt(endpoint)) owner.receiver_->OnHostUnreachable(host);
     }
     NetworkTransport& owner;
     runtime::Endpoint endpoint;

@@ -66,6 +66,8 @@ class MessageReceiver {
   virtual void OnRaftMessage(GroupId group, ReplicaId from, ReplicaId to, uint64_t from_host,
                              raft::Message message) = 0;
   virtual void OnHostHeartbeat(const HostHeartbeat& heartbeat) = 0;
+  // The stream to that process closed or could not be opened: perhaps it ended. Again at every attempt.
+  virtual void OnHostUnreachable(uint64_t host) = 0;
   // The offset at which the sender goes on; total_bytes if the snapshot is complete or not needed.
   virtual void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) = 0;
   virtual void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) = 0;
@@ -79,6 +81,13 @@ class AddressBook {
     const auto it = endpoints_.find(host);
     if (it == endpoints_.end()) return std::nullopt;
     return it->second;
+  }
+  std::vector<uint64_t> HostsAt(const runtime::Endpoint& endpoint) const {
+    std::vector<uint64_t> hosts;
+    for (const auto& [host, at] : endpoints_) {
+      if (at == endpoint) hosts.push_back(host);
+    }
+    return hosts;
   }
 
  private:

@@ -177,6 +177,7 @@ void RaftCore::Impl::HeardFromLeader(ReplicaId leader) {
   LeaveRole();
   leader_ = leader;
   sticky_until_ = now_ + config_.election_timeout_min;
+  quick_votes_ = 0;
 #ifdef TENURE_MUTANT_reset_vote
   outbox_.SetHardState({term_, vote_ = ReplicaId(), handed_commit_});
 #endif

@@ -94,6 +94,7 @@ class RaftCore::Impl {
   ProposeResult TransferLeadership(ReplicaId to);
   void Campaign();
   void Wake(std::optional<Duration> delay);
+  void OnLeaderUnreachable(Duration delay);
   void NoteUse();
   void SetDiskStalled(bool stalled);
   void OnPersisted(uint64_t token);
@@ -192,6 +193,7 @@ class RaftCore::Impl {
   bool MayQuiesce() const;
   bool AllowsQuiescence(const Peer& peer) const;
   void Unquiesce();
+  void StandSoon(Instant at);
 
   // membership.cc
   const Peer* BestSuccessor() const;
@@ -206,6 +208,7 @@ class RaftCore::Impl {
   Instant wait_until_ = Instant::min();    // rule 8
   Instant sticky_until_ = Instant::min();  // no vote is granted and no election begun before
   Instant election_at_;
+  uint32_t quick_votes_ = 0;  // pre-votes to come that are repeated soon: the leader is probably gone
   std::optional<InstallSnapshot> installing_;
   RoleChange reported_role_;
 };

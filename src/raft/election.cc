@@ -44,6 +44,10 @@ void RaftCore::Impl::StartPreVote() {
   leader_ = ReplicaId();
   role_ = PreCandidate{};
   ResetElectionTimer();
+  if (quick_votes_ > 0) {
+    --quick_votes_;
+    election_at_ = now_ + config_.heartbeat_interval;
+  }
   AskForVotes(
       {.term = term_.Next(), .last_index = log_.last_index(), .last_term = log_.last_term(), .pre = true});
   OnVoteGranted(config_.self);

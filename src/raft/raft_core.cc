@@ -70,6 +70,12 @@ void RaftCore::Wake(Instant now, std::optional<Duration> delay) {
   impl_->Leave();
 }
 
+void RaftCore::OnLeaderUnreachable(Instant now, Duration delay) {
+  impl_->Enter(now);
+  impl_->OnLeaderUnreachable(delay);
+  impl_->Leave();
+}
+
 void RaftCore::SetSilentPeers(std::optional<std::vector<ReplicaId>> silent) {
   impl_->silent_ = std::move(silent);
 }

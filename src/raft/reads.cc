@@ -11,6 +11,8 @@ namespace {
 // Reads beyond this many unconfirmed rounds wait for the next heartbeat's.
 constexpr size_t kMaxRounds = 64;
 
+constexpr uint32_t kQuickVotes = 5;
+
 }  // namespace
 
 // Heartbeats to everybody, under a new number.
@@ -138,18 +140,28 @@ void RaftCore::Impl::Wake(std::optional<Duration> delay) {
   if (!delay) return Unquiesce();
   quiescent_ = false;
   const Instant at = now_ + *delay;
-  if (leader == nullptr) {
-    // A leader may hold a lease on this follower's silence, which comprises its vote for itself.
-#ifdef TENURE_MUTANT_woken_without_wait
-    election_at_ = at;
-#else
-    election_at_ = std::max(at, sticky_until_);
-#endif
-    return;
-  }
+  if (leader == nullptr) return StandSoon(at);
   leader->next_heartbeat = at;
   leader->woken_with = leader->round + 1;
   for (Peer& peer : leader->peers) peer.heard_at = at;
+}
+
+// Others may have heard the leader a little later, or sleep still, and refuse: it asks again before long.
+void RaftCore::Impl::StandSoon(Instant at) {
+  // A leader may hold a lease on this follower's silence, which comprises its vote for itself.
+#ifdef TENURE_MUTANT_woken_without_wait
+  election_at_ = at;
+#else
+  election_at_ = std::max(at, sticky_until_);
+#endif
+  quick_votes_ = kQuickVotes;
+}
+
+void RaftCore::Impl::OnLeaderUnreachable(Duration delay) {
+  if (quiescent_ || !std::holds_alternative<Follower>(role_) || leader_.IsNone()) return;
+  const Instant otherwise = election_at_;
+  StandSoon(now_ + delay);
+  election_at_ = std::min(election_at_, otherwise);
 }
 
 void RaftCore::Impl::NoteUse() {

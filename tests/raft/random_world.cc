@@ -244,6 +244,13 @@ void RandomWorld::Client() {
       }
     }
   }
+  // A driver may take any process for gone at any time.
+  if (prng_.Chance(1, 100)) {
+    if (Slot* slot = Any(false); slot != nullptr) {
+      slot->replica.core().OnLeaderUnreachable(LocalTime(*slot), milliseconds(prng_.Below(100)));
+      AfterInput(*slot);
+    }
+  }
   if (prng_.Chance(1, 100)) {
     if (Slot* slot = Any(prng_.Chance(1, 2)); slot != nullptr) {
       slot->replica.core().SetDiskStalled(LocalTime(*slot), !calm_ && prng_.Chance(1, 2));

@@ -160,6 +160,8 @@ void ScriptWorld::Run(const Arguments& a) {
     core.Campaign(now_);
   } else if (verb == "wake") {
     core.Wake(now_, a.words.size() > 2 ? std::optional(ParseDuration(a.words[2])) : std::nullopt);
+  } else if (verb == "unreachable") {
+    core.OnLeaderUnreachable(now_, Duration::zero());
   } else if (verb == "silent") {
     std::vector<ReplicaId> silent;
     for (size_t i = 2; i < a.words.size(); ++i) silent.push_back(ReplicaId(a.Number(i, 0)));

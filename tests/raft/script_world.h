@@ -2,16 +2,21 @@
 // interpreter behind tests/raft/testdata/*.txt (in the spirit of etcd's datadriven tests).
 //
 //   cluster 3 [learners=4,5] [blank=6]   replicas 1..3 vote; blank ones know of no group
-//   option drift=100 append=64 window=2 quiesce=1s                   for all replicas, before `cluster`
-//   tick 1 [1500ms]          moves the clock on, then ticks 1          time 500ms   only moves it on
-//   campaign 1               propose 1 a b     read 1     lease 1     transfer 1 2     wake 1
-//   wake 1 [300ms]           silent 1 3 ...: what 1's driver says of processes; unwatched 1: it watches
-//   nobody stall 1 on|off           what 1's driver says of its disk change 1 voters=1,2,4 learners=3 deliver
-//   [1->2] [n]       what is in flight, and what follows from it; or only n of one link drop [1->2] [n]
-//   forgets what is in flight           duplicate 1->2   sends its first message twice cut 3 | cut 1->2 loses
-//   what is sent from now on     heal disk 1 slow|fast         slow: writes wait for `persist 1 [n]` crash 1
-//   [kept writes]    restart 1         compact 1 7       evict 1 7 snapshot 1 2 [fail] status quiet <command>
-//   prints nothing
+//   option drift=100 append=64 window=2 quiesce=1s   for all replicas, before `cluster`
+//   tick 1 [1500ms]    moves the clock on, then ticks 1
+//   time 500ms         only moves it on
+//   campaign 1, propose 1 a b, read 1, lease 1, transfer 1 2
+//   change 1 voters=1,2,4 learners=3
+//   wake 1 [300ms], unreachable 1   what 1's driver says of its leader's process
+//   silent 1 3 ..., unwatched 1     what it says of the members' processes
+//   stall 1 on|off                  what it says of its disk
+//   deliver [1->2] [n]   what is in flight, and what follows from it; or only n of one link
+//   drop [1->2] [n]      forgets what is in flight
+//   duplicate 1->2       sends its first message twice
+//   cut 3 | cut 1->2     loses what is sent from now on, until heal
+//   disk 1 slow|fast     slow: writes wait for `persist 1 [n]`
+//   crash 1 [kept writes], restart 1, compact 1 7, evict 1 7, snapshot 1 2 [fail], status
+//   quiet <command>      prints nothing
 #pragma once
 
 #include <deque>

@@ -141,6 +141,58 @@ TEST(WalTest, ColdGroupsAreCopiedForward) {
   EXPECT_EQ((*entries)[1], MakeEntry(2, 2, "colder"));
 }
 
+TEST(WalTest, WhoPinsOldSegmentsIsKnown) {
+  TestLog log;
+  ASSERT_TRUE(log.Open().ok());
+  const auto pinning = [&log](uint64_t max_bytes) {
+    std::vector<std::pair<GroupId, LogIndex>> found;
+    log.wal->FindPinning(max_bytes, [&found](const std::vector<PinningGroup>& groups) {
+      for (const PinningGroup& group : groups) found.emplace_back(group.group, group.upto);
+    });
+    log.Idle();
+    return found;
+  };
+  ASSERT_TRUE(log.Append({Entries(7, {MakeEntry(1, 1, "cold"), MakeEntry(2, 1, "cold")})}).ok());
+  for (uint64_t i = 1; i <= 100; ++i) {
+    ASSERT_TRUE(log.Append({Entries(8, {MakeEntry(i, 1, std::string(1000, 'x'))})}).ok());
+  }
+  log.Idle();
+  const uint64_t full = log.wal->bytes_on_disk();
+  EXPECT_THAT(pinning(full), ::testing::IsEmpty());
+  const auto oldest = pinning(full - 1);
+  ASSERT_EQ(oldest.size(), 2u);
+  EXPECT_EQ(oldest[0], std::pair(GroupId(7), LogIndex(2)));
+  EXPECT_EQ(oldest[1].first, GroupId(8));
+  EXPECT_LT(oldest[1].second, LogIndex(20));  // what fits into one segment
+  // Who follows the advice gets what it promises.
+  for (const auto& [group, upto] : oldest) log.wal->Compact(group, {upto, Term(1), OneVoter()});
+  log.Idle();
+  EXPECT_LE(log.wal->bytes_on_disk(), full - log.options.segment_bytes);
+  EXPECT_EQ(pinning(0).size(), 1u);
+}
+
+TEST(WalTest, WhatWaitsForTheDiskIsKnown) {
+  TestLog log;
+  log.sync_delay = std::chrono::seconds(3);
+  ASSERT_TRUE(log.Open().ok());
+  log.executor->Advance(std::chrono::seconds(10));
+  EXPECT_FALSE(log.wal->WaitingSince().has_value());
+  const Instant begin = log.executor->Now();
+  int answered = 0;
+  for (uint64_t i = 1; i <= 2; ++i) {
+    log.wal->Append({Entries(1, {MakeEntry(i, 1, "x")})}, [&answered](Status status) {
+      EXPECT_TRUE(status.ok());
+      ++answered;
+    });
+    log.executor->Advance(std::chrono::seconds(1));
+    EXPECT_EQ(log.wal->WaitingSince(), begin);
+  }
+  while (answered == 0) log.executor->Advance(std::chrono::milliseconds(100));
+  EXPECT_EQ(log.wal->WaitingSince(), begin + std::chrono::seconds(1));
+  while (answered == 1) log.executor->Advance(std::chrono::milliseconds(100));
+  EXPECT_FALSE(log.wal->WaitingSince().has_value());
+}
+
 TEST(WalTest, TombstonesAreRememberedThroughSegments) {
   TestLog log;
   ASSERT_TRUE(log.Open().ok());
