@@ -60,7 +60,9 @@ class GroupHost::Impl {
         last_flush_(dependencies_.executor.Now()) {
     for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
       if (recovered.tombstone) {
+#ifndef TENURE_MUTANT_tombstone_ignored
         tombstones_.insert(id);
+#endif
         // The removal of the state may not have survived the crash that the tombstone survived.
         RemoveState(id);
       }
