@@ -34,6 +34,7 @@ class Server final : public node::NodeOwner {
     std::vector<std::pair<uint64_t, Endpoint>> controllers;
     bool small_log = false;
   };
+  static wal::WalOptions LogOptions(bool small_log);
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).
   Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger);
