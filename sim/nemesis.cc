@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/server.h"
+
 namespace tenure::sim {
 
 void Nemesis::Start() {
