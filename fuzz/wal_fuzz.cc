@@ -78,12 +78,14 @@ void AddFile(World& world, const std::string& name, std::string content) {
 
 void CheckRepair(World& world) {
   const auto plan = PlanRepair(world.disk, "d", {});
-  if (!plan.ok()) return;
+  if (!plan.ok() || plan->everything) return;
   Status built = Error(StatusCode::kUnknown, "not answered");
-  BuildRepairedLog(world.disk, world.executor, "d", *plan, Logger(), [&](Status status) { built = status; });
+  WalOptions options;
+  options.segment_bytes = kSegmentBytes;
+  BuildRepairedLog(world.disk, world.executor, "d", *plan, options, Logger(),
+                   [&](Status status) { built = status; });
   world.executor.Advance(std::chrono::seconds(1));
   if (!built.ok()) return;
-  WalOptions options;
   const auto repaired =
       Wal::Open(world.disk, world.executor, "d/wal.repaired", options, Logger(), [](Status) {});
   TENURE_CHECK(repaired.ok(), "the repaired log: {}", MessageOf(repaired.status()));

@@ -7,7 +7,14 @@
 
 namespace tenure::sim {
 
+void GroupChecker::CheckTakesPart(GroupId group, ReplicaId replica) {
+  if (!dropped_.contains({group, replica})) return;
+  on_violation_("a dropped replica takes no part",
+                fmt::format("group {}: replica {} runs although it was dropped", group, replica));
+}
+
 void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) {
+  CheckTakesPart(group, self);
   const uint64_t hash = HashBytes(entry.payload.view(), static_cast<uint64_t>(entry.type));
   const auto [it, first] = applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self});
   entries_ += first ? 1 : 0;
@@ -19,6 +26,7 @@ void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& ent
 }
 
 void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
+  CheckTakesPart(group, self);
   ++elections_;
   const auto [it, first] = leaders_.try_emplace({group, term}, self);
   if (first || it->second == self) return;

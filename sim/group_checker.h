@@ -1,7 +1,7 @@
 // Invariants of consensus, checked at every applied entry and every election of every process of the world:
 //   one leader per (group, term); one entry per (group, index), whoever applies it and whenever; equal hashes
 //   of the state wherever two replicas know theirs at one index; and at the end nothing that was ever applied
-//   anywhere is missing anywhere.
+//   anywhere is missing anywhere. A replica that was dropped applies nothing and leads nothing.
 //
 // Threading: the simulation's thread. Lives as long as the world: it remembers across crashes.
 #pragma once
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,9 @@ class GroupChecker final : public group::GroupTrace {
   void OnLead(GroupId group, ReplicaId self, Term term) override;
   void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) override;
 
+  // The replica lost something and was dropped: from now on it takes no part.
+  void OnDropped(GroupId group, ReplicaId replica) { dropped_.insert({group, replica}); }
+
   // Highest index applied by anybody.
   LogIndex Applied(GroupId group) const;
   std::vector<GroupId> groups() const;
@@ -36,6 +40,7 @@ class GroupChecker final : public group::GroupTrace {
   uint64_t comparisons() const { return comparisons_; }
 
  private:
+  void CheckTakesPart(GroupId group, ReplicaId replica);
   struct AppliedEntry {
     Term term;
     uint64_t hash;
@@ -49,6 +54,7 @@ class GroupChecker final : public group::GroupTrace {
   };
   std::map<std::pair<GroupId, LogIndex>, StateHash> hashes_;
   std::map<std::pair<GroupId, Term>, ReplicaId> leaders_;
+  std::set<std::pair<GroupId, ReplicaId>> dropped_;
   uint64_t entries_ = 0;
   uint64_t elections_ = 0;
   uint64_t comparisons_ = 0;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/server.h"
+
 namespace tenure::sim {
 
 void Nemesis::Start() {
@@ -77,6 +79,7 @@ void Nemesis::Strike() {
   if (pick(weights.hang_disk)) return HangDisk();
   if (pick(weights.reset)) return Reset();
   if (pick(weights.transfer)) return Transfer();
+  if (pick(weights.rot)) return Rot();
 }
 
 void Nemesis::Crash(size_t machine, CrashKind kind) {
@@ -141,6 +144,15 @@ void Nemesis::Split() {
       }
     }
   });
+}
+
+void Nemesis::Rot() {
+  const size_t machine = DrawMachine();
+  if (rotted_ || !world_.Up(machine) || !world_.machines()[machine]->server->started()) return;
+  rotted_ = true;
+  ++faults_;
+  world_.Note("fault: the log of " + world_.machines()[machine]->name + " rots");
+  world_.RotAndRepair(machine);
 }
 
 void Nemesis::HangDisk() {

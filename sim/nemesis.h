@@ -40,11 +40,14 @@ class Nemesis {
   void HangDisk();
   void Reset();
   void Transfer();
+  void Rot();
 
   World& world_;
   Prng prng_;
   uint64_t faults_ = 0;
   bool healed_ = false;
+  // One machine a run: a region of three replicas bears the loss of one.
+  bool rotted_ = false;
   Scheduler::Event next_;
   uint64_t next_mend_ = 1;
   std::map<uint64_t, std::function<void()>> mends_;

@@ -25,8 +25,10 @@ struct FaultWeights {
   uint32_t hang_disk = 0;   // syncs do not end for a while
   uint32_t reset = 0;       // connections between two machines break
   uint32_t transfer = 0;    // an operator moves the catalog's leadership
+  uint32_t rot = 0;         // a bit of a stopped machine's log flips and the log is repaired; once a run
   uint32_t total() const {
-    return crash + power_loss + total_loss + pause + isolate + one_way + split + hang_disk + reset + transfer;
+    return crash + power_loss + total_loss + pause + isolate + one_way + split + hang_disk + reset +
+           transfer + rot;
   }
 };
 

@@ -21,16 +21,16 @@ group::GroupHostOptions GroupOptions(bool small_log) {
   return options;
 }
 
-wal::WalOptions LogOptions(bool small_log) {
+constexpr char kData[] = "/data";
+
+}  // namespace
+
+wal::WalOptions Server::LogOptions(bool small_log) {
   wal::WalOptions options;
   options.segment_bytes = small_log ? 32 << 10 : 1 << 20;
   options.max_log_bytes = small_log ? 128 << 10 : 64 << 20;
   return options;
 }
-
-constexpr char kData[] = "/data";
-
-}  // namespace
 
 Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger)
     : world_(world),

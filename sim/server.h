@@ -35,6 +35,7 @@ class Server final : public node::NodeOwner {
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
   };
+  static wal::WalOptions LogOptions(bool small_log);
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).
   Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger);

@@ -112,7 +112,10 @@ World::World(const SimOptions& options, LogSink* trace)
 }
 
 World::~World() {
-  for (auto& machine : machines_) machine->server.reset();
+  for (auto& machine : machines_) {
+    machine->server.reset();
+    machine->repair.reset();
+  }
 }
 
 std::vector<Endpoint> World::ServerAddresses() const {
@@ -141,6 +144,7 @@ void World::Fail(const std::string& invariant, const std::string& message) {
 
 void World::Boot(size_t index) {
   Machine& machine = *machines_[index];
+  if (machine.repair) return;  // boots it when it is done
   Note("boot " + machine.name);
   Server::Settings settings;
   settings.id = index + 1;
@@ -163,6 +167,31 @@ void World::Kill(size_t index, CrashKind kind) {
   machine.disk.Crash(kind);
   Prng draws = prng_.Fork(fmt::format("{} crash {}", machine.name, machine.boots));
   machine.store->Crash(draws);
+}
+
+void World::RotAndRepair(size_t index) {
+  Machine& machine = *machines_[index];
+  std::map<GroupId, ReplicaId> replicas;
+  group::GroupHost& host = machine.server->node().groups();
+  for (const GroupId group : host.groups()) replicas[group] = host.StatusOf(group)->self;
+  Kill(index, CrashKind::kProcess);
+  Prng draws = prng_.Fork(fmt::format("{} rot", machine.name));
+  machine.repair = std::make_unique<LogRepair>(
+      scheduler_, machine.clock, machine.disk, "/data", Server::LogOptions(options_.small_log),
+      std::move(draws), logger_.Named(machine.name + " repair"),
+      [this, index, replicas](Status status, const std::set<GroupId>& dropped) {
+        if (!status.ok()) Fail("a damaged log is repaired", std::string(MessageOf(status)));
+        for (const GroupId group : dropped) {
+          Note(fmt::format("{} lost its replica of group {}", machines_[index]->name, group));
+          if (const auto replica = replicas.find(group); replica != replicas.end())
+            checker_.OnDropped(group, replica->second);
+        }
+        // Not inside the repair itself, which ends here.
+        scheduler_.After(Duration(0), "repaired", [this, index] {
+          machines_[index]->repair.reset();
+          Boot(index);
+        });
+      });
 }
 
 void World::Pause(size_t index) {

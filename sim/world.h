@@ -17,6 +17,7 @@
 #include "kv/memory_engine.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
+#include "sim/log_repair.h"
 #include "sim/options.h"
 #include "sim/register_clients.h"
 #include "sim/scheduler.h"
@@ -40,6 +41,7 @@ struct Machine {
   std::shared_ptr<kv::MemoryStore> store;
   std::unique_ptr<Server> server;  // null while nothing runs
   uint64_t boots = 0;
+  std::unique_ptr<LogRepair> repair;  // not null while its log is repaired: nothing else may run
 };
 
 class World {
@@ -64,6 +66,8 @@ class World {
   // --- what may happen to machines ---
   void Boot(size_t machine);
   void Kill(size_t machine, CrashKind kind);
+  // Kills it, damages its log, repairs that, and boots it again.
+  void RotAndRepair(size_t machine);
   bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }
   void Pause(size_t machine);
   void Resume(size_t machine);

@@ -64,15 +64,26 @@ Status DirectoryRepair::LookAtSnapshots() {
 
 StatusOr<std::string> DirectoryRepair::Execute(bool drop_controller) {
   if (!unfinished_) {
-    if (DropsController() && (!drop_controller || NothingLeft())) {
-      return Error(StatusCode::kFailedPrecondition,
-                   "group 0 (the catalog) is affected, and a controller cannot come back under its id {}: {}",
-                   identity().controller_id,
-                   NothingLeft()
-                       ? "nothing else is in this directory; put it aside, `tenure controller remove` it and "
-                         "start a new controller under another id with an empty directory"
-                       : "with --drop-controller the process goes on as a node only (--roles node); then "
-                         "`tenure controller remove` it and add another controller with an empty directory");
+    if (NothingLeft()) {
+      return Error(
+          StatusCode::kFailedPrecondition,
+          "nothing in {} can be kept{}: put the directory aside and start the process with an empty one, as "
+          "a "
+          "new node and under a new controller id",
+          path(),
+          plan_.everything
+              ? ", because part of the damage cannot be read and any replica here may have lost a vote "
+                "in it"
+              : "");
+    }
+    if (DropsController() && !drop_controller) {
+      return Error(
+          StatusCode::kFailedPrecondition,
+          "group 0 (the catalog) is affected, and a controller cannot come back under its id {}: with "
+          "--drop-controller the process goes on as a node only (--roles node); then `tenure controller "
+          "remove` "
+          "it and add another controller with an empty directory",
+          identity().controller_id);
     }
     TENURE_RETURN_IF_ERROR(Build());
     TENURE_RETURN_IF_ERROR(RecordInIdentity());
@@ -85,7 +96,7 @@ StatusOr<std::string> DirectoryRepair::Execute(bool drop_controller) {
 Status DirectoryRepair::Build() {
   std::promise<Status> built;
   executor_.Post([this, &built] {
-    wal::BuildRepairedLog(disk_, executor_, path(), plan_, Logger(),
+    wal::BuildRepairedLog(disk_, executor_, path(), plan_, wal::WalOptions(), Logger(),
                           [&built](Status status) { built.set_value(std::move(status)); });
   });
   return built.get_future().get();

@@ -35,9 +35,10 @@ class DirectoryRepair {
   ControllerId controller_id() const { return controller_id_; }
   bool DropsController() const { return plan_.dropped.contains(kCatalogGroup); }
   // Nothing would be left that a process could run.
-  bool NothingLeft() const { return DropsController() && identity().node_uuid.empty(); }
+  bool NothingLeft() const { return plan_.everything || (DropsController() && identity().node_uuid.empty()); }
 
-  // Does it. FAILED_PRECONDITION if group 0 is affected and `drop_controller` is not given. Returns where the
+  // Does it. FAILED_PRECONDITION if nothing is left, or if group 0 is affected and `drop_controller` is not
+  // given. Returns where the
   // damaged log is now.
   StatusOr<std::string> Execute(bool drop_controller);
 

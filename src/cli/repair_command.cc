@@ -30,24 +30,25 @@ std::string LostText(const DirectoryRepair& repair, GroupId group, const wal::Da
 
 std::vector<std::string> NextSteps(const DirectoryRepair& repair, const RepairOptions& options) {
   std::vector<std::string> steps;
-  if (!options.execute) {
+  const std::string id = fmt::format("{}", repair.controller_id());
+  const std::string remove = fmt::format(
+      "tenure controller remove {}: it lost votes or entries and must not return "
+      "under this id; then add a controller under a new id with an empty directory",
+      id);
+  if (repair.NothingLeft()) {
     steps.push_back(
-        fmt::format("tenure repair {} --execute{}", repair.path(),
-                    repair.DropsController() && !repair.NothingLeft() ? " --drop-controller" : ""));
+        "put the directory aside: nothing in it can be used; start with an empty one, as a new node");
+    if (!repair.controller_id().IsNone()) steps.push_back(remove);
+    return steps;
+  }
+  if (!options.execute) {
+    steps.push_back(fmt::format("tenure repair {} --execute{}", repair.path(),
+                                repair.DropsController() ? " --drop-controller" : ""));
   }
   if (repair.DropsController()) {
-    const std::string id =
-        repair.controller_id().IsNone() ? std::string("ID") : fmt::format("{}", repair.controller_id());
-    if (repair.NothingLeft()) {
-      steps = {"put the directory aside: nothing in it can be used"};
-    } else {
-      steps.push_back("start the process with --roles node: it is no controller any more");
-    }
-    steps.push_back(
-        fmt::format("tenure controller remove {}: it lost votes or entries and must not return under this "
-                    "id; then add a controller under a new id with an empty directory",
-                    id));
-  } else if (!repair.NothingLeft()) {
+    steps.push_back("start the process with --roles node: it is no controller any more");
+    steps.push_back(remove);
+  } else {
     steps.push_back("start the process: the other groups go on");
   }
   return steps;

@@ -77,7 +77,9 @@ class GroupHost::Impl : private HostListener {
         last_flush_(dependencies_.executor.Now()) {
     for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
       if (recovered.tombstone) {
+#ifndef TENURE_MUTANT_tombstone_ignored
         tombstones_.insert(id);
+#endif
         // The removal of the state may not have survived the crash that the tombstone survived.
         if (HasState(id)) RemoveState(id);
       }

@@ -102,7 +102,10 @@ std::string EncodeIdentity(const Identity& identity) {
 StatusOr<Identity> DecodeIdentity(std::string_view text) {
   const size_t at = text.rfind(kChecksumKey);
   if (at == std::string_view::npos || (at > 0 && text[at - 1] != '\n')) {
-    return Error(StatusCode::kDataLoss, "identity: no checksum, the file is cut off or no identity file");
+    return Error(
+        StatusCode::kDataLoss,
+        "identity: no checksum before the end at offset {}: the file is cut off, damaged or no identity file",
+        text.size());
   }
   const std::string_view body = text.substr(0, at);
   std::map<std::string, std::string, std::less<>> fields;
@@ -161,6 +164,15 @@ StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Create(runtime::Disk& di
   if (IsInitialised(disk, path)) {
     return Error(StatusCode::kFailedPrecondition, "data directory {} is initialised already", path);
   }
+  // The identity is written before anything else: a log without one has lost it.
+  TENURE_ASSIGN_OR_RETURN(const bool has_log, directory->HasLog());
+  if (has_log) {
+    return Error(StatusCode::kDataLoss,
+                 "data directory {} has a log in {} but no identity: {} is missing. It is not known whose "
+                 "log it is; put "
+                 "the file back, or start with an empty directory",
+                 path, directory->log_path(), IdentityPath(path));
+  }
   TENURE_RETURN_IF_ERROR(directory->Update(identity));
   return directory;
 }
@@ -190,6 +202,16 @@ StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Open(runtime::Disk& disk
   return directory;
 }
 
+StatusOr<bool> DataDirectory::HasLog() const {
+  const auto names = disk_.List(log_path());
+  if (!names.ok()) {
+    if (names.status().code() == StatusCode::kNotFound) return false;
+    return names.status();
+  }
+  return std::any_of(names->begin(), names->end(),
+                     [](const auto& name) { return ParseSegmentName(name).has_value(); });
+}
+
 Status DataDirectory::CheckLog() const {
   if (SwapUnderWay(disk_, path_)) {
     return Error(
@@ -198,11 +220,8 @@ Status DataDirectory::CheckLog() const {
         path_, path_);
   }
   if (identity_.cluster_id.empty()) return OkStatus();
-  const auto names = disk_.List(log_path());
-  if (!names.ok() && names.status().code() != StatusCode::kNotFound) return names.status();
-  for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
-    if (ParseSegmentName(name)) return OkStatus();
-  }
+  TENURE_ASSIGN_OR_RETURN(const bool has_log, HasLog());
+  if (has_log) return OkStatus();
   return Error(
       StatusCode::kDataLoss,
       "data directory {} belongs to cluster {} but its log is missing: {} holds no segment. Terms, votes and "

@@ -43,7 +43,8 @@ StatusOr<Identity> DecodeIdentity(std::string_view text);
 
 class DataDirectory {
  public:
-  // Makes `path` and its identity, durably, and locks it. FAILED_PRECONDITION if it has an identity already.
+  // Makes `path` and its identity, durably, and locks it. FAILED_PRECONDITION if it has an identity already,
+  // DATA_LOSS if it has a log and no identity.
   static StatusOr<std::unique_ptr<DataDirectory>> Create(runtime::Disk& disk, const std::string& path,
                                                          const Identity& identity);
   // Locks and reads.
@@ -70,6 +71,7 @@ class DataDirectory {
 
  private:
   DataDirectory(runtime::Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
+  StatusOr<bool> HasLog() const;
   static StatusOr<std::unique_ptr<DataDirectory>> LockedAt(runtime::Disk& disk, const std::string& path);
 
   runtime::Disk& disk_;

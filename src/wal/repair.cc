@@ -70,12 +70,13 @@ class OldLog {
 class Builder : public std::enable_shared_from_this<Builder> {
  public:
   Builder(Disk& disk, runtime::Executor& executor, const std::string& directory, RepairPlan plan,
-          Logger logger, Callback<Status> done)
+          WalOptions options, Logger logger, Callback<Status> done)
       : disk_(disk),
         executor_(executor),
         path_(directory + std::string(kRepaired)),
         old_(disk, LogPath(directory)),
         plan_(std::move(plan)),
+        options_(options),
         logger_(std::move(logger)),
         done_(std::move(done)) {}
 
@@ -90,13 +91,14 @@ class Builder : public std::enable_shared_from_this<Builder> {
 
  private:
   Status Prepare() {
+    if (plan_.everything)
+      return Error(StatusCode::kFailedPrecondition, "part of the damage cannot be read: nothing can be kept");
     TENURE_RETURN_IF_ERROR(old_.Scan());
     TENURE_RETURN_IF_ERROR(disk_.MakeDirectories(path_));
     TENURE_RETURN_IF_ERROR(RemoveFiles(disk_, path_));
     // The old log may be larger than any bound of a running process: nothing is compacted here.
-    WalOptions options;
-    options.max_log_bytes = uint64_t{1} << 62;
-    TENURE_ASSIGN_OR_RETURN(wal_, Wal::Open(disk_, executor_, path_, options, logger_, [](Status) {}));
+    options_.max_log_bytes = uint64_t{1} << 62;
+    TENURE_ASSIGN_OR_RETURN(wal_, Wal::Open(disk_, executor_, path_, options_, logger_, [](Status) {}));
     return OkStatus();
   }
 
@@ -181,6 +183,7 @@ class Builder : public std::enable_shared_from_this<Builder> {
   const std::string path_;
   OldLog old_;
   const RepairPlan plan_;
+  WalOptions options_;
   Logger logger_;
   Callback<Status> done_;
   std::unique_ptr<Wal> wal_;
@@ -220,8 +223,9 @@ StatusOr<RepairPlan> PlanRepair(Disk& disk, const std::string& directory,
 }
 
 void BuildRepairedLog(Disk& disk, runtime::Executor& executor, const std::string& directory,
-                      const RepairPlan& plan, Logger logger, Callback<Status> done) {
-  std::make_shared<Builder>(disk, executor, directory, plan, std::move(logger), std::move(done))->Start();
+                      const RepairPlan& plan, WalOptions options, Logger logger, Callback<Status> done) {
+  std::make_shared<Builder>(disk, executor, directory, plan, options, std::move(logger), std::move(done))
+      ->Start();
 }
 
 bool SwapUnderWay(Disk& disk, const std::string& directory) {

@@ -5,6 +5,8 @@
 //   planned --Build--> DIR/wal.repaired whole and durable --Swap--> DIR/repair-under-way is there
 //     --> DIR/wal renamed to DIR/wal.damaged-N --> DIR/wal.repaired renamed to DIR/wal --> marker removed
 //
+// Damage that cannot be attributed to groups is not repaired: the directory is to be given up as a whole.
+//
 // A group with a tombstone never runs here again: a replica that lost a vote or an acknowledged entry and
 // took part all the same could help to elect two leaders of one term, or lose what a majority was thought to
 // hold.
@@ -31,13 +33,16 @@
 #include "runtime/disk.h"
 #include "runtime/executor.h"
 #include "wal/scanner.h"
+#include "wal/wal.h"
 
 namespace tenure::wal {
 
 struct RepairPlan {
   std::optional<LogDamage> damage;  // none: the log is whole, groups are dropped for other reasons
   std::map<GroupId, DamagedGroup> dropped;
-  // Part of what is gone cannot be read: every group is dropped, because any may have lost a vote in it.
+  // Part of what is gone cannot be read: any group may have lost a vote in it, also one of which nothing else
+  // is left, so that not even a tombstone can be written for it. Nothing here can be kept, and the log is not
+  // repaired.
   bool everything = false;
   std::map<GroupId, raft::PersistedState> kept;
   std::map<GroupId, raft::PersistedState> remains;  // of dropped groups, as far as it can be read; for people
@@ -50,10 +55,10 @@ StatusOr<RepairPlan> PlanRepair(runtime::Disk& disk, const std::string& director
                                 const std::map<GroupId, DamagedGroup>& also_drop);
 
 // Builds DIR/wal.repaired: what the plan keeps, entry by entry, and tombstones. A leftover of an earlier
-// attempt is replaced. `done` runs on `executor`, when the new log was read again and found to be what it
-// should be. `disk` belongs to `executor`.
+// attempt is replaced. Of `options` the size of segments counts. `done` runs on `executor`, when the new log
+// was read again and found to be what it should be. `disk` belongs to `executor`.
 void BuildRepairedLog(runtime::Disk& disk, runtime::Executor& executor, const std::string& directory,
-                      const RepairPlan& plan, Logger logger, Callback<Status> done);
+                      const RepairPlan& plan, WalOptions options, Logger logger, Callback<Status> done);
 
 // Puts DIR/wal.repaired into place, or finishes an earlier call that did not get to its end. Returns where
 // the damaged log is now.

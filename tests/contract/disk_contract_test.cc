@@ -111,6 +111,20 @@ TEST_P(DiskContract, NamesCanBeListedRenamedAndRemoved) {
   EXPECT_EQ(disk.SyncDirectory(Path("nothing")).code(), StatusCode::kNotFound);
 }
 
+TEST_P(DiskContract, ADirectoryIsRenamedWithWhatIsInIt) {
+  ASSERT_TRUE(disk.MakeDirectories(Path("from")).ok());
+  ASSERT_TRUE(disk.MakeDirectories(Path("taken")).ok());
+  ASSERT_TRUE(Create("from/a")->Write(0, "content").ok());
+  Create("taken/b");
+  EXPECT_FALSE(disk.Rename(Path("from"), Path("taken")).ok()) << "there is something in it";
+  ASSERT_TRUE(disk.Rename(Path("from"), Path("to")).ok());
+  EXPECT_FALSE(disk.Exists(Path("from")));
+  EXPECT_EQ(disk.List(Path("from")).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(*runtime::ReadWholeFile(disk, Path("to/a")), "content");
+  ASSERT_TRUE(disk.MakeDirectories(Path("from")).ok()) << "the name is free";
+  EXPECT_EQ(*disk.List(Path("from")), std::vector<std::string>());
+}
+
 TEST_P(DiskContract, WholeFiles) {
   ASSERT_TRUE(runtime::WriteWholeFile(disk, Path("w"), "first, longer").ok());
   ASSERT_TRUE(runtime::WriteWholeFile(disk, Path("w"), "second").ok());

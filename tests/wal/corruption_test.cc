@@ -312,6 +312,15 @@ TEST(CorruptionTest, SegmentOfAnotherLogIsRefused) {
   EXPECT_THAT(std::string(MessageOf(log.Open())), HasSubstr("another log"));
 }
 
+TEST(CorruptionTest, SegmentUnderAnotherNameIsRefused) {
+  Content content;
+  Files files = SmallDirectory(End::kClosed, &content);
+  files["wal/0000000000000009.wal"] = files[kSecond];
+  TestLog log;
+  Restore(log, files);
+  EXPECT_THAT(std::string(MessageOf(log.Open())), HasSubstr("under another name"));
+}
+
 TEST(CorruptionTest, ReadNoticesDamageThatHappenedSince) {
   Damaged damaged;
   ASSERT_TRUE(damaged.log.Open().ok());

@@ -44,6 +44,38 @@ TEST_F(DataDirectoryTest, HasOneOwner) {
   EXPECT_TRUE(DataDirectory::Peek(disk_, "d").ok()) << "inspection needs no lock";
 }
 
+TEST_F(DataDirectoryTest, ALogThatIsMissingIsNoEmptyLog) {
+  const auto directory = DataDirectory::Create(disk_, "d", identity_);
+  ASSERT_TRUE(directory.ok());
+  const Status missing = (*directory)->CheckLog();
+  EXPECT_EQ(missing.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(MessageOf(missing)), HasSubstr("d/wal holds no segment"));
+  ASSERT_TRUE(disk_.Open("d/wal/0000000000000001.wal", runtime::OpenMode::kCreate).ok());
+  EXPECT_TRUE((*directory)->CheckLog().ok());
+  // Before it knows its cluster a process has promised nothing.
+  Identity forming = identity_;
+  forming.cluster_id.clear();
+  const auto fresh = DataDirectory::Create(disk_, "e", forming);
+  ASSERT_TRUE(fresh.ok());
+  EXPECT_TRUE((*fresh)->CheckLog().ok());
+}
+
+TEST_F(DataDirectoryTest, ALogWithoutIdentityIsNoEmptyDirectory) {
+  ASSERT_TRUE(disk_.Open("d/wal/0000000000000001.wal", runtime::OpenMode::kCreate).ok());
+  const Status refused = DataDirectory::Create(disk_, "d", identity_).status();
+  EXPECT_EQ(refused.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("d/identity is missing"));
+}
+
+TEST_F(DataDirectoryTest, ARepairThatHasNotEndedIsNamed) {
+  const auto directory = DataDirectory::Create(disk_, "d", identity_);
+  ASSERT_TRUE(directory.ok());
+  ASSERT_TRUE(disk_.Open("d/repair-under-way", runtime::OpenMode::kCreate).ok());
+  const Status refused = (*directory)->CheckLog();
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("tenure repair d --execute"));
+}
+
 TEST_F(DataDirectoryTest, IsCreatedOnce) {
   ASSERT_TRUE(DataDirectory::Create(disk_, "d", identity_).ok());
   EXPECT_EQ(DataDirectory::Create(disk_, "d", identity_).status().code(), StatusCode::kFailedPrecondition);

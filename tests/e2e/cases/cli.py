@@ -226,7 +226,7 @@ def region_transfer(t):
         client.set("moving", "1")
     t.error_line(cluster.tenure("region", "transfer-leader", region["id"], "99", expect=None), "NOT_FOUND: .*99")
     t.error_line(cluster.tenure("region", "transfer-leader", "987654", "1", expect=None), "NOT_FOUND: .*987654")
-    t.matches(cluster.tenure("region", "show", region["id"]).out, "REPLICA +NODE +ROLE")
+    t.matches(cluster.tenure("region", "show", region["id"]).out, "REPLICA +NODE +ROLE +STATE")
 
 
 @case(limit=90)
@@ -248,5 +248,24 @@ def inspect(t):
         t.equal(len([r for r in document["catalog"] if r["kind"] == "region"]), 8)
     t.matches(t.tenure("inspect", cluster.process_directory("1")).out, f"{cluster_id}.*GROUP +.*KIND")
     t.error_line(t.tenure("inspect", t.directory / "nothing", expect=None), "nothing")
+
+    def snapshot():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.read_bytes() if path.is_file() else b"")
+                for path in sorted(cluster.process_directory("1").rglob("*"))}
+
+    before = snapshot()
+    document = t.tenure("inspect", cluster.process_directory("1"), "--format", "json", "--log").json
+    commands = [e["command"] for e in document["entries"] if e["group"] == "0" and e["type"] == "command"]
+    put = next(c["put_entry"] for c in commands if "put_entry" in c)
+    t.equal((put["key"], put["value"]), ("seen", "by inspect"))
+    lines = t.tenure("inspect", cluster.process_directory("1"), "--format", "nodes-conf").out.splitlines()
+    nodes = [line for line in lines if "master" in line.split(" ")[2]]
+    t.equal(len(nodes), 3)
+    t.equal(len([line for line in nodes if "myself" in line]), 1)
+    t.equal(sum(int(r.split("-")[1]) - int(r.split("-")[0]) + 1 for line in nodes for r in line.split(" ")[8:]), 16384)
+    t.matches(lines[3], r"^vars currentTerm [1-9]\d* votedFor \d+ lastApplied \d+$")
+    t.equal([int(line.split(" ")[1]) for line in lines[4:]], list(range(1, len(lines) - 3)))
+    t.matches(lines[4], "^log 1 1 no-op null$")
+    assert snapshot() == before, "inspect changed something"
     cluster.up()
     t.equal(cluster.tenure("kv", "get", "seen").out, "by inspect\n")
