@@ -357,9 +357,9 @@ bool Group::OnHostSilent(uint64_t host, Duration delay) {
   return true;
 }
 
-// A leader that was restarted is a leader no more; a member may have lost its leader meanwhile, or lack
-// something.
-bool Group::OnHostReturned(uint64_t host, Duration delay) {
+// A leader that was restarted is a leader no more; one that was out of reach may be one, and heartbeats now. A
+// member may have lost its leader meanwhile, or lack something.
+bool Group::OnHostReturned(uint64_t host, bool restarted, Duration delay) {
   if (!core_.quiescent()) return false;
   const Instant now = shared_.dependencies.executor.Now();
   if (core_.role() == raft::Role::kLeader) {
@@ -367,7 +367,11 @@ bool Group::OnHostReturned(uint64_t host, Duration delay) {
     core_.Wake(now, delay);
   } else {
     if (!LivesOn(core_.leader(), host)) return false;
-    core_.Wake(now, delay + TurnToStand(core_.leader()));
+    if (restarted) {
+      core_.Wake(now, delay + TurnToStand(core_.leader()));
+    } else {
+      core_.Wake(now);
+    }
   }
   shared_.wake(id_);
   return true;

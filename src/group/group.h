@@ -79,7 +79,7 @@ class Group {
   // The process on `host` went silent or came back. Whoever is concerned by it wakes after `delay`, or, as
   // the second choice to stand, one election timeout later. False: this group is not concerned.
   bool OnHostSilent(uint64_t host, Duration delay);
-  bool OnHostReturned(uint64_t host, Duration delay);
+  bool OnHostReturned(uint64_t host, bool restarted, Duration delay);
   // The connection to the process on `host` broke. False: it does not lead this group, or others stand first.
   bool OnHostUnreachable(uint64_t host, Duration delay);
   void SetDiskStalled(bool stalled);

@@ -284,18 +284,19 @@ class GroupHost::Impl : private HostListener {
                               delay / kWakeGap);
   }
 
-  void OnHostReturned(uint64_t host) override {
+  void OnHostReturned(uint64_t host, bool restarted) override {
     Duration delay = Duration::zero();
     for (const auto& [id, group] : groups_) {
-      if (group->OnHostReturned(host, delay)) delay += kWakeGap;
+      if (group->OnHostReturned(host, restarted, delay)) delay += kWakeGap;
     }
-    dependencies_.logger.Info("host {} is back: {} idle groups wake", host, delay / kWakeGap);
+    dependencies_.logger.Info("host {} {}: {} idle groups wake", host, restarted ? "was restarted" : "is back",
+                              delay / kWakeGap);
   }
 
   // Of all groups, since they share the log; an idle one would notice nothing by itself.
   void ScheduleDiskCheck() {
-    const Duration limit = std::max(options_.raft.election_timeout_min / 2, kMinDiskStall);
-    disk_timer_ = dependencies_.executor.After(limit / 4, [this, limit] {
+    const Duration limit = std::max(options_.raft.election_timeout_min * 3 / 4, kMinDiskStall);
+    disk_timer_ = dependencies_.executor.After(limit / 6, [this, limit] {
       const std::optional<Instant> since = dependencies_.wal.WaitingSince();
       const bool stalled = since && dependencies_.executor.Now() - *since >= limit;
       if (stalled != disk_stalled_) {

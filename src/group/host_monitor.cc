@@ -1,6 +1,7 @@
 #include "group/host_monitor.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -83,6 +84,7 @@ void HostMonitor::OnHeartbeat(const HostHeartbeat& heartbeat) {
   host.heard = std::max(host.heard, heartbeat.sequence);
   if (restarted) {
     // Whatever it echoes comes from its new life; what it had promised in the old one, it has forgotten.
+    host.restarted = true;
     if (host.health == HostHealth::kAlive) host.health = HostHealth::kSilent;
   }
   if (heartbeat.echo_incarnation == incarnation_) OnEcho(heartbeat.from, host, heartbeat.echo);
@@ -97,7 +99,8 @@ void HostMonitor::OnEcho(uint64_t id, Host& host, uint64_t echo) {
   if (host.health == HostHealth::kAlive || now - host.confirmed_at >= options_.silent_after) return;
   const bool returned = host.health == HostHealth::kSilent;
   host.health = HostHealth::kAlive;
-  if (returned) listener_.OnHostReturned(id);
+  const bool restarted = std::exchange(host.restarted, false);
+  if (returned) listener_.OnHostReturned(id, restarted);
 }
 
 }  // namespace tenure::group

@@ -39,7 +39,7 @@ class HostListener {
   virtual ~HostListener() = default;
   virtual void OnHostSilent(uint64_t host) = 0;
   // It answers again, or it is another incarnation: the process was restarted, silent or not.
-  virtual void OnHostReturned(uint64_t host) = 0;
+  virtual void OnHostReturned(uint64_t host, bool restarted) = 0;
 };
 
 class HostMonitor {
@@ -64,6 +64,7 @@ class HostMonitor {
     HostHealth health = HostHealth::kUnknown;
     Instant confirmed_at;      // when the last heartbeat that was echoed had left; at first: watched since
     uint64_t incarnation = 0;  // of the other side, 0 if not heard
+    bool restarted = false;    // since it was alive
     uint64_t heard = 0;        // its last number
     uint64_t next = 1;         // our numbers
     std::deque<std::pair<uint64_t, Instant>> sent;  // not echoed yet

@@ -34,7 +34,7 @@
 namespace tenure::wal {
 
 struct WalOptions {
-  uint64_t segment_bytes = 64 << 20;
+  uint64_t segment_bytes = 16 << 20;
   uint64_t max_log_bytes = 1 << 30;     // beyond it groups that pin old segments are copied forward
   uint64_t reserve_bytes = 256 << 20;   // free space below which LowOnSpace() is true
   uint64_t max_commit_bytes = 4 << 20;  // what goes into one write and fdatasync, if several appends wait

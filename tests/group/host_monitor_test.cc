@@ -36,7 +36,9 @@ class HostMonitorTest : public testing::Test {
     void PutChunk(uint64_t, SnapshotChunk, Callback<StatusOr<uint64_t>>) override {}
     AddressBook& addresses() override { return book; }
     void OnHostSilent(uint64_t host) override { events.push_back("silent " + std::to_string(host)); }
-    void OnHostReturned(uint64_t host) override { events.push_back("returned " + std::to_string(host)); }
+    void OnHostReturned(uint64_t host, bool restarted) override {
+      events.push_back((restarted ? "restarted " : "returned ") + std::to_string(host));
+    }
     std::vector<std::string> TakeEvents() { return std::exchange(events, {}); }
 
     HostMonitorTest& test;
@@ -94,7 +96,7 @@ TEST_F(HostMonitorTest, ARestartIsSeenHoweverShort) {
   two.monitor.reset();
   Start(two, 22);
   executor.Advance(600ms);
-  EXPECT_EQ(one.TakeEvents(), Events{"returned 2"});
+  EXPECT_EQ(one.TakeEvents(), Events{"restarted 2"});
   EXPECT_EQ(one.monitor->HealthOf(2), HostHealth::kAlive);
   EXPECT_EQ(two.TakeEvents(), Events{});
 }

@@ -6,7 +6,7 @@ from harness import resp, system
 from harness.registry import case
 from harness.workload import Workload
 
-# Noticed in half an election timeout; then at worst an election without help (two of them) and what is left of a lease.
+# Noticed in three quarters of an election timeout; then at worst an election without help (two of them) and what is left of a lease.
 # The rest is for a machine that does other things as well.
 LIMIT = 3.5 + 3
 
