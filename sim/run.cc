@@ -112,6 +112,7 @@ class Run {
   // With everything else sound: whoever does not get his writes to his disk gives up what he leads, of which
   // nobody may hear while nothing is written.
   bool HangDisk() {
+    if (world_.lost_replicas()) return true;
     Enter("hung disk");
     const std::string invariant = "a leader whose disk hangs is replaced";
     world_.scheduler().RunFor(kReconnectTime);
@@ -149,6 +150,7 @@ class Run {
 
   // Without clients region groups send nothing, with one process gone as well; and yet they find new leaders.
   bool Sleep() {
+    if (world_.lost_replicas()) return true;
     Enter("sleep");
     const std::string invariant = "idle groups sleep";
     const auto asleep = [&](const char* when) {

@@ -183,6 +183,7 @@ void World::RotAndRepair(size_t index) {
         if (!status.ok()) Fail("a damaged log is repaired", std::string(MessageOf(status)));
         for (const GroupId group : dropped) {
           Note(fmt::format("{} lost its replica of group {}", machines_[index]->name, group));
+          lost_replicas_ = true;
           if (const auto replica = replicas.find(group); replica != replicas.end())
             checker_.OnDropped(group, replica->second);
         }

@@ -92,6 +92,8 @@ class World {
   std::vector<GroupId> LedBy(size_t machine);
   // The machine that leads the group and serves; none if nobody does.
   std::optional<size_t> ServerOf(GroupId group);
+  // A repair dropped a replica for good: its group has no member to spare and does not sleep.
+  bool lost_replicas() const { return lost_replicas_; }
   // A replica of a region's group that is not quiescent, empty if all are that run.
   std::string NotQuiescent();
   // Sent by the nodes that run, since they were started.
@@ -116,6 +118,7 @@ class World {
   std::vector<std::unique_ptr<Client>> clients_;
   std::unique_ptr<Client> operator_;
   runtime::Timer operator_retry_;
+  bool lost_replicas_ = false;
 };
 
 }  // namespace tenure::sim
