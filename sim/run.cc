@@ -159,6 +159,8 @@ class Run {
           [this, when] { return world_.NotQuiescent() + " to be quiescent " + when; }, invariant);
     };
     if (!asleep("with all processes up")) return false;
+    // The answers to the heartbeat that said so are on their way.
+    world_.scheduler().RunFor(std::chrono::seconds(1));
     const uint64_t before = world_.RegionMessages();
     world_.scheduler().RunFor(kSleepTime);
     if (const uint64_t sent = world_.RegionMessages() - before; sent > 0) {
