@@ -26,6 +26,11 @@ void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
                                                    term, it->second, self));
 }
 
+void GroupChecker::OnConfiguration(GroupId group, ReplicaId self, bool leads,
+                                   const raft::Configuration& configuration) {
+  if (group == kCatalogGroup && leads) on_change_(self, configuration);
+}
+
 LogIndex GroupChecker::Applied(GroupId group) const {
   const auto it = applied_.find(group);
   return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;

@@ -13,8 +13,11 @@
 
 #include "base/log.h"
 #include "base/prng.h"
+#include "base/status.h"
+#include "controller/controller.h"
 #include "kv/memory_engine.h"
 #include "sim/group_checker.h"
+#include "sim/membership_checker.h"
 #include "sim/history.h"
 #include "sim/options.h"
 #include "sim/register_clients.h"
@@ -30,8 +33,9 @@ class Server;
 
 // A machine: what survives its process.
 struct Machine {
-  Machine(Scheduler& world, std::string name_in, Endpoint address_in, Prng prng, const SimOptions& options);
+  Machine(Scheduler& world, uint64_t number_in, Prng prng, const SimOptions& options);
   ~Machine();
+  const uint64_t number;  // from 1
   std::string name;
   Endpoint address;
   SimClock clock;
@@ -39,6 +43,13 @@ struct Machine {
   std::shared_ptr<kv::MemoryStore> store;
   std::unique_ptr<Server> server;  // null while nothing runs
   uint64_t boots = 0;
+  // What runs on it.
+  bool node = false;
+  bool first = false;          // its controller is one of those that form the cluster
+  uint64_t controller_id = 0;  // 0: none
+  std::string controller_uuid;
+  Instant killed_at{};
+  bool emptied = false;  // the controller's directory was lost: it must not come back under this id
 };
 
 class World {
@@ -53,8 +64,10 @@ class World {
   const SimOptions& options() const { return options_; }
   History& history() { return history_; }
   GroupChecker& groups() { return checker_; }
+  const MembershipChecker& membership() const { return membership_; }
   std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
   std::vector<Endpoint> ServerAddresses() const;
+  std::vector<Endpoint> NodeAddresses() const;
   std::vector<Endpoint> ClientAddresses() const;
   Prng& prng() { return prng_; }
   // Traced, and mixed into the event hash.
@@ -66,6 +79,11 @@ class World {
   bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }
   void Pause(size_t machine);
   void Resume(size_t machine);
+  // The machine (which is down) gets a new disk.
+  void EmptyDisk(size_t machine);
+  // From servers.
+  void OnControllerRefused(Machine& machine, const Status& status);
+  void OnControllerJoined(Machine& machine);
 
   // --- clients ---
   void StartClients();
@@ -73,6 +91,9 @@ class World {
   // Asks for a database as an operator would, until it exists.
   void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done);
   void TransferCatalogLeadership(uint64_t to);
+  // Asks the controllers as an operator; `done` within some seconds.
+  void Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done);
+  ::tenure::v1::RequestId NextRequestId();
 
   // --- checks ---
   void Fail(const std::string& invariant, const std::string& message);
@@ -83,18 +104,20 @@ class World {
   // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
   // region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
+  // The controller that serves in the latest epoch; null if none does.
+  controller::Controller* ServingController();
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
  private:
   struct Client;
-
   SimOptions options_;
   Scheduler scheduler_;
   std::unique_ptr<LogSink> stamped_;
   Logger logger_;
   Prng prng_;
   SimNetwork network_;
+  MembershipChecker membership_;
   GroupChecker checker_;
   History history_;
   std::vector<std::string> failures_;

@@ -53,6 +53,7 @@ StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& 
   // A controller that crashed while its cluster formed has voted already, although it does not know the
   // cluster's id.
   if (storage->wal_->recovered().contains(kCatalogGroup)) storage->fresh_ = false;
+  TENURE_RETURN_IF_ERROR(storage->CheckRetired(config));
   auto on_engine_failure = [failed](Status status) { (*failed)(Annotate(status, "the key-value engine")); };
   TENURE_ASSIGN_OR_RETURN(storage->engine_,
                           kv::OpenRocksEngine(storage->directory_->state_path(), {}, threads.engine,
@@ -69,13 +70,23 @@ Status Storage::OpenDirectory(const Config& config, Prng prng) {
     fresh_ = directory_->identity().cluster_id.empty();
     return CheckIdentity(config, prng);
   }
-  if (config.controller && config.initial_controllers.empty()) {
+  if (config.controller && config.initial_controllers.empty() && config.controllers.empty()) {
     return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                           "{} is empty: a controller needs --initial-controllers to form a cluster",
+                           "{} is empty: a controller needs --initial-controllers to form a cluster, or --controllers "
+                           "to join one",
+                           config.data);
+  }
+  if (config.controller && config.id == 0) {
+    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
+                           "{} is empty: a controller that joins a cluster needs --id, a number that no controller of "
+                           "it has had",
                            config.data);
   }
   wal::Identity identity;
-  if (config.controller) identity.controller_id = ControllerId(config.id);
+  if (config.controller) {
+    identity.controller_id = ControllerId(config.id);
+    identity.controller_uuid = MakeUuid(prng);
+  }
   if (config.node) identity.node_uuid = MakeUuid(prng);
   identity.name = config.name;
   identity.initial_members = InitialMembers(config);
@@ -91,11 +102,6 @@ Status Storage::CheckIdentity(const Config& config, Prng& prng) {
     return catalog::Refuse(pb::REASON_CONDITION_FAILED,
                            "{} belongs to a node that is no controller: --roles must be node", config.data);
   }
-  if (!config.controller && !identity.controller_id.IsNone()) {
-    return catalog::Refuse(pb::REASON_CONDITION_FAILED,
-                           "{} belongs to controller {}: --roles must include controller", config.data,
-                           identity.controller_id);
-  }
   if (!config.node && !identity.node_uuid.empty()) {
     return catalog::Refuse(pb::REASON_CONDITION_FAILED,
                            "{} holds a node's regions: --roles must include node", config.data);
@@ -105,10 +111,31 @@ Status Storage::CheckIdentity(const Config& config, Prng& prng) {
                            config.data, identity.controller_id, config.id);
   }
   const bool new_node = config.node && identity.node_uuid.empty();
-  if (!new_node && identity.name == config.name) return OkStatus();
+  const bool new_controller = config.controller && identity.controller_uuid.empty();
+  if (!new_node && !new_controller && identity.name == config.name) return OkStatus();
+  if (new_controller) identity.controller_uuid = MakeUuid(prng);
   if (new_node) identity.node_uuid = MakeUuid(prng);
   identity.name = config.name;
   return directory_->Update(identity);
+}
+
+// A controller that was removed left a tombstone in its log.
+Status Storage::CheckRetired(const Config& config) {
+  const wal::Identity& identity = directory_->identity();
+  const auto group = wal_->recovered().find(kCatalogGroup);
+  retired_ = group != wal_->recovered().end() && group->second.tombstone;
+  if (retired_ && config.controller) {
+    return catalog::Refuse(
+        pb::REASON_CONDITION_FAILED,
+        "{} belongs to controller {}, which was removed from cluster {} and cannot come back: {}", config.data,
+        identity.controller_id, identity.cluster_id,
+        identity.node_uuid.empty() ? "start a new controller with an empty directory and a new --id"
+                                   : "its node goes on with --roles node; a new controller needs a directory and an "
+                                     "--id of its own");
+  }
+  if (retired_ || config.controller || identity.controller_id.IsNone()) return OkStatus();
+  return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} belongs to controller {}: --roles must include controller",
+                         config.data, identity.controller_id);
 }
 
 wal::Identity Storage::identity() const {

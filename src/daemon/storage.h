@@ -35,6 +35,8 @@ class Storage {
   wal::Identity identity() const;
   // This process was never part of a cluster, nor of the forming of one.
   bool fresh() const { return fresh_; }
+  // The controller of this directory was removed from its cluster: only its node may run.
+  bool retired() const { return retired_; }
   // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
   Status AdoptCluster(const std::string& cluster_id);
 
@@ -50,6 +52,7 @@ class Storage {
       : threads_(threads), wal_disk_(threads.wal), background_disk_(threads.background) {}
   Status OpenDirectory(const Config& config, Prng prng);
   Status CheckIdentity(const Config& config, Prng& prng);
+  Status CheckRetired(const Config& config);
 
   Threads& threads_;
   runtime::RealDisk wal_disk_;
@@ -57,6 +60,7 @@ class Storage {
   mutable std::mutex mutex_;  // the identity
   std::unique_ptr<wal::DataDirectory> directory_;
   bool fresh_ = false;
+  bool retired_ = false;
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<kv::RocksEngine> engine_;
   std::unique_ptr<wal::SnapshotStore> snapshots_;

@@ -244,6 +244,10 @@ void Group::SubmitReads(Turn& turn) {
 void Group::CollectEffects(Turn& turn) {
   raft::Effects effects = core_.TakeEffects();
   if (effects.configuration) {
+    if (shared_.dependencies.trace != nullptr) {
+      shared_.dependencies.trace->OnConfiguration(id_, self_, core_.role() == raft::Role::kLeader,
+                                                  *effects.configuration);
+    }
     turn.answers.push_back(
         [&observer = shared_.dependencies.observer, id = id_,
          configuration = std::move(*effects.configuration)] { observer.OnConfiguration(id, configuration); });
@@ -540,6 +544,7 @@ GroupStatus Group::Describe() const {
   status.applied = applied_;
   status.last = core_.last_index();
   status.configuration = core_.configuration();
+  status.configuration_index = core_.configuration_index();
   status.peers = core_.Peers(shared_.dependencies.executor.Now());
   status.serving = Serving();
   return status;

@@ -64,7 +64,8 @@ struct GroupStatus {
   LogIndex commit;
   LogIndex applied;
   LogIndex last;
-  raft::Configuration configuration;
+  raft::Configuration configuration;  // in force; decided once `commit` has reached `configuration_index`
+  LogIndex configuration_index;
   std::vector<raft::RaftCore::PeerStatus> peers;  // on the leader
   bool serving = false;  // leads and has applied an entry of its term: reads and proposals are answered
 };
@@ -88,6 +89,9 @@ class GroupTrace {
   // Before the entry's proposer is answered.
   virtual void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) = 0;
   virtual void OnLead(GroupId group, ReplicaId self, Term term) = 0;
+  // `configuration` is in force at this replica; `leads`: it is the one that appended it.
+  virtual void OnConfiguration(GroupId group, ReplicaId self, bool leads,
+                               const raft::Configuration& configuration) = 0;
 };
 
 struct GroupHostOptions {
