@@ -213,6 +213,9 @@ void MembershipOperator::ReplaceLost() {
   if (old == nullptr || catalog::IsRemoved(*old)) {
     lost_.reset();
   } else if (asked_ == 0 && !catalog::IsRemoving(*old)) {
+    // A voter is not removed without a replacement: there is one, or the target is lowered.
+    const catalog::Census census = catalog::CensusOf(serving->catalog().controllers());
+    if (census.learners == 0 && serving->catalog().cluster()->voter_target() > 3) return SetTarget(3);
     Remove(lost_->old_id);
   }
 }

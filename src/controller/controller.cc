@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/observation.h"
@@ -240,6 +241,14 @@ Revision Controller::applied() const {
 }
 pb::StatusResponse Controller::status() const {
   return impl_->observation().Status();
+}
+std::map<uint64_t, std::string> Controller::addresses() const {
+  std::map<uint64_t, std::string> addresses;
+  for (const auto& [id, record] : catalog().controllers()) {
+    const pb::ControllerRecord& controller = record.controller();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty()) addresses[id] = controller.address();
+  }
+  return addresses;
 }
 group::GroupHost& Controller::host() {
   return impl_->host();

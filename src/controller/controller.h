@@ -8,6 +8,8 @@
 // Reference:  docs/catalog.md; architecture: docs/architecture.md.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -92,6 +94,8 @@ class Controller {
   const catalog::Catalog& catalog() const;
   Revision applied() const;
   ::tenure::v1::StatusResponse status() const;
+  // By id, those with an address, as the catalog has them; empty before it has any.
+  std::map<uint64_t, std::string> addresses() const;
   group::GroupHost& host();
   const Leadership& leadership() const;
 

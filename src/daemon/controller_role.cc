@@ -12,6 +12,7 @@ namespace {
 namespace pb = ::tenure::v1;
 constexpr Duration kAskLimit = std::chrono::seconds(2);
 constexpr Duration kLookAroundLimit = std::chrono::seconds(5);
+constexpr Duration kRememberInterval = std::chrono::milliseconds(500);
 constexpr Duration kLearnInterval = std::chrono::milliseconds(100);
 
 std::vector<runtime::Endpoint> OtherControllers(const Config& config) {
@@ -63,11 +64,14 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
   options.group.raft.election_timeout_min = config_.election_timeout;
   options.membership.replace_after = config_.replace_after;
   if (joining_) return options;
-  for (const auto& [id, address] : config_.initial_controllers) {
+  // What the directory remembers is newer than the command line of the first start.
+  std::map<uint64_t, std::string> known = storage_.controllers();
+  for (const auto& [id, address] : config_.initial_controllers) known.try_emplace(id, address.ToString());
+  for (const auto& [id, address] : known) {
     pb::ControllerRecord record;
     record.set_id(id);
     record.set_name(id == options.self.id() ? config_.name : fmt::format("{}", id));
-    record.set_address(address.ToString());
+    record.set_address(id == options.self.id() ? options.self.address() : address);
     record.set_voter(true);
     if (id == options.self.id()) record.set_uuid(options.self.uuid());
     options.initial_controllers.push_back(std::move(record));
@@ -125,6 +129,8 @@ Status ControllerRole::StartController(const std::string& cluster_id) {
       Options(cluster_id), [this](const Status& status) { OnRefused(status); });
   TENURE_RETURN_IF_ERROR(controller_->Start());
   LearnClusterId();
+  remembered_ = storage_.controllers();
+  RememberAddresses();
   return OkStatus();
 }
 
@@ -176,9 +182,21 @@ void ControllerRole::LearnClusterId() {
   });
 }
 
+void ControllerRole::RememberAddresses() {
+  remember_timer_ = threads_.controller.After(kRememberInterval, [this] { RememberAddresses(); });
+  std::map<uint64_t, std::string> addresses = controller_->addresses();
+  if (addresses.empty() || addresses == remembered_) return;
+  remembered_ = addresses;
+  threads_.background.Post([&storage = storage_, addresses = std::move(addresses), logger = logger_] {
+    const Status written = storage.RememberControllers(addresses);
+    if (!written.ok()) logger.Warn("the controllers' addresses are not remembered: {}", MessageOf(written));
+  });
+}
+
 void ControllerRole::Stop(Duration limit) {
   StartAndWait(threads_.controller, limit + kAskLimit, [this, limit](Closure done) {
     learn_timer_.Cancel();
+    remember_timer_.Cancel();
     if (check_) check_->Stop();
     if (joining_) joining_->Stop();
     if (!controller_) return done();

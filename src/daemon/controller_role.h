@@ -4,9 +4,12 @@
 // executor.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "controller/controller.h"
 #include "controller/membership/joining.h"
@@ -44,6 +47,7 @@ class ControllerRole {
   Status StartController(const std::string& cluster_id);
   void OnRefused(const Status& status);
   void LearnClusterId();
+  void RememberAddresses();
 
   const Config& config_;
   Threads& threads_;
@@ -57,6 +61,8 @@ class ControllerRole {
   bool retired_ = false;
   std::unique_ptr<controller::Controller> controller_;
   runtime::Timer learn_timer_;
+  std::map<uint64_t, std::string> remembered_;  // addresses, as the directory has them
+  runtime::Timer remember_timer_;
 };
 
 }  // namespace tenure::daemon

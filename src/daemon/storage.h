@@ -8,7 +8,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -39,6 +41,9 @@ class Storage {
   bool retired() const { return retired_; }
   // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
   Status AdoptCluster(const std::string& cluster_id);
+  // Where the controllers were last, by id; durable on return.
+  std::map<uint64_t, std::string> controllers() const;
+  Status RememberControllers(const std::map<uint64_t, std::string>& controllers);
 
   wal::Wal& wal() { return *wal_; }
   kv::RocksEngine& engine() { return *engine_; }

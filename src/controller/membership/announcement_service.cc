@@ -89,16 +89,17 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
                            announced.id(), cluster->cluster_id()));
   }
   const bool other_directory = !record.uuid().empty() && record.uuid() != announced.uuid();
-  const bool forgotten = record.uuid().empty() && record.voter() && announcement.joining();
-#ifndef TENURE_MUTANT_emptied_directory_returns
-  if (other_directory || forgotten) {
+  bool forgotten = other_directory || (record.uuid().empty() && record.voter() && announcement.joining());
+#ifdef TENURE_MUTANT_emptied_directory_returns
+  forgotten = false;
+#endif
+  if (forgotten) {
     return say(ipb::ANNOUNCEMENT_ID_IN_USE,
                fmt::format("controller {} of cluster {} has taken part with another data directory (uuid {}): with its "
                            "votes forgotten it must not return under this id. Add a controller with a new id and remove "
                            "this one (tenure controller add, remove)",
                            announced.id(), cluster->cluster_id(), record.uuid().empty() ? "unknown" : record.uuid()));
   }
-#endif
   return say(ipb::ANNOUNCEMENT_HEARD, {});
 }
 

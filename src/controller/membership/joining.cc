@@ -23,7 +23,8 @@ Joining::Joining(runtime::Executor& executor, runtime::Network& network, pb::Con
       self_(std::move(self)),
       cluster_id_(std::move(cluster_id)),
       logger_(std::move(logger)) {
-  AddAddresses(hints, self_.address(), addresses_);
+  // Its own address is asked as well: if another controller is there, that one has to say so.
+  AddAddresses(hints, {}, addresses_);
 }
 
 void Joining::Start(Callback<StatusOr<std::string>> done) {
@@ -52,7 +53,7 @@ void Joining::OnTick() {
 
 void Joining::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   if (!done_) return;
-  AddAddresses({answer.addresses().begin(), answer.addresses().end()}, self_.address(), addresses_);
+  AddAddresses({answer.addresses().begin(), answer.addresses().end()}, {}, addresses_);
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_RECORDED:
       return Finish(answer.cluster_id());
