@@ -151,11 +151,13 @@ int Main(int argc, char** argv) {
   for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, trace, totals);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print(
-      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, {} entries, {} "
+      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, "
+      "{} entries, {} "
       "operations acknowledged, {} "
       "unknown, {} registers undecided, {:.1f} s\n",
       seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
-      totals.elections, totals.changes, totals.entries, totals.acknowledged, totals.unknown, totals.undecided, wall);
+      totals.elections, totals.changes, totals.entries, totals.acknowledged, totals.unknown, totals.undecided,
+      wall);
   fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
   return totals.failed == 0 ? 0 : 1;
 }

@@ -16,7 +16,8 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-// A leader does not know at once that somebody died: the election timeout, drift, and a pause of its own event loop.
+// A leader does not know at once that somebody died: the election timeout, drift, and a pause of its own
+// event loop.
 constexpr Duration kMoment = std::chrono::seconds(4);
 // The reconciler allows 100; what was committed in the same turn comes on top.
 constexpr uint64_t kMaxLag = 300;
@@ -41,7 +42,8 @@ void MembershipChecker::CheckPromoted(uint64_t id, LogIndex commit, const std::s
   if (machine == nullptr || machine->emptied || (machine->server == nullptr && machine->boots == 0)) {
     return world_.Fail("M3 only who runs and has caught up is promoted", what + " does not run");
   }
-  if (machine->server == nullptr || !machine->server->started()) return;  // crashed a moment ago: what it held is hidden
+  if (machine->server == nullptr || !machine->server->started())
+    return;  // crashed a moment ago: what it held is hidden
   controller::Controller* controller = machine->server->controller();
   const auto status = controller == nullptr ? std::nullopt : controller->host().StatusOf(kCatalogGroup);
   if (!status) return world_.Fail("M3 only who runs and has caught up is promoted", what + " has no replica");
@@ -74,7 +76,8 @@ void MembershipChecker::OnConfiguration(uint64_t leader_id, const raft::Configur
     }
   }
   if (2 * running <= after) {
-    world_.Fail("M4 a majority of the new voters runs", fmt::format("{}: {} of {} run", what, running, after));
+    world_.Fail("M4 a majority of the new voters runs",
+                fmt::format("{}: {} of {} run", what, running, after));
   }
 }
 

@@ -30,7 +30,8 @@ void MembershipOperator::Start() {
 }
 
 void MembershipOperator::Schedule() {
-  const Duration gap = finishing_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(prng_.Between(100, 3000));
+  const Duration gap =
+      finishing_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(prng_.Between(100, 3000));
   next_ = world_.scheduler().At(world_.scheduler().now() + gap, "operator", [this] {
     if (asked_ < 2) {
       if (finishing_) {
@@ -55,7 +56,8 @@ void MembershipOperator::Ask(std::string_view method, const std::string& request
   world_.Note("operator: " + what);
   world_.Ask(method, request, [this, what](const StatusOr<std::string>& answer) {
     --asked_;
-    world_.Note(fmt::format("operator: {}: {}", what, answer.ok() ? "done" : std::string(MessageOf(answer.status()))));
+    world_.Note(fmt::format("operator: {}: {}", what,
+                            answer.ok() ? "done" : std::string(MessageOf(answer.status()))));
   });
 }
 
@@ -147,7 +149,8 @@ void MembershipOperator::Remove(uint64_t id) {
   pb::RemoveControllerRequest request;
   *request.mutable_id() = world_.NextRequestId();
   request.set_controller(id);
-  Ask("tenure.v1.Cluster/RemoveController", request.SerializeAsString(), fmt::format("remove controller {}", id));
+  Ask("tenure.v1.Cluster/RemoveController", request.SerializeAsString(),
+      fmt::format("remove controller {}", id));
 }
 
 void MembershipOperator::SetTarget(uint32_t target) {
@@ -161,10 +164,12 @@ void MembershipOperator::Promote(uint64_t id) {
   pb::PromoteControllerRequest request;
   *request.mutable_id() = world_.NextRequestId();
   request.set_controller(id);
-  Ask("tenure.v1.Cluster/PromoteController", request.SerializeAsString(), fmt::format("promote controller {}", id));
+  Ask("tenure.v1.Cluster/PromoteController", request.SerializeAsString(),
+      fmt::format("promote controller {}", id));
 }
 
-// The disk of a controller is gone. Its process is started again as if nothing had happened, and must be refused.
+// The disk of a controller is gone. Its process is started again as if nothing had happened, and must be
+// refused.
 void MembershipOperator::LoseDisk() {
   controller::Controller* serving = world_.ServingController();
   if (serving == nullptr) return;
@@ -181,7 +186,8 @@ void MembershipOperator::LoseDisk() {
   // One that has never announced itself has nothing to forget.
   if (machine.node || record == nullptr || catalog::IsRemoved(*record) || record->uuid().empty()) return;
   ++actions_;
-  world_.Note(fmt::format("operator: the disk of controller {} on {} is lost", machine.controller_id, machine.name));
+  world_.Note(
+      fmt::format("operator: the disk of controller {} on {} is lost", machine.controller_id, machine.name));
   world_.Kill(index, CrashKind::kPower);
   world_.EmptyDisk(index);
   machine.emptied = true;

@@ -1,10 +1,9 @@
-// An operator who changes the controllers all the time: adds them on spare machines, removes them, moves the target
-// between 3 and 5, promotes, loses a disk now and then and replaces it as the manual says. In the end puts in order
-// what is left.
+// An operator who changes the controllers all the time: adds them on spare machines, removes them, moves the
+// target between 3 and 5, promotes, loses a disk now and then and replaces it as the manual says. In the end
+// puts in order what is left.
 //
-// What it may do is bounded by what Raft can stand: one disk is lost at a time, and the next one only when the lost
-// one has been replaced.
-// Threading: the simulation's thread; acts through events of the scheduler.
+// What it may do is bounded by what Raft can stand: one disk is lost at a time, and the next one only when
+// the lost one has been replaced. Threading: the simulation's thread; acts through events of the scheduler.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,10 @@ constexpr uint64_t kMaxJudgeSteps = 2'000'000;
 class Run {
  public:
   Run(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
-      : options_(options), world_(options, trace), nemesis_(world_, Prng(options.seed).Fork("nemesis")), membership_(world_, Prng(options.seed).Fork("membership")) {
+      : options_(options),
+        world_(options, trace),
+        nemesis_(world_, Prng(options.seed).Fork("nemesis")),
+        membership_(world_, Prng(options.seed).Fork("membership")) {
     if (on_event) world_.scheduler().set_trace(std::move(on_event));
   }
 

@@ -96,8 +96,8 @@ Status Server::Start() {
 }
 
 void Server::Join() {
-  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(), "", settings_.addresses,
-                                                   logger_.Named("join"));
+  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(), "",
+                                                   settings_.addresses, logger_.Named("join"));
   joining_->Start([this](const StatusOr<std::string>& cluster) {
     if (!cluster.ok()) return world_.OnControllerRefused(machine_, cluster.status());
     world_.OnControllerJoined(machine_);

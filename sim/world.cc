@@ -88,11 +88,10 @@ World::World(const SimOptions& options, LogSink* trace)
       prng_(Prng(options.seed).Fork("world")),
       network_(scheduler_, prng_.Fork("network"), options.links),
       membership_(*this),
-      checker_(
-          [this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
-          [this](ReplicaId leader, const raft::Configuration& configuration) {
-            membership_.OnConfiguration(leader.value(), configuration);
-          }) {
+      checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
+               [this](ReplicaId leader, const raft::Configuration& configuration) {
+                 membership_.OnConfiguration(leader.value(), configuration);
+               }) {
   for (uint32_t i = 0; i < options_.processes + options_.spares; ++i) {
     machines_.push_back(
         std::make_unique<Machine>(scheduler_, i + 1, prng_.Fork(fmt::format("machine {}", i)), options_));
@@ -202,7 +201,8 @@ void World::EmptyDisk(size_t index) {
 }
 
 void World::OnControllerRefused(Machine& machine, const Status& status) {
-  Note(fmt::format("controller {} on {} is refused: {}", machine.controller_id, machine.name, MessageOf(status)));
+  Note(fmt::format("controller {} on {} is refused: {}", machine.controller_id, machine.name,
+                   MessageOf(status)));
   // One whose disk was lost, or that was removed before it had joined.
   if (machine.emptied || catalog::IsReason(status, pb::REASON_NOT_FOUND)) return;
   Fail("a member is not refused", fmt::format("{}: {}", machine.name, MessageOf(status)));
@@ -286,12 +286,12 @@ void World::TransferCatalogLeadership(uint64_t to) {
 }
 
 void World::Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done) {
-  operator_->executor.Post([this, method = std::string(method), request = std::move(request),
-                            done = std::move(done)]() mutable {
-    client::CallOptions options;
-    options.timeout = std::chrono::seconds(4);
-    operator_->controllers->Call(method, std::move(request), options, std::move(done));
-  });
+  operator_->executor.Post(
+      [this, method = std::string(method), request = std::move(request), done = std::move(done)]() mutable {
+        client::CallOptions options;
+        options.timeout = std::chrono::seconds(4);
+        operator_->controllers->Call(method, std::move(request), options, std::move(done));
+      });
 }
 
 pb::RequestId World::NextRequestId() {

@@ -1,5 +1,6 @@
-// The cluster's record and the controllers: who is to be a member of group 0. The configuration of the group follows
-// these records, except for `voter`, which is written down after the configuration (docs/consensus.md).
+// The cluster's record and the controllers: who is to be a member of group 0. The configuration of the group
+// follows these records, except for `voter`, which is written down after the configuration
+// (docs/consensus.md).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -79,10 +80,11 @@ CatalogResult AddController(Records& records, commands::AddController& command, 
   const uint64_t id = controller.id();
   if (const Record* found = records.controllers.Find(id)) {
     const bool removed = IsRemoved(found->controller());
-    return Refused(REASON_ALREADY_EXISTS,
-                   removed ? fmt::format("id {} belonged to a controller that was removed: ids are not used again", id)
-                           : fmt::format("controller {} exists already, at {}", id, found->controller().address()),
-                   found->modify_revision());
+    return Refused(
+        REASON_ALREADY_EXISTS,
+        removed ? fmt::format("id {} belonged to a controller that was removed: ids are not used again", id)
+                : fmt::format("controller {} exists already, at {}", id, found->controller().address()),
+        found->modify_revision());
   }
   const ControllerRecord* holder = HolderOf(records, controller.address(), id);
   if (holder != nullptr && holder->id() != command.take_address_from()) {
@@ -91,8 +93,8 @@ CatalogResult AddController(Records& records, commands::AddController& command, 
   }
   const Census census = CensusOf(records.controllers.all());
   if (census.voters + census.learners + census.removing >= kMaxControllers) {
-    return Refused(REASON_CONDITION_FAILED,
-                   fmt::format("there are {} controllers already, the limit is {}", kMaxControllers, kMaxControllers));
+    return Refused(REASON_CONDITION_FAILED, fmt::format("there are {} controllers already, the limit is {}",
+                                                        kMaxControllers, kMaxControllers));
   }
   controller.set_state(CONTROLLER_MEMBER);
   controller.set_voter(false);
@@ -118,10 +120,11 @@ CatalogResult UpdateController(Records& records, commands::UpdateController& com
     const Record* found = records.controllers.Find(update.id());
     if (auto absent = Absent(found, update.id())) return *std::move(absent);
     // Whoever says it is this controller has to be it: the directory decides, the address does not.
-    if (!update.uuid().empty() && !found->controller().uuid().empty() && update.uuid() != found->controller().uuid()) {
+    if (!update.uuid().empty() && !found->controller().uuid().empty() &&
+        update.uuid() != found->controller().uuid()) {
       return Refused(REASON_CONDITION_FAILED,
-                     fmt::format("controller {} belongs to another data directory (uuid {}, not {})", update.id(),
-                                 found->controller().uuid(), update.uuid()),
+                     fmt::format("controller {} belongs to another data directory (uuid {}, not {})",
+                                 update.id(), found->controller().uuid(), update.uuid()),
                      found->modify_revision());
     }
     ControllerRecord& controller = after[update.id()];
@@ -151,7 +154,8 @@ CatalogResult RemoveController(Records& records, commands::RemoveController& com
   if (again && (controller.no_spare() || !command.force())) return Done(change, false, controller.id());
   const Census census = CensusOf(records.controllers.all());
   if (!again && census.removing > 0) {
-    return Refused(REASON_BUSY, fmt::format("controller {} is being removed: one at a time", census.removing_id));
+    return Refused(REASON_BUSY,
+                   fmt::format("controller {} is being removed: one at a time", census.removing_id));
   }
   if (controller.voter() && !again) {
     const uint32_t left = census.voters - 1;
@@ -161,11 +165,12 @@ CatalogResult RemoveController(Records& records, commands::RemoveController& com
     }
     const uint32_t target = VoterTarget(records.cluster->cluster(), census.voters);
     if (!command.force() && left + census.learners < std::min(target, census.voters)) {
-      return Refused(REASON_CONDITION_FAILED,
-                     fmt::format("controller {} is one of {} voters, the target is {}, and there is no other controller "
-                                 "to replace it: add one, lower the target, or force it",
-                                 controller.id(), census.voters, target),
-                     found->modify_revision());
+      return Refused(
+          REASON_CONDITION_FAILED,
+          fmt::format("controller {} is one of {} voters, the target is {}, and there is no other controller "
+                      "to replace it: add one, lower the target, or force it",
+                      controller.id(), census.voters, target),
+          found->modify_revision());
     }
   }
   controller.set_state(CONTROLLER_REMOVING);
@@ -214,10 +219,12 @@ CatalogResult SetControllerRole(Records& records, commands::SetControllerRole& c
   if (auto absent = Absent(found, command.controller())) return *std::move(absent);
   ControllerRecord controller = found->controller();
   if (command.removed() && controller.state() != CONTROLLER_REMOVING) {
-    return Refused(REASON_CONDITION_FAILED, fmt::format("controller {} is not being removed", controller.id()),
+    return Refused(REASON_CONDITION_FAILED,
+                   fmt::format("controller {} is not being removed", controller.id()),
                    found->modify_revision());
   }
-  if (!command.removed() && controller.voter() == command.voter()) return Done(change, false, controller.id());
+  if (!command.removed() && controller.voter() == command.voter())
+    return Done(change, false, controller.id());
   controller.set_voter(command.voter() && !command.removed());
   controller.clear_promote();
   if (command.removed()) controller.set_state(CONTROLLER_REMOVED);

@@ -26,7 +26,8 @@ struct Census {
 };
 Census CensusOf(const std::map<uint64_t, ::tenure::v1::Record>& controllers);
 
-// 1, 3, 5 or 7: what the operator set, else the odd number that `voters` (of now, or at first) suggests, at least 3.
+// 1, 3, 5 or 7: what the operator set, else the odd number that `voters` (of now, or at first) suggests, at
+// least 3.
 uint32_t VoterTarget(const ::tenure::v1::ClusterRecord& cluster, uint32_t voters);
 uint32_t DefaultVoterTarget(uint32_t voters);
 

@@ -106,7 +106,8 @@ Status Check(const pb::ControllerRecord& controller, const CatalogLimits& limits
     TENURE_RETURN_IF_ERROR(CheckName("controller.name", controller.name(), limits.max_name_bytes));
   }
   if (controller.id() > UINT32_MAX) {
-    return Refuse(REASON_INVALID_ARGUMENT, "controller.id: is {}, the limit is {}", controller.id(), UINT32_MAX);
+    return Refuse(REASON_INVALID_ARGUMENT, "controller.id: is {}, the limit is {}", controller.id(),
+                  UINT32_MAX);
   }
   if (!controller.zone().empty()) {
     TENURE_RETURN_IF_ERROR(CheckName("controller.zone", controller.zone(), limits.max_name_bytes));

@@ -1,4 +1,5 @@
-// tenure controller list | add | remove | promote | target | transfer: the members of group 0 and who leads them.
+// tenure controller list | add | remove | promote | target | transfer: the members of group 0 and who leads
+// them.
 
 #include <algorithm>
 #include <charconv>
@@ -109,7 +110,8 @@ Status WaitFor(Session& session, const Deadline& deadline,
 void PrintResult(const Invocation& invocation, uint64_t id, const pb::ChangeResponse& answer, bool done,
                  const std::string& text) {
   if (invocation.format == OutputFormat::kJson) {
-    PrintJson({{"id", IdText(id)}, {"revision", answer.revision()}, {"changed", answer.changed()}, {"done", done}});
+    PrintJson(
+        {{"id", IdText(id)}, {"revision", answer.revision()}, {"changed", answer.changed()}, {"done", done}});
   } else {
     Print(text + "\n");
   }
@@ -139,17 +141,19 @@ Status Add(const Invocation& invocation, const AddOptions& options) {
       const auto* controller = Find(status, id);
       if (controller == nullptr) return fmt::format("controller {} is not listed yet", id);
       const bool there = controller->state() == "follower" || controller->state() == "leader";
-      const bool has_all = controller->match_index() > 0 && controller->match_index() + 100 >= status.commit_index();
+      const bool has_all =
+          controller->match_index() > 0 && controller->match_index() + 100 >= status.commit_index();
       if (there && has_all) return {};
       return fmt::format("controller {} is {}, it holds the log up to {} of {}", id, controller->state(),
                          controller->match_index(), status.commit_index());
     }));
   }
   PrintResult(invocation, id, answer, options.wait,
-              options.wait ? fmt::format("controller {} has joined", id)
-                           : fmt::format("controller {} added; start it with tenured --roles controller --id {} "
-                                         "--listen {} --controllers ...",
-                                         id, id, request.address()));
+              options.wait
+                  ? fmt::format("controller {} has joined", id)
+                  : fmt::format("controller {} added; start it with tenured --roles controller --id {} "
+                                "--listen {} --controllers ...",
+                                id, id, request.address()));
   return OkStatus();
 }
 
@@ -169,7 +173,8 @@ Status Remove(const Invocation& invocation, const RemoveOptions& options) {
     TENURE_RETURN_IF_ERROR(WaitFor(*session, deadline, [id](const pb::StatusResponse& status) -> std::string {
       const auto* controller = Find(status, id);
       if (controller == nullptr) return {};
-      return fmt::format("controller {} is still a {}{}", id, controller->record().voter() ? "voter" : "learner",
+      return fmt::format("controller {} is still a {}{}", id,
+                         controller->record().voter() ? "voter" : "learner",
                          status.leader_id() == id ? ", and leads" : "");
     }));
   }
@@ -257,9 +262,11 @@ void AddControllerCommands(CLI::App& app, Invocation& invocation) {
   OnCommand(command, invocation, add, Add);
 
   const auto remove = std::make_shared<RemoveOptions>();
-  command = family->add_subcommand("remove", "Remove a controller; a voter as soon as another one replaces it");
+  command =
+      family->add_subcommand("remove", "Remove a controller; a voter as soon as another one replaces it");
   command->add_option("controller", remove->controller, "Controller id or name")->required();
-  command->add_flag("--force", remove->force, "Without a replacement, although fewer voters remain than the target");
+  command->add_flag("--force", remove->force,
+                    "Without a replacement, although fewer voters remain than the target");
   AddWaitFlag(command, remove->wait);
   OnCommand(command, invocation, remove, Remove);
 

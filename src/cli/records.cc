@@ -119,8 +119,9 @@ std::string StateText(pb::NodeState state) {
 }
 std::string StateText(pb::ControllerState state) {
   // Records from before there were states are of members.
-  return state == pb::CONTROLLER_STATE_UNSPECIFIED ? "MEMBER"
-                                                   : WithoutPrefix(pb::ControllerState_Name(state), "CONTROLLER_");
+  return state == pb::CONTROLLER_STATE_UNSPECIFIED
+             ? "MEMBER"
+             : WithoutPrefix(pb::ControllerState_Name(state), "CONTROLLER_");
 }
 std::string StateText(pb::DatabaseState state) {
   return WithoutPrefix(pb::DatabaseState_Name(state), "DATABASE_");
@@ -317,7 +318,8 @@ std::string Summary(const pb::Record& record) {
       return fmt::format("{} format {}", record.cluster().cluster_id(), record.cluster().format_version());
     case pb::Record::kController:
       return fmt::format("{} at {}, {}, {}", record.controller().name(), record.controller().address(),
-                         record.controller().voter() ? "voter" : "learner", StateText(record.controller().state()));
+                         record.controller().voter() ? "voter" : "learner",
+                         StateText(record.controller().state()));
     case pb::Record::kNode:
       return fmt::format("{} at {}, {}", record.node().name(), record.node().address(),
                          StateText(record.node().state()));

@@ -53,7 +53,8 @@ std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
   std::vector<runtime::Endpoint> hints;
   AddAddresses(options.controller_addresses, options.self.address(), hints);
   for (const pb::ControllerRecord& controller : options.initial_controllers) {
-    if (controller.id() != options.self.id()) AddAddresses({controller.address()}, options.self.address(), hints);
+    if (controller.id() != options.self.id())
+      AddAddresses({controller.address()}, options.self.address(), hints);
   }
   return hints;
 }
@@ -119,8 +120,8 @@ class Controller::Impl : public group::GroupObserver {
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
           static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&databases_),
-          static_cast<CatalogListener*>(&membership_),
-          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&membership_), static_cast<CatalogListener*>(&database_api_),
+          static_cast<CatalogListener*>(&watches_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -246,7 +247,8 @@ std::map<uint64_t, std::string> Controller::addresses() const {
   std::map<uint64_t, std::string> addresses;
   for (const auto& [id, record] : catalog().controllers()) {
     const pb::ControllerRecord& controller = record.controller();
-    if (!catalog::IsRemoved(controller) && !controller.address().empty()) addresses[id] = controller.address();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty())
+      addresses[id] = controller.address();
   }
   return addresses;
 }

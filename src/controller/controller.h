@@ -42,8 +42,8 @@ struct ControllerOptions {
   std::string new_cluster_id;  // what a cluster is named that this controller is the first leader of
   ::tenure::v1::ControllerRecord self;  // id, name, address, zone, uuid of the data directory
   // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which
-  // hold until the catalog says otherwise. None: it joins a cluster (controller/membership/joining.h), whose leader
-  // will tell it the members.
+  // hold until the catalog says otherwise. None: it joins a cluster (controller/membership/joining.h), whose
+  // leader will tell it the members.
   std::vector<::tenure::v1::ControllerRecord> initial_controllers;
   // Where controllers may be found if the catalog's addresses are out of date.
   std::vector<runtime::Endpoint> controller_addresses;
@@ -70,9 +70,9 @@ class Controller {
     Logger logger;
     group::GroupTrace* trace = nullptr;
   };
-  // `on_refused`: this process can be no controller of the cluster any more: it was removed (NOT_FOUND; it should
-  // Retire), its id belongs to another directory (CONDITION_FAILED), or its program is too old (UNSUPPORTED_FORMAT).
-  // At most once.
+  // `on_refused`: this process can be no controller of the cluster any more: it was removed (NOT_FOUND; it
+  // should Retire), its id belongs to another directory (CONDITION_FAILED), or its program is too old
+  // (UNSUPPORTED_FORMAT). At most once.
   Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused);
   ~Controller();
   Controller(const Controller&) = delete;
@@ -84,8 +84,8 @@ class Controller {
   // Hands leadership over (within `limit`), ends the services, flushes; `done` when nothing runs any more.
   void Stop(Duration limit, Closure done);
 
-  // Leaves group 0 for good: removes the replica and its state; `done` when that is durable. What is asked of it
-  // afterwards is refused as by a controller that does not lead.
+  // Leaves group 0 for good: removes the replica and its state; `done` when that is durable. What is asked of
+  // it afterwards is refused as by a controller that does not lead.
   void Retire(Callback<Status> done);
 
   // For /readyz, status and checkers.

@@ -35,7 +35,8 @@ constexpr Flag kFlags[] = {
     {"id", "N", false,
      "this controller's id (default: the one that --initial-controllers gives to --advertise)"},
     {"controllers", "HOST:PORT,...", false,
-     "where to find the controllers: for a node, a controller that joins, or one that finds nobody where it was"},
+     "where to find the controllers: for a node, a controller that joins, or one that finds nobody where it "
+     "was"},
     {"name", "NAME", false, "name for people (default: --advertise)"},
     {"zone", "ZONE", false, "failure domain"},
     {"label", "KEY=VALUE", true, "label of the node; may be repeated"},
@@ -46,7 +47,8 @@ constexpr Flag kFlags[] = {
     {"heartbeat-interval", "DURATION", false, "of Raft leaders (default 100ms)"},
     {"election-timeout", "DURATION", false, "shortest silence of a leader before an election (default 1s)"},
     {"replace-after", "DURATION", false,
-     "a controller that is silent for this long is replaced as a voter if another one is there (default 30s)"},
+     "a controller that is silent for this long is replaced as a voter if another one is there (default "
+     "30s)"},
     {"max-clients", "N", false, "Redis protocol connections (default 10000)"},
 };
 
@@ -323,7 +325,8 @@ Status CheckSettings(const Checker& flags, Config& config) {
     return Invalid("--election-timeout is {}ms, it must be at least three times --heartbeat-interval ({}ms)",
                    ToMillis(config.election_timeout), ToMillis(config.heartbeat_interval));
   }
-  TENURE_RETURN_IF_ERROR(flags.Time("replace-after", milliseconds(1000), minutes(1440), &config.replace_after));
+  TENURE_RETURN_IF_ERROR(
+      flags.Time("replace-after", milliseconds(1000), minutes(1440), &config.replace_after));
   return flags.Count<size_t>("max-clients", 1, 1000000, &config.max_clients);
 }
 

@@ -58,7 +58,8 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
   Prng prng = prng_.Fork("cluster id");
   options.new_cluster_id = MakeUuid(prng);
   options.self = Self();
-  for (const HostPort& address : config_.controllers) options.controller_addresses.push_back(address.ToString());
+  for (const HostPort& address : config_.controllers)
+    options.controller_addresses.push_back(address.ToString());
   if (joining_) options.controller_addresses = joining_->addresses();
   options.group.raft.heartbeat_interval = config_.heartbeat_interval;
   options.group.raft.election_timeout_min = config_.election_timeout;
@@ -137,8 +138,8 @@ Status ControllerRole::StartController(const std::string& cluster_id) {
 void ControllerRole::Join() {
   std::vector<runtime::Endpoint> addresses;
   for (const HostPort& address : config_.controllers) addresses.push_back(address.ToString());
-  joining_ = std::make_unique<controller::Joining>(threads_.controller, *network_, Self(),
-                                                   storage_.identity().cluster_id, std::move(addresses), logger_);
+  joining_ = std::make_unique<controller::Joining>(
+      threads_.controller, *network_, Self(), storage_.identity().cluster_id, std::move(addresses), logger_);
   joining_->Start([this](StatusOr<std::string> cluster) {
     if (!cluster.ok()) return refused_(cluster.status());
     logger_.Info("joining cluster {} as controller {}", *cluster, Self().id());
@@ -154,7 +155,8 @@ void ControllerRole::Join() {
   });
 }
 
-// Removed, most often. A node in the same process goes on without the controller; alone there is nothing to do.
+// Removed, most often. A node in the same process goes on without the controller; alone there is nothing to
+// do.
 void ControllerRole::OnRefused(const Status& status) {
   threads_.controller.Post([this, status] {
     if (check_) check_->Stop();

@@ -29,8 +29,8 @@ class ControllerRole {
                  Logger logger, std::function<void(Status)> refused);
   ~ControllerRole();
 
-  // Looks for an existing cluster if this process was never in one, then starts the replica of group 0. One that joins
-  // a cluster does so when its leader knows it, which may be long after this returned.
+  // Looks for an existing cluster if this process was never in one, then starts the replica of group 0. One
+  // that joins a cluster does so when its leader knows it, which may be long after this returned.
   Status Start();
   void Stop(Duration limit);
 

@@ -73,16 +73,18 @@ Status Storage::OpenDirectory(const Config& config, Prng prng) {
     return CheckIdentity(config, prng);
   }
   if (config.controller && config.initial_controllers.empty() && config.controllers.empty()) {
-    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                           "{} is empty: a controller needs --initial-controllers to form a cluster, or --controllers "
-                           "to join one",
-                           config.data);
+    return catalog::Refuse(
+        pb::REASON_INVALID_ARGUMENT,
+        "{} is empty: a controller needs --initial-controllers to form a cluster, or --controllers "
+        "to join one",
+        config.data);
   }
   if (config.controller && config.id == 0) {
-    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                           "{} is empty: a controller that joins a cluster needs --id, a number that no controller of "
-                           "it has had",
-                           config.data);
+    return catalog::Refuse(
+        pb::REASON_INVALID_ARGUMENT,
+        "{} is empty: a controller that joins a cluster needs --id, a number that no controller of "
+        "it has had",
+        config.data);
   }
   wal::Identity identity;
   if (config.controller) {
@@ -129,15 +131,17 @@ Status Storage::CheckRetired(const Config& config) {
   if (retired_ && config.controller) {
     return catalog::Refuse(
         pb::REASON_CONDITION_FAILED,
-        "{} belongs to controller {}, which was removed from cluster {} and cannot come back: {}", config.data,
-        identity.controller_id, identity.cluster_id,
-        identity.node_uuid.empty() ? "start a new controller with an empty directory and a new --id"
-                                   : "its node goes on with --roles node; a new controller needs a directory and an "
-                                     "--id of its own");
+        "{} belongs to controller {}, which was removed from cluster {} and cannot come back: {}",
+        config.data, identity.controller_id, identity.cluster_id,
+        identity.node_uuid.empty()
+            ? "start a new controller with an empty directory and a new --id"
+            : "its node goes on with --roles node; a new controller needs a directory and an "
+              "--id of its own");
   }
   if (retired_ || config.controller || identity.controller_id.IsNone()) return OkStatus();
-  return catalog::Refuse(pb::REASON_CONDITION_FAILED, "{} belongs to controller {}: --roles must include controller",
-                         config.data, identity.controller_id);
+  return catalog::Refuse(pb::REASON_CONDITION_FAILED,
+                         "{} belongs to controller {}: --roles must include controller", config.data,
+                         identity.controller_id);
 }
 
 wal::Identity Storage::identity() const {
@@ -164,7 +168,8 @@ std::map<uint64_t, std::string> Storage::controllers() const {
     const size_t end = std::min(text.find(',', begin), text.size());
     const size_t equals = text.find('=', begin);
     uint64_t id = 0;
-    if (equals < end && std::from_chars(text.data() + begin, text.data() + equals, id).ptr == text.data() + equals) {
+    if (equals < end &&
+        std::from_chars(text.data() + begin, text.data() + equals, id).ptr == text.data() + equals) {
       controllers[id] = text.substr(equals + 1, end - equals - 1);
     }
     begin = end + 1;
@@ -174,7 +179,8 @@ std::map<uint64_t, std::string> Storage::controllers() const {
 
 Status Storage::RememberControllers(const std::map<uint64_t, std::string>& controllers) {
   std::string text;
-  for (const auto& [id, address] : controllers) text += fmt::format("{}{}={}", text.empty() ? "" : ",", id, address);
+  for (const auto& [id, address] : controllers)
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", id, address);
   const std::lock_guard lock(mutex_);
   wal::Identity identity = directory_->identity();
   if (identity.controllers == text) return OkStatus();

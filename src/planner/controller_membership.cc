@@ -21,8 +21,9 @@ using Members = std::map<uint64_t, bool>;  // id -> voter
 
 class Planner {
  public:
-  Planner(const std::map<uint64_t, pb::Record>& controllers, const std::map<uint64_t, MemberEvidence>& members,
-          uint64_t self, uint32_t target, const MembershipOptions& options)
+  Planner(const std::map<uint64_t, pb::Record>& controllers,
+          const std::map<uint64_t, MemberEvidence>& members, uint64_t self, uint32_t target,
+          const MembershipOptions& options)
       : controllers_(controllers), evidence_(members), self_(self), target_(target), options_(options) {
     for (const auto& [id, evidence] : members) {
       members_[id] = evidence.voter;
@@ -88,7 +89,8 @@ class Planner {
   // The voter that can be spared first.
   uint64_t LeastWanted() const {
     const auto rank = [this](uint64_t id) {
-      return std::tuple(IsRemoving(id), !EvidenceOf(id).active, Neighbours(*this, members_, id), id != self_, id);
+      return std::tuple(IsRemoving(id), !EvidenceOf(id).active, Neighbours(*this, members_, id), id != self_,
+                        id);
     };
     return *std::max_element(voters_.begin(), voters_.end(),
                              [&](uint64_t a, uint64_t b) { return rank(a) < rank(b); });
@@ -118,15 +120,17 @@ class Planner {
       if (!successor || evidence.match > EvidenceOf(*successor).match) successor = id;
     }
     if (2 * heard <= voters) {
-      return MembershipStep{.kind = Kind::kNone,
-                            .reason = fmt::format("{}: waits until a majority of its voters is heard", reason)};
+      return MembershipStep{
+          .kind = Kind::kNone,
+          .reason = fmt::format("{}: waits until a majority of its voters is heard", reason)};
     }
     const auto self = members.find(self_);
     const bool stays = self != members.end() && self->second;
     if (!stays && successor) {
       return MembershipStep{.kind = Kind::kTransfer, .controller = *successor, .reason = std::move(reason)};
     }
-    return MembershipStep{.kind = Kind::kConfigure, .members = std::move(members), .reason = std::move(reason)};
+    return MembershipStep{
+        .kind = Kind::kConfigure, .members = std::move(members), .reason = std::move(reason)};
   }
 
   Step Roles() const {
@@ -162,7 +166,8 @@ class Planner {
       }
     }
     if (members == members_) return std::nullopt;
-    return MembershipStep{.kind = Kind::kConfigure, .members = std::move(members), .reason = std::move(reason)};
+    return MembershipStep{
+        .kind = Kind::kConfigure, .members = std::move(members), .reason = std::move(reason)};
   }
 
   Step Surplus() const {
@@ -205,8 +210,8 @@ class Planner {
       who += fmt::format("{}{}", who.empty() ? "" : ", ", *in);
     }
     if (who.empty()) return std::nullopt;
-    return Configure(std::move(members),
-                     fmt::format("{} voters are fewer than the target {}: promoted {}", voters_.size(), target_, who));
+    return Configure(std::move(members), fmt::format("{} voters are fewer than the target {}: promoted {}",
+                                                     voters_.size(), target_, who));
   }
 
   Step Silent() const {
@@ -218,14 +223,14 @@ class Planner {
       if (!in) return std::nullopt;
       members[*in] = true;
       Drop(members, id);
-      return Configure(std::move(members), fmt::format("{} replaces {}, which has been silent for {} ms", *in, id,
-                                                       ToMillis(evidence.silence)));
+      return Configure(std::move(members), fmt::format("{} replaces {}, which has been silent for {} ms", *in,
+                                                       id, ToMillis(evidence.silence)));
     }
     return std::nullopt;
   }
 
-  // A learner in a zone without voters stands in for one of several voters of a zone. Each such step makes voters
-  // of one zone more, so they come to an end.
+  // A learner in a zone without voters stands in for one of several voters of a zone. Each such step makes
+  // voters of one zone more, so they come to an end.
   Step Zones() const {
     const auto in = Candidate(members_);
     if (!in || ZoneOf(*in).empty() || Neighbours(*this, members_, *in) > 0) return std::nullopt;
@@ -234,8 +239,9 @@ class Planner {
     Members members = members_;
     members[*in] = true;
     Drop(members, out);
-    return Configure(std::move(members), fmt::format("{} replaces {}: zone {} has no voter, zone {} more than one",
-                                                     *in, out, ZoneOf(*in), ZoneOf(out)));
+    return Configure(std::move(members),
+                     fmt::format("{} replaces {}: zone {} has no voter, zone {} more than one", *in, out,
+                                 ZoneOf(*in), ZoneOf(out)));
   }
 
   const std::map<uint64_t, pb::Record>& controllers_;

@@ -35,10 +35,10 @@ struct Identity {
   std::string node_uuid;        // empty if this process is no data node
   std::string name;             // what people call it
   std::string initial_members;  // of group 0 as it was created, for the record
-  // Where controllers were when the catalog was last looked at, "1=HOST:PORT,...": what is applied may be lost in a
-  // crash and comes back only when the others are found.
+  // Where controllers were when the catalog was last looked at, "1=HOST:PORT,...": what is applied may be
+  // lost in a crash and comes back only when the others are found.
   std::string controllers;
-  std::string history;          // what recoveries did, one line each
+  std::string history;  // what recoveries did, one line each
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 

@@ -116,7 +116,8 @@ uint64_t ClusterService::FindSilentAt(const std::string& address) const {
   return 0;
 }
 
-void ClusterService::Change(ipb::CatalogCommand command, uint64_t controller, Answer<pb::ChangeResponse> done) {
+void ClusterService::Change(ipb::CatalogCommand command, uint64_t controller,
+                            Answer<pb::ChangeResponse> done) {
   if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
   access_.Propose(std::move(command),
                   [this, controller, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {

@@ -48,7 +48,8 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
   ipb::CatalogCommand command;
   *command.mutable_update_controller()->mutable_controller() = std::move(wanted);
   const auto done = co_await access_.ProposeAndWait(std::move(command), epoch, stop);
-  // Another record may still hold this address: its controller has moved and will say so once there is a leader.
+  // Another record may still hold this address: its controller has moved and will say so once there is a
+  // leader.
   if (catalog::IsReason(done.status(), pb::REASON_ALREADY_EXISTS)) co_return OkStatus();
   co_return done.status();
 }

@@ -1,6 +1,7 @@
-// Where the transport finds the other controllers: what they announced themselves, and what the catalog says. The
-// newest word counts: a record changes an address only when the record itself changes, since a process that has
-// moved is heard before the catalog knows, and perhaps before there is a leader who could tell the catalog.
+// Where the transport finds the other controllers: what they announced themselves, and what the catalog says.
+// The newest word counts: a record changes an address only when the record itself changes, since a process
+// that has moved is heard before the catalog knows, and perhaps before there is a leader who could tell the
+// catalog.
 //
 // Threading: the controller's executor.
 #pragma once

@@ -63,9 +63,9 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
   };
   const std::string& theirs = announcement.cluster_id();
   if (!theirs.empty() && !answer.cluster_id().empty() && theirs != answer.cluster_id()) {
-    return say(ipb::ANNOUNCEMENT_WRONG_CLUSTER, fmt::format("controller {} at {} belongs to cluster {}, {} to cluster {}",
-                                                            announced.id(), announced.address(), theirs,
-                                                            self_.address(), answer.cluster_id()));
+    return say(ipb::ANNOUNCEMENT_WRONG_CLUSTER,
+               fmt::format("controller {} at {} belongs to cluster {}, {} to cluster {}", announced.id(),
+                           announced.address(), theirs, self_.address(), answer.cluster_id()));
   }
   if (cluster == nullptr) return say(ipb::ANNOUNCEMENT_HEARD, {});
   if (announcement.format_version() < cluster->format_version()) {
@@ -78,15 +78,17 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
     // Only the leader knows that it is not just being added.
     if (!leadership_.serving()) return say(ipb::ANNOUNCEMENT_HEARD, {});
     return say(ipb::ANNOUNCEMENT_NOT_ADDED,
-               fmt::format("cluster {} has no controller {}: tenure controller add {}={}", cluster->cluster_id(),
-                           announced.id(), announced.id(), announced.address()));
+               fmt::format("cluster {} has no controller {}: tenure controller add {}={}",
+                           cluster->cluster_id(), announced.id(), announced.id(), announced.address()));
   }
   const pb::ControllerRecord& record = found->second.controller();
   if (catalog::IsRemoved(record)) {
-    return say(ipb::ANNOUNCEMENT_REMOVED,
-               fmt::format("controller {} was removed from cluster {} and cannot come back: neither its id nor its data "
-                           "directory is used again; start a new controller with an empty directory and a new id",
-                           announced.id(), cluster->cluster_id()));
+    return say(
+        ipb::ANNOUNCEMENT_REMOVED,
+        fmt::format(
+            "controller {} was removed from cluster {} and cannot come back: neither its id nor its data "
+            "directory is used again; start a new controller with an empty directory and a new id",
+            announced.id(), cluster->cluster_id()));
   }
   const bool other_directory = !record.uuid().empty() && record.uuid() != announced.uuid();
   bool forgotten = other_directory || (record.uuid().empty() && record.voter() && announcement.joining());
@@ -94,11 +96,13 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
   forgotten = false;
 #endif
   if (forgotten) {
-    return say(ipb::ANNOUNCEMENT_ID_IN_USE,
-               fmt::format("controller {} of cluster {} has taken part with another data directory (uuid {}): with its "
-                           "votes forgotten it must not return under this id. Add a controller with a new id and remove "
-                           "this one (tenure controller add, remove)",
-                           announced.id(), cluster->cluster_id(), record.uuid().empty() ? "unknown" : record.uuid()));
+    return say(
+        ipb::ANNOUNCEMENT_ID_IN_USE,
+        fmt::format(
+            "controller {} of cluster {} has taken part with another data directory (uuid {}): with its "
+            "votes forgotten it must not return under this id. Add a controller with a new id and remove "
+            "this one (tenure controller add, remove)",
+            announced.id(), cluster->cluster_id(), record.uuid().empty() ? "unknown" : record.uuid()));
   }
   return say(ipb::ANNOUNCEMENT_HEARD, {});
 }
@@ -106,7 +110,8 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
 void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers done) {
   const pb::ControllerRecord& announced = announcement.controller();
   if (announced.id() == 0 || announced.uuid().empty() || announced.address().empty()) {
-    return done(catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "controller: id, uuid and address must be given"));
+    return done(
+        catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "controller: id, uuid and address must be given"));
   }
   ipb::AnnouncementAnswer answer = Judge(announcement);
   if (answer.verdict() != ipb::ANNOUNCEMENT_HEARD) return done(std::move(answer));
@@ -116,13 +121,14 @@ void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers do
   Record(announced, std::move(answer), std::move(done));
 }
 
-void AnnouncementService::Record(const pb::ControllerRecord& announced, ipb::AnnouncementAnswer answer, Answers done) {
+void AnnouncementService::Record(const pb::ControllerRecord& announced, ipb::AnnouncementAnswer answer,
+                                 Answers done) {
   const auto& records = access_.catalog().controllers();
   ipb::CatalogCommand command;
   ipb::UpdateController& update = *command.mutable_update_controller();
   *update.mutable_controller() = Merged(records.at(announced.id()).controller(), announced);
-  // Whoever holds this address in the catalog and has moved away moves in the same command, so that two controllers
-  // may swap their addresses.
+  // Whoever holds this address in the catalog and has moved away moves in the same command, so that two
+  // controllers may swap their addresses.
   std::set<uint64_t> moved = {announced.id()};
   std::string wanted = announced.address();
   for (auto it = records.begin(); it != records.end();) {

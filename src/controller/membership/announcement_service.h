@@ -1,9 +1,11 @@
-// tenure.internal.v1.Controllers: hears where other controllers are. Every controller tells its transport at once;
-// the leader also writes it into the catalog. A data directory (uuid) belongs to the first id it was announced
-// under, and an id to the first directory: an emptied directory cannot come back with votes it has forgotten.
+// tenure.internal.v1.Controllers: hears where other controllers are. Every controller tells its transport at
+// once; the leader also writes it into the catalog. A data directory (uuid) belongs to the first id it was
+// announced under, and an id to the first directory: an emptied directory cannot come back with votes it has
+// forgotten.
 //
 // Threading:  the controller's executor.
-// Invariants: A1 an id whose record names a directory is never given to another. A2 what is final (REMOVED, ID_IN_USE)
+// Invariants: A1 an id whose record names a directory is never given to another. A2 what is final (REMOVED,
+// ID_IN_USE)
 //             is said only of what is applied, hence committed.
 #pragma once
 
@@ -24,9 +26,9 @@ namespace tenure::controller {
 class AnnouncementService : public runtime::Service {
  public:
   // All must outlive this. `cluster_id`: as in ControllerOptions.
-  AnnouncementService(CatalogAccess& access, const Leadership& leadership, const ControllerDirectory& directory,
-                      AddressKeeper& addresses, ::tenure::v1::ControllerRecord self, std::string cluster_id,
-                      Logger logger);
+  AnnouncementService(CatalogAccess& access, const Leadership& leadership,
+                      const ControllerDirectory& directory, AddressKeeper& addresses,
+                      ::tenure::v1::ControllerRecord self, std::string cluster_id, Logger logger);
   ~AnnouncementService() override { *alive_ = false; }
 
   // runtime::Service
@@ -40,10 +42,11 @@ class AnnouncementService : public runtime::Service {
   using Answers = Answer<::tenure::internal::v1::AnnouncementAnswer>;
   void Hear(const ::tenure::internal::v1::Announcement& announcement, Answers done);
   // What can be said without asking anybody; HEARD if nothing speaks against it.
-  ::tenure::internal::v1::AnnouncementAnswer Judge(const ::tenure::internal::v1::Announcement& announcement) const;
+  ::tenure::internal::v1::AnnouncementAnswer Judge(
+      const ::tenure::internal::v1::Announcement& announcement) const;
   // The leader's part.
-  void Record(const ::tenure::v1::ControllerRecord& announced, ::tenure::internal::v1::AnnouncementAnswer answer,
-              Answers done);
+  void Record(const ::tenure::v1::ControllerRecord& announced,
+              ::tenure::internal::v1::AnnouncementAnswer answer, Answers done);
 
   CatalogAccess& access_;
   const Leadership& leadership_;

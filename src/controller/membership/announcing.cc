@@ -59,7 +59,8 @@ void AddAddresses(const std::vector<std::string>& more, const std::string& self,
                   std::vector<runtime::Endpoint>& addresses) {
   for (const std::string& address : more) {
     if (address.empty() || address == self || addresses.size() >= kMaxAddresses) continue;
-    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
   }
 }
 

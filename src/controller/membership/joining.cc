@@ -58,7 +58,8 @@ void Joining::OnAnswer(const ipb::AnnouncementAnswer& answer) {
     case ipb::ANNOUNCEMENT_RECORDED:
       return Finish(answer.cluster_id());
     case ipb::ANNOUNCEMENT_NOT_ADDED:
-      if (std::exchange(waiting_, answer.message()) != answer.message()) logger_.Warn("waiting: {}", waiting_);
+      if (std::exchange(waiting_, answer.message()) != answer.message())
+        logger_.Warn("waiting: {}", waiting_);
       return;
     case ipb::ANNOUNCEMENT_HEARD:
     case ipb::ANNOUNCEMENT_UNSPECIFIED:

@@ -1,8 +1,10 @@
-// A new controller's way into a cluster: asks the controllers it was told of until their leader has written its
-// directory down for its id. Until an operator has added the id it waits; whatever else is said against it is final.
+// A new controller's way into a cluster: asks the controllers it was told of until their leader has written
+// its directory down for its id. Until an operator has added the id it waits; whatever else is said against
+// it is final.
 //
-// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for good.
-// Errors:    WRONG_CLUSTER, NOT_FOUND (removed), CONDITION_FAILED (the id belongs to another directory), ALREADY_EXISTS
+// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
+// good. Errors:    WRONG_CLUSTER, NOT_FOUND (removed), CONDITION_FAILED (the id belongs to another
+// directory), ALREADY_EXISTS
 //            (the address), UNSUPPORTED_FORMAT.
 #pragma once
 

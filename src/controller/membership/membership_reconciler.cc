@@ -113,8 +113,8 @@ void MembershipReconciler::Look() {
   const auto voters = static_cast<uint32_t>(
       std::count_if(members.begin(), members.end(), [](const auto& member) { return member.second.voter; }));
   const uint32_t target = catalog::VoterTarget(*access_.catalog().cluster(), voters);
-  MembershipStep step = planner::PlanMembership(access_.catalog().controllers(), members, group->self.value(), target,
-                                                options_);
+  MembershipStep step = planner::PlanMembership(access_.catalog().controllers(), members, group->self.value(),
+                                                target, options_);
   if (step.kind != MembershipStep::Kind::kNone) return Take(std::move(step));
   if (step.reason == waiting_) return;
   waiting_ = std::move(step.reason);
@@ -146,7 +146,8 @@ void MembershipReconciler::Take(MembershipStep step) {
       access_.group().ProposeConfiguration(target, [finish](group::ProposeOutcome outcome) {
         finish(outcome.kind == group::ProposeOutcome::Kind::kApplied
                    ? OkStatus()
-                   : Error(StatusCode::kUnavailable, "the configuration was not changed, or leadership was lost"));
+                   : Error(StatusCode::kUnavailable,
+                           "the configuration was not changed, or leadership was lost"));
       });
       return;
     }
@@ -160,8 +161,9 @@ void MembershipReconciler::Take(MembershipStep step) {
       set.set_voter(step.voter);
       set.set_removed(removed);
       in_flight_ = true;
-      access_.ProposeInEpoch(std::move(command), epoch_,
-                             [finish](const StatusOr<ipb::CatalogResult>& result) { finish(result.status()); });
+      access_.ProposeInEpoch(
+          std::move(command), epoch_,
+          [finish](const StatusOr<ipb::CatalogResult>& result) { finish(result.status()); });
       return;
     }
   }

@@ -1,10 +1,11 @@
 // Makes the configuration of group 0 what the records of the controllers ask for: looks, takes one step
-// (planner/controller_membership.h), looks again. The records say who is to be a member, the configuration who is;
-// what the configuration has decided is written back into the records. Keeps nothing that a crash could lose: the
-// next leader looks for itself.
+// (planner/controller_membership.h), looks again. The records say who is to be a member, the configuration
+// who is; what the configuration has decided is written back into the records. Keeps nothing that a crash
+// could lose: the next leader looks for itself.
 //
 // Threading:  the controller's executor.
-// Invariants: one change at a time; none while a configuration is joint or not committed; what is written down is
+// Invariants: one change at a time; none while a configuration is joint or not committed; what is written
+// down is
 //             committed before.
 #pragma once
 

@@ -59,9 +59,10 @@ void Presence::Tell(const runtime::Endpoint& to) {
   announcement.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
   *announcement.mutable_controller() = self_;
   announcement.set_format_version(catalog::kFormatVersion);
-  Announce(parts_.network, to, announcement, [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
-    if (*alive && answer.ok()) OnAnswer(*answer);
-  });
+  Announce(parts_.network, to, announcement,
+           [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
+             if (*alive && answer.ok()) OnAnswer(*answer);
+           });
 }
 
 void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {

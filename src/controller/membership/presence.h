@@ -1,8 +1,10 @@
-// A controller's word to the others: who and where it is. Said to everybody until the leader has written it down and
-// whenever no leader is known, so that controllers that have all moved find each other by the addresses they were
-// started with; to the leader now and then afterwards, whose answer also tells a removed controller that it is.
+// A controller's word to the others: who and where it is. Said to everybody until the leader has written it
+// down and whenever no leader is known, so that controllers that have all moved find each other by the
+// addresses they were started with; to the leader now and then afterwards, whose answer also tells a removed
+// controller that it is.
 //
-// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for good.
+// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
+// good.
 #pragma once
 
 #include <memory>
@@ -31,8 +33,8 @@ class Presence {
     const ControllerDirectory& directory;
     AddressKeeper& addresses;
   };
-  // `hints`: where controllers may be found beside what the catalog says. `on_refused`: this process can be no
-  // controller of the cluster any more (removed, its id taken, too old); called at most once.
+  // `hints`: where controllers may be found beside what the catalog says. `on_refused`: this process can be
+  // no controller of the cluster any more (removed, its id taken, too old); called at most once.
   Presence(const Parts& parts, ::tenure::v1::ControllerRecord self, std::string cluster_id,
            std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger);
   ~Presence() { *alive_ = false; }
@@ -52,7 +54,7 @@ class Presence {
   Callback<Status> on_refused_;
   Logger logger_;
   bool recorded_ = false;
-  Instant next_word_{};   // to the leader, once recorded
+  Instant next_word_{};    // to the leader, once recorded
   std::string complaint_;  // of the last answer, so that each is logged once
   runtime::Timer tick_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
