@@ -63,9 +63,7 @@ class ControllersTest : public ::testing::Test {
     EXPECT_EQ(result.reason(), reason) << result.message();
     EXPECT_THAT(result.message(), HasSubstr(message));
   }
-  const ControllerRecord& record(uint64_t id) const {
-    return catalog.catalog().controllers().at(id).controller();
-  }
+  const ControllerRecord& record(uint64_t id) { return catalog.catalog().controllers().at(id).controller(); }
 
   TestCatalog catalog;
 };
@@ -108,7 +106,7 @@ TEST_F(ControllersTest, RemovalNeedsAReplacementOrForce) {
 }
 
 TEST_F(ControllersTest, TheLastOneStays) {
-  for (const uint64_t id : {3, 2}) {
+  for (const uint64_t id : {3u, 2u}) {
     EXPECT_TRUE(Remove(id, true).changed());
     Role(id, false, true);
   }
