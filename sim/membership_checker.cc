@@ -64,7 +64,7 @@ void MembershipChecker::OnConfiguration(uint64_t leader_id, const raft::Configur
   const std::string what = fmt::format("controller {} appends {} with target {}", leader_id,
                                        raft::ToString(configuration), target);
   world_.Note(what);
-  if (after > target && after >= before) world_.Fail("M1 no more voters than the target", what);
+  if (after > target && after > before) world_.Fail("M1 no more voters than the target", what);
   if (after < std::min(before, target)) world_.Fail("M2 no fewer voters without a replacement", what);
   size_t running = 0;
   const auto status = leader.host().StatusOf(kCatalogGroup);

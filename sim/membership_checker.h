@@ -1,9 +1,9 @@
 // Invariants of the membership of group 0, checked whenever a leader appends a joint configuration, against
 // what the world knows and not what the leader believes:
-//   M1 it never leads to more voters than the target, unless there were more and they become fewer
-//   M2 it never leads to fewer voters than there were, if that is below the target (no operator here forces
-//   it) M3 whoever becomes a voter runs, and holds what was committed but for the last few entries M4 a
-//   majority of the new voters runs, or has been running a moment ago
+//   M1 it never makes the voters more than the target
+//   M2 it never leads to fewer voters than there were if that is below the target (nobody forces it here)
+//   M3 whoever becomes a voter runs, and holds what was committed but for the last few entries
+//   M4 a majority of the new voters runs, or has been running a moment ago
 // and at the end that the configuration is what the catalog asks for and everybody who was removed knows it.
 //
 // Threading: the simulation's thread.

@@ -30,6 +30,9 @@ class MembershipTest : public ::testing::Test {
       t.group.status.peers.push_back({ReplicaId(id), LogIndex(100), true, false});
   }
 
+  // The services of this fixture end before the controller does.
+  ~MembershipTest() override { t.Follow(99, 2); }
+
   ipb::AnnouncementAnswer Announce(uint64_t id, const std::string& uuid, const std::string& address,
                                    bool joining = false, const std::string& cluster = "cluster",
                                    uint32_t format = 1) {

@@ -4,9 +4,8 @@
 // forgotten.
 //
 // Threading:  the controller's executor.
-// Invariants: A1 an id whose record names a directory is never given to another. A2 what is final (REMOVED,
-// ID_IN_USE)
-//             is said only of what is applied, hence committed.
+// Invariants: A1 an id whose record names a directory is never given to another
+//             A2 what is final (REMOVED, ID_IN_USE) is said only of what is applied, hence committed
 #pragma once
 
 #include <map>

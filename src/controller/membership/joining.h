@@ -2,10 +2,10 @@
 // its directory down for its id. Until an operator has added the id it waits; whatever else is said against
 // it is final.
 //
-// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
-// good. Errors:    WRONG_CLUSTER, NOT_FOUND (removed), CONDITION_FAILED (the id belongs to another
-// directory), ALREADY_EXISTS
-//            (the address), UNSUPPORTED_FORMAT.
+// Threading: the controller's executor.
+// Lifetime:  Stop before destruction, or the executor has stopped for good.
+// Errors:    WRONG_CLUSTER, NOT_FOUND (removed), CONDITION_FAILED (the id belongs to another directory),
+//            ALREADY_EXISTS (the address), UNSUPPORTED_FORMAT.
 #pragma once
 
 #include <memory>

@@ -4,9 +4,8 @@
 // could lose: the next leader looks for itself.
 //
 // Threading:  the controller's executor.
-// Invariants: one change at a time; none while a configuration is joint or not committed; what is written
-// down is
-//             committed before.
+// Invariants: one change at a time, none while a configuration is joint or not committed; what is written
+//             into the records is committed before.
 #pragma once
 
 #include <map>
