@@ -44,6 +44,11 @@ void GroupChecker::OnStateHash(GroupId group, ReplicaId self, LogIndex index, ui
                   group, index, it->second.by, it->second.hash, self, hash));
 }
 
+void GroupChecker::OnConfiguration(GroupId group, ReplicaId self, bool leads,
+                                   const raft::Configuration& configuration) {
+  if (group == kCatalogGroup && leads) on_change_(self, configuration);
+}
+
 LogIndex GroupChecker::Applied(GroupId group) const {
   const auto it = applied_.find(group);
   return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;

@@ -22,7 +22,9 @@ namespace tenure::sim {
 class GroupChecker final : public group::GroupTrace {
  public:
   using OnViolation = std::function<void(std::string invariant, std::string message)>;
-  explicit GroupChecker(OnViolation on_violation) : on_violation_(std::move(on_violation)) {}
+  using OnChange = std::function<void(ReplicaId leader, const raft::Configuration& configuration)>;
+  GroupChecker(OnViolation on_violation, OnChange on_change)
+      : on_violation_(std::move(on_violation)), on_change_(std::move(on_change)) {}
 
   void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) override;
   void OnLead(GroupId group, ReplicaId self, Term term) override;
@@ -30,6 +32,9 @@ class GroupChecker final : public group::GroupTrace {
 
   // The replica lost something and was dropped: from now on it takes no part.
   void OnDropped(GroupId group, ReplicaId replica) { dropped_.insert({group, replica}); }
+  // Told to `on_change` if it is group 0's and its leader's.
+  void OnConfiguration(GroupId group, ReplicaId self, bool leads,
+                       const raft::Configuration& configuration) override;
 
   // Highest index applied by anybody.
   LogIndex Applied(GroupId group) const;
@@ -47,6 +52,7 @@ class GroupChecker final : public group::GroupTrace {
     ReplicaId by;
   };
   OnViolation on_violation_;
+  OnChange on_change_;
   std::map<GroupId, std::map<LogIndex, AppliedEntry>> applied_;
   struct StateHash {
     uint64_t hash;

@@ -47,6 +47,7 @@ struct Totals {
   uint64_t events = 0;
   uint64_t faults = 0;
   uint64_t elections = 0;
+  uint64_t changes = 0;
   uint64_t entries = 0;
   uint64_t comparisons = 0;
   uint64_t acknowledged = 0;
@@ -97,6 +98,7 @@ bool RunOne(uint64_t seed, bool print, Totals& totals) {
   totals.events += result.events;
   totals.faults += result.faults;
   totals.elections += result.elections;
+  totals.changes += result.changes;
   totals.entries += result.entries;
   totals.comparisons += result.comparisons;
   totals.acknowledged += result.acknowledged;
@@ -151,11 +153,10 @@ int Main(int argc, char** argv) {
   for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, trace, totals);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print(
-      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} entries, {} state "
-      "hashes compared, {} operations acknowledged, {} "
-      "unknown, {} registers undecided, {:.1f} s\n",
+      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, "
+      "{} entries, {} state hashes compared, {} operations acknowledged, {} unknown, {} registers undecided, {:.1f} s\n",
       seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
-      totals.elections, totals.entries, totals.comparisons, totals.acknowledged, totals.unknown,
+      totals.elections, totals.changes, totals.entries, totals.comparisons, totals.acknowledged, totals.unknown,
       totals.undecided, wall);
   fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
   return totals.failed == 0 ? 0 : 1;

@@ -51,7 +51,12 @@ SimOptions DrawOptions(uint64_t seed) {
   options.small_log = prng.Chance(1, 2);
   options.quiesce_after = std::chrono::milliseconds(prng.Between(150, 1500));
   if (prng.Chance(2, 3)) options.max_rest = std::chrono::milliseconds(prng.Between(500, 8000));
-  if (prng.Chance(1, 4)) faults.rot = 2;
+  if (prng.Chance(1, 3)) {
+    options.spares = 3;
+    options.replace_after = std::chrono::milliseconds(prng.Between(2500, 8000));
+  }
+  // A group that lost a replica has none to spare: not together with machines that come and go.
+  if (options.spares == 0 && prng.Chance(1, 4)) faults.rot = 2;
   return options;
 }
 
@@ -63,13 +68,13 @@ std::string Describe(const SimOptions& o) {
       "isolate={} one_way={} split={} hang={} reset={} transfer={} rot={}) loss={}ppm delay={}us "
       "stalls={}ppm "
       "drift={}ppm "
-      "small_log={} quiesce={}ms rest={}ms",
+      "small_log={} quiesce={}ms rest={}ms spares={} replace_after={}ms",
       o.processes, o.regions, o.key_clients, o.entry_clients, o.registers, ToMillis(o.mean_fault_gap),
       ToMillis(o.max_fault_length), f.crash, f.power_loss, f.total_loss, f.pause, f.isolate, f.one_way,
       f.split, f.hang_disk, f.reset, f.transfer, f.rot, o.links.loss_per_million,
       std::chrono::duration_cast<std::chrono::microseconds>(o.links.max_delay).count(),
       o.disks.stalls_per_million, o.max_drift_ppm, o.small_log, ToMillis(o.quiesce_after),
-      ToMillis(o.max_rest));
+      ToMillis(o.max_rest), o.spares, ToMillis(o.replace_after));
 }
 
 }  // namespace tenure::sim

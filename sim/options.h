@@ -35,6 +35,8 @@ struct FaultWeights {
 struct SimOptions {
   uint64_t seed = 0;
   uint32_t processes = 3;  // with both roles
+  uint32_t spares = 0;  // machines for controllers that the operator adds; none: membership does not change
+  Duration replace_after = std::chrono::seconds(30);  // a silent voter of the catalog's group
   uint32_t regions = 2;
   uint32_t key_clients = 3;
   uint32_t entry_clients = 2;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "sim/membership_operator.h"
 #include "sim/nemesis.h"
 #include "sim/server.h"
 #include "sim/world.h"
@@ -31,7 +32,10 @@ constexpr uint64_t kMaxJudgeSteps = 2'000'000;
 class Run {
  public:
   Run(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
-      : options_(options), world_(options, trace), nemesis_(world_, Prng(options.seed).Fork("nemesis")) {
+      : options_(options),
+        world_(options, trace),
+        nemesis_(world_, Prng(options.seed).Fork("nemesis")),
+        membership_(world_, Prng(options.seed).Fork("membership")) {
     if (on_event) world_.scheduler().set_trace(std::move(on_event));
   }
 
@@ -43,6 +47,7 @@ class Run {
     result_.events = world_.scheduler().events_run();
     result_.simulated = world_.scheduler().now() - Instant();
     result_.faults = nemesis_.faults();
+    result_.changes = world_.membership().changes();
     result_.elections = world_.groups().elections();
     result_.entries = world_.groups().entries();
     result_.comparisons = world_.groups().comparisons();
@@ -86,6 +91,7 @@ class Run {
     Enter("faults");
     world_.StartClients();
     nemesis_.Start();
+    membership_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
@@ -97,14 +103,16 @@ class Run {
   bool Converge() {
     Enter("converge");
     nemesis_.Heal();
+    membership_.Finish();
     const Instant healed = world_.scheduler().now();
     return Until(
         options_.convergence_limit,
         [this, healed] {
-          return world_.ClientsServedSince(healed) && world_.Unsettled(/*replicas=*/false).empty();
+          return world_.ClientsServedSince(healed) && membership_.Unfinished().empty() &&
+                 world_.Unsettled(/*replicas=*/false).empty();
         },
         [this, healed] {
-          return world_.Unsettled(false) +
+          return world_.Unsettled(false) + " " + membership_.Unfinished() +
                  (world_.ClientsServedSince(healed) ? "" : " an acknowledged write of every client");
         });
   }
@@ -112,7 +120,7 @@ class Run {
   // With everything else sound: whoever does not get his writes to his disk gives up what he leads, of which
   // nobody may hear while nothing is written.
   bool HangDisk() {
-    if (world_.lost_replicas()) return true;
+    if (!world_.has_spare_members()) return true;
     Enter("hung disk");
     const std::string invariant = "a leader whose disk hangs is replaced";
     world_.scheduler().RunFor(kReconnectTime);
@@ -150,7 +158,7 @@ class Run {
 
   // Without clients region groups send nothing, with one process gone as well; and yet they find new leaders.
   bool Sleep() {
-    if (world_.lost_replicas()) return true;
+    if (!world_.has_spare_members()) return true;
     Enter("sleep");
     const std::string invariant = "idle groups sleep";
     const auto asleep = [&](const char* when) {
@@ -211,6 +219,7 @@ class Run {
   const SimOptions options_;
   World world_;
   Nemesis nemesis_;
+  MembershipOperator membership_;
   RunResult result_;
 };
 

@@ -22,6 +22,7 @@ struct RunResult {
   uint64_t events = 0;
   Duration simulated{};
   uint64_t faults = 0;
+  uint64_t changes = 0;  // of the catalog group's voters
   uint64_t elections = 0;
   uint64_t entries = 0;       // distinct entries applied
   uint64_t comparisons = 0;   // of state hashes at equal indexes

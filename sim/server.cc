@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/format.h"
+#include "catalog/refusal.h"
 
 namespace tenure::sim {
 namespace {
@@ -72,29 +73,75 @@ Status Server::Start() {
                           wal::SnapshotStore::Open(*background_disk_, std::string(kData) + "/snapshots"));
 
   // An object is made on the executor it belongs to.
-  control_.Post([this] { StartController(); });
-  regions_.Post([this] { StartNode(); });
+  const auto group = wal_->recovered().find(kCatalogGroup);
+  const bool known = group != wal_->recovered().end();
+  retired_ = known && group->second.tombstone;
+  if (settings_.id != 0 && !retired_) {
+    control_.Post([this, known] {
+      if (known || !settings_.controllers.empty()) {
+        StartController(settings_.controllers);
+      } else {
+        Join();
+      }
+    });
+  }
+  if (settings_.node) regions_.Post([this] { StartNode(); });
   return OkStatus();
 }
 
-void Server::StartController() {
+::tenure::v1::ControllerRecord Server::Self() const {
+  ::tenure::v1::ControllerRecord self;
+  self.set_id(settings_.id);
+  self.set_name(fmt::format("{}", settings_.id));
+  self.set_address(machine_.address);
+  self.set_uuid(settings_.uuid);
+  return self;
+}
+
+void Server::Join() {
+  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(), "",
+                                                   settings_.addresses, logger_.Named("join"));
+  joining_->Start([this](const StatusOr<std::string>& cluster) {
+    if (!cluster.ok()) return world_.OnControllerRefused(machine_, cluster.status());
+    world_.OnControllerJoined(machine_);
+    control_.Post([this] { StartController({}); });
+  });
+}
+
+void Server::OnControllerRefused(const Status& status) {
+  if (!catalog::IsReason(status, ::tenure::v1::REASON_NOT_FOUND)) {
+    return world_.OnControllerRefused(machine_, status);
+  }
+  control_.Post([this] {
+    controller_->Retire([this](const Status& durable) {
+      if (!durable.ok()) return;
+      retired_ = true;
+      world_.Note(fmt::format("{} is no controller any more", machine_.name));
+    });
+  });
+}
+
+void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& controllers) {
   controller::ControllerOptions options;
   options.cluster_id = settings_.cluster_id;
   options.group = GroupOptions(settings_.small_log);
-  for (const auto& [id, address] : settings_.controllers) {
+  options.self = Self();
+  options.controller_addresses = settings_.addresses;
+  options.membership.replace_after = world_.options().replace_after;
+  for (const auto& [id, address] : controllers) {
     ::tenure::v1::ControllerRecord record;
     record.set_id(id);
     record.set_name(fmt::format("{}", id));
     record.set_address(address);
     record.set_voter(true);
-    if (id == settings_.id) options.self = record;
+    if (id == settings_.id) record.set_uuid(settings_.uuid);
     options.initial_controllers.push_back(std::move(record));
   }
   controller_ = std::make_unique<controller::Controller>(
       controller::Controller::Dependencies{control_, background_, *control_network_, *wal_, *engine_,
                                            *snapshots_, prng_.Fork("controller"), logger_.Named("controller"),
                                            &world_.groups()},
-      std::move(options));
+      std::move(options), [this](const Status& status) { OnControllerRefused(status); });
   const Status status = controller_->Start();
   if (!status.ok()) {
     world_.Fail("a controller starts", fmt::format("{}: {}", machine_.name, MessageOf(status)));
@@ -102,9 +149,7 @@ void Server::StartController() {
 }
 
 void Server::StartNode() {
-  std::vector<Endpoint> endpoints;
-  for (const auto& [id, address] : settings_.controllers) endpoints.push_back(address);
-  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, endpoints,
+  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, settings_.addresses,
                                                        prng_.Fork("client"));
   link_ = std::make_unique<node::ControllerLink>(*client_, *regions_network_);
   transport_ = group::MakeNetworkTransport(regions_, *regions_network_, "tenure.internal.v1.Raft",
@@ -113,7 +158,7 @@ void Server::StartNode() {
   node_options.groups = GroupOptions(settings_.small_log);
   node_options.groups.raft.quiesce_after = settings_.quiesce_after;
   node::NodeIdentity identity;
-  identity.uuid = fmt::format("00000000-0000-4000-8000-{:012x}", settings_.id);
+  identity.uuid = fmt::format("00000000-0000-4000-8000-{:012x}", machine_.number);
   identity.cluster_id = settings_.cluster_id;
   identity.name = machine_.name;
   identity.address = machine_.address;

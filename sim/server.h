@@ -14,6 +14,7 @@
 #include "base/prng.h"
 #include "client/controller_client.h"
 #include "controller/controller.h"
+#include "controller/membership/joining.h"
 #include "kv/memory_engine.h"
 #include "node/controller_link.h"
 #include "node/node.h"
@@ -29,9 +30,13 @@ namespace tenure::sim {
 class Server final : public node::NodeOwner {
  public:
   struct Settings {
-    uint64_t id = 0;  // controller id
+    uint64_t id = 0;   // controller id; 0: no controller
+    std::string uuid;  // of the controller's data directory
     std::string cluster_id;
+    // The controllers that form the cluster; none: it joins one.
     std::vector<std::pair<uint64_t, Endpoint>> controllers;
+    std::vector<Endpoint> addresses;  // where controllers may be
+    bool node = true;
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
   };
@@ -43,9 +48,15 @@ class Server final : public node::NodeOwner {
 
   SimProcess& process() { return *process_; }
   // Its parts are there; they are made in the first events of the process.
-  bool started() const { return controller_ && node_; }
-  controller::Controller& controller() { return *controller_; }
-  node::Node& node() { return *node_; }
+  bool started() const {
+    return (settings_.id == 0 || retired_ || controller_ || joining_) && (!settings_.node || node_);
+  }
+  uint64_t controller_id() const { return settings_.id; }
+  // Null if it has none (yet, or any more).
+  controller::Controller* controller() { return retired_ ? nullptr : controller_.get(); }
+  node::Node* node() { return node_.get(); }
+  // Its controller was removed from the cluster and knows it.
+  bool retired() const { return retired_; }
   const wal::Wal& wal() const { return *wal_; }
   const group::Transport& transport() const { return *transport_; }
 
@@ -55,7 +66,11 @@ class Server final : public node::NodeOwner {
 
  private:
   Status Start();
-  void StartController();
+  // `controllers`: those that form the cluster, none if the log or the leader says who they are.
+  void StartController(const std::vector<std::pair<uint64_t, Endpoint>>& controllers);
+  void Join();
+  ::tenure::v1::ControllerRecord Self() const;
+  void OnControllerRefused(const Status& status);
   void StartNode();
   void OnWalFailure(const Status& status);
 
@@ -76,7 +91,9 @@ class Server final : public node::NodeOwner {
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<kv::MemoryEngine> engine_;
   std::unique_ptr<wal::SnapshotStore> snapshots_;
+  std::unique_ptr<controller::Joining> joining_;
   std::unique_ptr<controller::Controller> controller_;
+  bool retired_ = false;
   std::unique_ptr<client::ControllerClient> client_;
   std::unique_ptr<node::ControllerLink> link_;
   std::unique_ptr<group::Transport> transport_;

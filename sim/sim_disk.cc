@@ -143,6 +143,13 @@ void SimDisk::Crash(CrashKind kind) {
   }
 }
 
+void SimDisk::Replace() {
+  names_.clear();
+  durable_names_.clear();
+  unsynced_names_.clear();
+  directories_.clear();
+}
+
 void SimDisk::ReleaseSyncs() {
   hung_ = false;
   for (Closure& sync : std::exchange(hanging_, {})) {

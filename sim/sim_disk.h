@@ -60,6 +60,8 @@ class SimDisk {
   // The process that used this disk died, or the machine lost power: after SimProcess::Kill, before a new
   // process.
   void Crash(CrashKind kind);
+  // A new, empty disk stands in for this one; after Crash.
+  void Replace();
 
   // --- faults ---
   void set_options(SimDiskOptions options) { options_ = options; }

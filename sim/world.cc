@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/refusal.h"
 #include "client/request_ids.h"
 #include "sim/server.h"
 
@@ -37,12 +38,20 @@ class StampedSink final : public LogSink {
   LogSink* to_;
 };
 
+// Whoever runs replicas of `group` on this machine; null if nobody does.
+group::GroupHost* HostOf(const Machine& machine, GroupId group) {
+  Server* const server = machine.server.get();
+  if (server == nullptr) return nullptr;
+  if (group != kCatalogGroup) return machine.node ? &server->node()->groups() : nullptr;
+  return server->controller() == nullptr ? nullptr : &server->controller()->host();
+}
+
 }  // namespace
 
-Machine::Machine(Scheduler& world, std::string name_in, Endpoint address_in, Prng prng,
-                 const SimOptions& options)
-    : name(std::move(name_in)),
-      address(std::move(address_in)),
+Machine::Machine(Scheduler& world, uint64_t number_in, Prng prng, const SimOptions& options)
+    : number(number_in),
+      name(fmt::format("s{}", number)),
+      address(fmt::format("10.0.0.{}:700", number)),
       clock(world, Instant(std::chrono::seconds(prng.Fork("clock").Between(1, 1'000'000))),
             WallFromMillis(1'700'000'000'000 + prng.Fork("wall").Between(-2000, 2000))),
       disk(world, name, prng.Fork("disk"), options.disks),
@@ -78,12 +87,19 @@ World::World(const SimOptions& options, LogSink* trace)
       logger_(stamped_.get(), ""),
       prng_(Prng(options.seed).Fork("world")),
       network_(scheduler_, prng_.Fork("network"), options.links),
-      checker_(
-          [this](const std::string& invariant, const std::string& message) { Fail(invariant, message); }) {
-  for (uint32_t i = 0; i < options_.processes; ++i) {
-    machines_.push_back(std::make_unique<Machine>(scheduler_, fmt::format("s{}", i + 1),
-                                                  fmt::format("10.0.0.{}:700", i + 1),
-                                                  prng_.Fork(fmt::format("machine {}", i)), options_));
+      membership_(*this),
+      checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
+               [this](ReplicaId leader, const raft::Configuration& configuration) {
+                 membership_.OnConfiguration(leader.value(), configuration);
+               }) {
+  for (uint32_t i = 0; i < options_.processes + options_.spares; ++i) {
+    machines_.push_back(
+        std::make_unique<Machine>(scheduler_, i + 1, prng_.Fork(fmt::format("machine {}", i)), options_));
+    if (i >= options_.processes) continue;  // a spare: what runs there is up to the operator
+    Machine& machine = *machines_.back();
+    machine.node = machine.first = true;
+    machine.controller_id = machine.number;
+    machine.controller_uuid = fmt::format("directory {}", machine.number);
   }
   const auto add_client = [this](const std::string& name) -> Client& {
     clients_.push_back(std::make_unique<Client>(*this, name, prng_.Fork(name)));
@@ -95,7 +111,7 @@ World::World(const SimOptions& options, LogSink* trace)
   for (uint32_t i = 0; i < options_.key_clients; ++i) {
     Client& client = add_client(fmt::format("k{}", i + 1));
     registers.name = client.name;
-    client.keys = std::make_unique<KeyClient>(scheduler_, client.executor, *client.network, ServerAddresses(),
+    client.keys = std::make_unique<KeyClient>(scheduler_, client.executor, *client.network, NodeAddresses(),
                                               history_, prng_.Fork(client.name + " draws"), registers);
   }
   for (uint32_t i = 0; i < options_.entry_clients; ++i) {
@@ -124,6 +140,14 @@ std::vector<Endpoint> World::ServerAddresses() const {
   return addresses;
 }
 
+std::vector<Endpoint> World::NodeAddresses() const {
+  std::vector<Endpoint> addresses;
+  for (const auto& machine : machines_) {
+    if (machine->node) addresses.push_back(machine->address);
+  }
+  return addresses;
+}
+
 std::vector<Endpoint> World::ClientAddresses() const {
   std::vector<Endpoint> addresses;
   for (const auto& client : clients_) addresses.push_back(client->name);
@@ -145,14 +169,19 @@ void World::Fail(const std::string& invariant, const std::string& message) {
 void World::Boot(size_t index) {
   Machine& machine = *machines_[index];
   if (machine.repair) return;  // boots it when it is done
+  if (!machine.node && machine.controller_id == 0) return;  // nothing is meant to run there
   Note("boot " + machine.name);
   Server::Settings settings;
-  settings.id = index + 1;
+  settings.id = machine.controller_id;
+  settings.uuid = machine.controller_uuid;
+  settings.node = machine.node;
+  settings.addresses = ServerAddresses();
   settings.cluster_id = kClusterId;
   settings.small_log = options_.small_log;
   settings.quiesce_after = options_.quiesce_after;
-  for (size_t i = 0; i < machines_.size(); ++i)
-    settings.controllers.emplace_back(i + 1, machines_[i]->address);
+  for (const auto& other : machines_) {
+    if (machine.first && other->first) settings.controllers.emplace_back(other->number, other->address);
+  }
   const std::string incarnation = fmt::format("{} boot {}", machine.name, ++machine.boots);
   machine.server = std::make_unique<Server>(*this, machine, std::move(settings), prng_.Fork(incarnation),
                                             logger_.Named(machine.name));
@@ -162,6 +191,7 @@ void World::Kill(size_t index, CrashKind kind) {
   Machine& machine = *machines_[index];
   if (!machine.server) return;
   Note("kill " + machine.name);
+  machine.killed_at = scheduler_.now();
   machine.server->process().Kill();
   machine.server.reset();
   machine.disk.Crash(kind);
@@ -172,7 +202,7 @@ void World::Kill(size_t index, CrashKind kind) {
 void World::RotAndRepair(size_t index) {
   Machine& machine = *machines_[index];
   std::map<GroupId, ReplicaId> replicas;
-  group::GroupHost& host = machine.server->node().groups();
+  group::GroupHost& host = machine.server->node()->groups();
   for (const GroupId group : host.groups()) replicas[group] = host.StatusOf(group)->self;
   Kill(index, CrashKind::kProcess);
   Prng draws = prng_.Fork(fmt::format("{} rot", machine.name));
@@ -193,6 +223,28 @@ void World::RotAndRepair(size_t index) {
           Boot(index);
         });
       });
+}
+
+void World::EmptyDisk(size_t index) {
+  Machine& machine = *machines_[index];
+  Note("new disk for " + machine.name);
+  machine.disk.Replace();
+  machine.store = std::make_shared<kv::MemoryStore>();
+}
+
+void World::OnControllerRefused(Machine& machine, const Status& status) {
+  Note(fmt::format("controller {} on {} is refused: {}", machine.controller_id, machine.name,
+                   MessageOf(status)));
+  // One whose disk was lost, or that was removed before it had joined.
+  if (machine.emptied || catalog::IsReason(status, pb::REASON_NOT_FOUND)) return;
+  Fail("a member is not refused", fmt::format("{}: {}", machine.name, MessageOf(status)));
+}
+
+void World::OnControllerJoined(Machine& machine) {
+  Note(fmt::format("controller {} on {} joins", machine.controller_id, machine.name));
+  if (!machine.emptied) return;
+  Fail("an emptied directory does not come back under its id",
+       fmt::format("{}: controller {}", machine.name, machine.controller_id));
 }
 
 void World::Pause(size_t index) {
@@ -265,17 +317,41 @@ void World::TransferCatalogLeadership(uint64_t to) {
   });
 }
 
+void World::Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done) {
+  operator_->executor.Post(
+      [this, method = std::string(method), request = std::move(request), done = std::move(done)]() mutable {
+        client::CallOptions options;
+        options.timeout = std::chrono::seconds(4);
+        operator_->controllers->Call(method, std::move(request), options, std::move(done));
+      });
+}
+
+pb::RequestId World::NextRequestId() {
+  return operator_->ids->Next();
+}
+
 // ---- checks ----
+
+controller::Controller* World::ServingController() {
+  controller::Controller* serving = nullptr;
+  for (const auto& machine : machines_) {
+    controller::Controller* candidate = machine->server ? machine->server->controller() : nullptr;
+    if (candidate == nullptr || !candidate->serving()) continue;
+    if (serving == nullptr || candidate->epoch() > serving->epoch()) serving = candidate;
+  }
+  return serving;
+}
 
 std::string World::Unsettled(bool replicas) {
   for (const auto& machine : machines_) {
+    if (!machine->node && machine->controller_id == 0) continue;
     if (!machine->server || !machine->server->process().alive() || !machine->server->started())
       return machine->name + " to be up";
   }
-  bool serving = false;
-  for (const auto& machine : machines_) serving |= machine->server->controller().serving();
-  if (!serving) return "a serving controller";
-  const catalog::Catalog& catalog = machines_.front()->server->controller().catalog();
+  controller::Controller* const serving = ServingController();
+  if (serving == nullptr) return "a serving controller";
+  if (std::string missing = membership_.Unsettled(*serving); !missing.empty()) return missing;
+  const catalog::Catalog& catalog = serving->catalog();
   for (const auto& [id, record] : catalog.databases()) {
     if (record.database().state() != pb::DATABASE_PUBLIC)
       return fmt::format("database {} to be public", record.database().name());
@@ -283,7 +359,8 @@ std::string World::Unsettled(bool replicas) {
   for (const auto& [id, record] : catalog.regions()) {
     if (record.region().state() != pb::REGION_SERVING) return fmt::format("region {} to serve", id);
     const bool led = std::any_of(machines_.begin(), machines_.end(), [&record](const auto& machine) {
-      const auto status = machine->server->node().groups().StatusOf(GroupId(record.region().id()));
+      if (!machine->node) return false;
+      const auto status = machine->server->node()->groups().StatusOf(GroupId(record.region().id()));
       return status && status->serving;
     });
     if (!led) return fmt::format("a leader of region {}", id);
@@ -291,9 +368,9 @@ std::string World::Unsettled(bool replicas) {
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
     for (const auto& machine : machines_) {
-      group::GroupHost& host =
-          group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
-      const auto status = host.StatusOf(group);
+      const group::GroupHost* host = HostOf(*machine, group);
+      if (host == nullptr) continue;
+      const auto status = host->StatusOf(group);
       if (!status) continue;
       if (status->applied < checker_.Applied(group)) {
         return fmt::format("{} to apply index {} of group {}, it stands at {}", machine->name,
@@ -307,7 +384,9 @@ std::string World::Unsettled(bool replicas) {
 std::optional<size_t> World::ServerOf(GroupId group) {
   for (size_t i = 0; i < machines_.size(); ++i) {
     if (!Up(i) || !machines_[i]->server->started()) continue;
-    const auto status = HostOf(i, group).StatusOf(group);
+    const group::GroupHost* host = HostOf(*machines_[i], group);
+    if (host == nullptr) continue;
+    const auto status = host->StatusOf(group);
     if (status && status->serving) return i;
   }
   return std::nullopt;
@@ -316,7 +395,9 @@ std::optional<size_t> World::ServerOf(GroupId group) {
 std::vector<GroupId> World::LedBy(size_t machine) {
   std::vector<GroupId> led;
   for (const GroupId group : checker_.groups()) {
-    const auto status = HostOf(machine, group).StatusOf(group);
+    const group::GroupHost* host = HostOf(*machines_[machine], group);
+    if (host == nullptr) continue;
+    const auto status = host->StatusOf(group);
     if (status && status->serving) led.push_back(group);
   }
   return led;
@@ -326,7 +407,8 @@ std::string World::NotQuiescent() {
   for (size_t i = 0; i < machines_.size(); ++i) {
     if (!Up(i)) continue;
     if (!machines_[i]->server->started()) return machines_[i]->name + " to be up";
-    group::GroupHost& host = machines_[i]->server->node().groups();
+    if (machines_[i]->server->node() == nullptr) continue;
+    const group::GroupHost& host = machines_[i]->server->node()->groups();
     for (const GroupId group : host.groups()) {
       if (!host.StatusOf(group)->quiescent) return fmt::format("group {} on {}", group, machines_[i]->name);
     }
@@ -343,21 +425,16 @@ uint64_t World::RegionMessages() {
   return messages;
 }
 
-group::GroupHost& World::HostOf(size_t machine, GroupId group) {
-  Server& server = *machines_[machine]->server;
-  return group == kCatalogGroup ? server.controller().host() : server.node().groups();
-}
-
 void World::CheckReplicas() {
   for (const GroupId group : checker_.groups()) {
     std::string reference;
     std::string reference_name;
     for (const auto& machine : machines_) {
-      group::GroupHost& host =
-          group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
-      const kv::Reader* state = host.State(group);
+      const group::GroupHost* host = HostOf(*machine, group);
+      if (host == nullptr) continue;
+      const kv::Reader* state = host->State(group);
       if (state == nullptr) continue;
-      const auto status = host.StatusOf(group);
+      const auto status = host->StatusOf(group);
       if (const uint64_t hash = group::HashState(*state); !status || status->state_hash != hash) {
         Fail("the kept hash is that of the state",
              fmt::format("group {} on {}: {:016x} is kept, the state has {:016x}", group, machine->name,

@@ -14,10 +14,13 @@
 
 #include "base/log.h"
 #include "base/prng.h"
+#include "base/status.h"
+#include "controller/controller.h"
 #include "kv/memory_engine.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
 #include "sim/log_repair.h"
+#include "sim/membership_checker.h"
 #include "sim/options.h"
 #include "sim/register_clients.h"
 #include "sim/scheduler.h"
@@ -32,8 +35,9 @@ class Server;
 
 // A machine: what survives its process.
 struct Machine {
-  Machine(Scheduler& world, std::string name_in, Endpoint address_in, Prng prng, const SimOptions& options);
+  Machine(Scheduler& world, uint64_t number_in, Prng prng, const SimOptions& options);
   ~Machine();
+  const uint64_t number;  // from 1
   std::string name;
   Endpoint address;
   SimClock clock;
@@ -42,6 +46,13 @@ struct Machine {
   std::unique_ptr<Server> server;  // null while nothing runs
   uint64_t boots = 0;
   std::unique_ptr<LogRepair> repair;  // not null while its log is repaired: nothing else may run
+  // What runs on it.
+  bool node = false;
+  bool first = false;          // its controller is one of those that form the cluster
+  uint64_t controller_id = 0;  // 0: none
+  std::string controller_uuid;
+  Instant killed_at{};
+  bool emptied = false;  // the controller's directory was lost: it must not come back under this id
 };
 
 class World {
@@ -56,8 +67,10 @@ class World {
   const SimOptions& options() const { return options_; }
   History& history() { return history_; }
   GroupChecker& groups() { return checker_; }
+  const MembershipChecker& membership() const { return membership_; }
   std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
   std::vector<Endpoint> ServerAddresses() const;
+  std::vector<Endpoint> NodeAddresses() const;
   std::vector<Endpoint> ClientAddresses() const;
   Prng& prng() { return prng_; }
   // Traced, and mixed into the event hash.
@@ -71,6 +84,11 @@ class World {
   bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }
   void Pause(size_t machine);
   void Resume(size_t machine);
+  // The machine (which is down) gets a new disk.
+  void EmptyDisk(size_t machine);
+  // From servers.
+  void OnControllerRefused(Machine& machine, const Status& status);
+  void OnControllerJoined(Machine& machine);
 
   // --- clients ---
   void StartClients();
@@ -78,6 +96,9 @@ class World {
   // Asks for a database as an operator would, until it exists.
   void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done);
   void TransferCatalogLeadership(uint64_t to);
+  // Asks the controllers as an operator; `done` within some seconds.
+  void Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done);
+  ::tenure::v1::RequestId NextRequestId();
 
   // --- checks ---
   void Fail(const std::string& invariant, const std::string& message);
@@ -92,18 +113,19 @@ class World {
   std::vector<GroupId> LedBy(size_t machine);
   // The machine that leads the group and serves; none if nobody does.
   std::optional<size_t> ServerOf(GroupId group);
-  // A repair dropped a replica for good: its group has no member to spare and does not sleep.
-  bool lost_replicas() const { return lost_replicas_; }
+  // One member of any group may fail now: no repair has dropped a replica for good, no controllers come and go.
+  bool has_spare_members() const { return !lost_replicas_ && options_.spares == 0; }
   // A replica of a region's group that is not quiescent, empty if all are that run.
   std::string NotQuiescent();
   // Sent by the nodes that run, since they were started.
   uint64_t RegionMessages();
+  // The controller that serves in the latest epoch; null if none does.
+  controller::Controller* ServingController();
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
  private:
   struct Client;
-  group::GroupHost& HostOf(size_t machine, GroupId group);
 
   SimOptions options_;
   Scheduler scheduler_;
@@ -111,6 +133,7 @@ class World {
   Logger logger_;
   Prng prng_;
   SimNetwork network_;
+  MembershipChecker membership_;
   GroupChecker checker_;
   History history_;
   std::vector<std::string> failures_;

@@ -40,6 +40,11 @@ CatalogResult Refused(::tenure::v1::Reason reason, std::string message, uint64_t
 CatalogResult InitializeCluster(Records& records, commands::InitializeCluster& command, Change& change);
 CatalogResult UpdateController(Records& records, commands::UpdateController& command, Change& change);
 CatalogResult RaiseFormat(Records& records, commands::RaiseFormat& command, Change& change);
+CatalogResult AddController(Records& records, commands::AddController& command, Change& change);
+CatalogResult RemoveController(Records& records, commands::RemoveController& command, Change& change);
+CatalogResult PromoteController(Records& records, commands::PromoteController& command, Change& change);
+CatalogResult SetVoterTarget(Records& records, commands::SetVoterTarget& command, Change& change);
+CatalogResult SetControllerRole(Records& records, commands::SetControllerRole& command, Change& change);
 CatalogResult PutEntry(commands::PutEntry& command, Change& change);
 CatalogResult DeleteEntry(commands::DeleteEntry& command, Change& change);
 CatalogResult RegisterNode(Records& records, commands::RegisterNode& command, Change& change);

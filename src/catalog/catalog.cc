@@ -162,6 +162,16 @@ class Catalog::Impl {
         return apply::UpdateController(records_, *command.mutable_update_controller(), change);
       case Command::kRaiseFormat:
         return apply::RaiseFormat(records_, *command.mutable_raise_format(), change);
+      case Command::kAddController:
+        return apply::AddController(records_, *command.mutable_add_controller(), change);
+      case Command::kRemoveController:
+        return apply::RemoveController(records_, *command.mutable_remove_controller(), change);
+      case Command::kPromoteController:
+        return apply::PromoteController(records_, *command.mutable_promote_controller(), change);
+      case Command::kSetVoterTarget:
+        return apply::SetVoterTarget(records_, *command.mutable_set_voter_target(), change);
+      case Command::kSetControllerRole:
+        return apply::SetControllerRole(records_, *command.mutable_set_controller_role(), change);
       case Command::BODY_NOT_SET:
         break;
     }

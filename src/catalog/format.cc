@@ -22,6 +22,11 @@ constexpr std::array kCommandTypes = {
     CommandType{Command::kRemoveRegion, "RemoveRegion", 1},
     CommandType{Command::kRemoveDatabase, "RemoveDatabase", 1},
     CommandType{Command::kUpdateController, "UpdateController", 1},
+    CommandType{Command::kAddController, "AddController", 2},
+    CommandType{Command::kRemoveController, "RemoveController", 2},
+    CommandType{Command::kPromoteController, "PromoteController", 2},
+    CommandType{Command::kSetVoterTarget, "SetVoterTarget", 2},
+    CommandType{Command::kSetControllerRole, "SetControllerRole", 2},
     CommandType{Command::kRaiseFormat, "RaiseFormat", 1},
     // Was never in use: what every build shows that it can pass over.
     CommandType{99, "Retired", 1, /*retired=*/true},

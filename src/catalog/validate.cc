@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "catalog/catalog.h"
+#include "catalog/controllers.h"
 #include "catalog/names.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
@@ -104,7 +105,32 @@ Status Check(const pb::ControllerRecord& controller, const CatalogLimits& limits
   if (!controller.name().empty()) {
     TENURE_RETURN_IF_ERROR(CheckName("controller.name", controller.name(), limits.max_name_bytes));
   }
+  if (controller.id() > UINT32_MAX) {
+    return Refuse(REASON_INVALID_ARGUMENT, "controller.id: is {}, the limit is {}", controller.id(),
+                  UINT32_MAX);
+  }
+  if (!controller.zone().empty()) {
+    TENURE_RETURN_IF_ERROR(CheckName("controller.zone", controller.zone(), limits.max_name_bytes));
+  }
+  if (!controller.uuid().empty()) TENURE_RETURN_IF_ERROR(CheckName("controller.uuid", controller.uuid(), 64));
   return CheckAddress("controller.address", controller.address());
+}
+
+Status Check(const ipb::UpdateController& update, const CatalogLimits& limits) {
+  std::set<uint64_t> ids = {update.controller().id()};
+  TENURE_RETURN_IF_ERROR(Check(update.controller(), limits));
+  for (const pb::ControllerRecord& other : update.others()) {
+    TENURE_RETURN_IF_ERROR(Check(other, limits));
+    if (!ids.insert(other.id()).second) {
+      return Refuse(REASON_INVALID_ARGUMENT, "others: controller {} is given twice", other.id());
+    }
+  }
+  return OkStatus();
+}
+
+Status Check(const ipb::SetVoterTarget& set) {
+  if (set.target() >= 1 && set.target() <= kMaxVoterTarget && set.target() % 2 == 1) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "target: is {}, allowed are 1, 3, 5 and 7", set.target());
 }
 
 Status Check(const ipb::InitializeCluster& initialize, const CatalogLimits& limits) {
@@ -144,12 +170,19 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
     case Command::kSetRegionState:
       return CheckMove(command.set_region_state().from(), command.set_region_state().to());
     case Command::kUpdateController:
-      return Check(command.update_controller().controller(), limits);
+      return Check(command.update_controller(), limits);
     case Command::kRaiseFormat:
       if (command.raise_format().to() >= kOldestFormat && command.raise_format().to() <= kNewestFormat)
         return OkStatus();
       return Refuse(REASON_INVALID_ARGUMENT, "to: format {} is not in {}..{}", command.raise_format().to(),
                     kOldestFormat, kNewestFormat);
+    case Command::kAddController:
+      return Check(command.add_controller().controller(), limits);
+    case Command::kSetVoterTarget:
+      return Check(command.set_voter_target());
+    case Command::kRemoveController:
+    case Command::kPromoteController:
+    case Command::kSetControllerRole:
     case Command::kSetNodeState:
     case Command::kRemoveRegion:
     case Command::kRemoveDatabase:

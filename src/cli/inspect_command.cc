@@ -29,6 +29,7 @@ Json IdentityJson(const wal::Identity& identity) {
   json["name"] = identity.name;
   json["controller_id"] =
       identity.controller_id.IsNone() ? Json(nullptr) : Json(IdText(identity.controller_id.value()));
+  json["controller_uuid"] = identity.controller_uuid.empty() ? Json(nullptr) : Json(identity.controller_uuid);
   json["node_uuid"] = identity.node_uuid.empty() ? Json(nullptr) : Json(identity.node_uuid);
   json["initial_members"] = identity.initial_members;
   json["history"] = identity.history;

@@ -37,6 +37,8 @@ Json BodyOf(const pb::ControllerRecord& controller) {
   json["address"] = controller.address();
   json["zone"] = controller.zone();
   json["voter"] = controller.voter();
+  json["state"] = StateText(controller.state());
+  json["uuid"] = controller.uuid();
   return json;
 }
 
@@ -85,6 +87,7 @@ Json BodyOf(const pb::ClusterRecord& cluster) {
   json["cluster_id"] = cluster.cluster_id();
   json["incarnation"] = cluster.incarnation();
   json["format_version"] = cluster.format_version();
+  json["voter_target"] = cluster.voter_target();
   json["created_at"] = FormatTime(cluster.created_at_ms());
   return json;
 }
@@ -113,6 +116,12 @@ Json BodyOf(const pb::Record& record) {
 
 std::string StateText(pb::NodeState state) {
   return WithoutPrefix(pb::NodeState_Name(state), "NODE_");
+}
+std::string StateText(pb::ControllerState state) {
+  // Records from before there were states are of members.
+  return state == pb::CONTROLLER_STATE_UNSPECIFIED
+             ? "MEMBER"
+             : WithoutPrefix(pb::ControllerState_Name(state), "CONTROLLER_");
 }
 std::string StateText(pb::DatabaseState state) {
   return WithoutPrefix(pb::DatabaseState_Name(state), "DATABASE_");
@@ -149,6 +158,8 @@ Json ToJson(const pb::ControllerStatus& controller) {
   json["voter"] = controller.record().voter();
   json["state"] = controller.state();
   json["match_index"] = controller.match_index();
+  json["zone"] = controller.record().zone();
+  json["removing"] = controller.record().state() == pb::CONTROLLER_REMOVING;
   return json;
 }
 
@@ -239,6 +250,7 @@ Json ToJson(const pb::StatusResponse& status) {
                                                    {"address", status.leader_address()},
                                                    {"epoch", status.leader_epoch()},
                                                    {"since_ms", status.leader_since_ms()}});
+  json["voter_target"] = status.voter_target();
   json["controllers"] = Json::array();
   for (const auto& controller : status.controllers()) json["controllers"].push_back(ToJson(controller));
   json["nodes"] = Json::array();
@@ -318,8 +330,9 @@ std::string Summary(const pb::Record& record) {
     case pb::Record::kCluster:
       return fmt::format("{} format {}", record.cluster().cluster_id(), record.cluster().format_version());
     case pb::Record::kController:
-      return fmt::format("{} at {}{}", record.controller().name(), record.controller().address(),
-                         record.controller().voter() ? ", voter" : ", learner");
+      return fmt::format("{} at {}, {}, {}", record.controller().name(), record.controller().address(),
+                         record.controller().voter() ? "voter" : "learner",
+                         StateText(record.controller().state()));
     case pb::Record::kNode:
       return fmt::format("{} at {}, {}", record.node().name(), record.node().address(),
                          StateText(record.node().state()));

@@ -14,6 +14,7 @@ namespace tenure::cli {
 
 // Enum names without the prefix their proto gives them: "SERVING", "voter".
 std::string StateText(tenure::v1::NodeState state);
+std::string StateText(tenure::v1::ControllerState state);
 std::string StateText(tenure::v1::DatabaseState state);
 std::string StateText(tenure::v1::RegionState state);
 std::string RoleText(tenure::v1::ReplicaRole role);

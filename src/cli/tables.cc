@@ -9,7 +9,9 @@ std::string ControllersTable(
   Table table({"CONTROLLER", "NAME", "ADDRESS", "ROLE", "STATE", "MATCH"});
   for (const auto& controller : controllers) {
     table.AddRow({IdText(controller.record().id()), controller.record().name(), controller.record().address(),
-                  controller.record().voter() ? "voter" : "learner", controller.state(),
+                  std::string(controller.record().voter() ? "voter" : "learner") +
+                      (controller.record().state() == tenure::v1::CONTROLLER_REMOVING ? ", removing" : ""),
+                  controller.state(),
                   controller.match_index() == 0 ? "-" : IdText(controller.match_index())});
   }
   return table.ToString();

@@ -140,10 +140,12 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
 void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pending,
                                           const runtime::Endpoint& asked, StatusOr<std::string> answer) {
   const Status& status = answer.status();
+  // A process that is joining, or was removed, offers no service of a controller: nothing was executed there.
+  const bool no_controller = status.code() == StatusCode::kUnimplemented;
   const bool transport =
       status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
-  if (!transport) return Finish(pending, std::move(answer));
-  if (!runtime::WasNotSent(status)) {
+  if (!transport && !no_controller) return Finish(pending, std::move(answer));
+  if (!no_controller && !runtime::WasNotSent(status)) {
     pending->maybe_executed = true;
     if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
     if (!pending->options.idempotent) {

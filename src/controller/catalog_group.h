@@ -20,6 +20,8 @@ class CatalogGroup {
   virtual void Propose(std::string command, Callback<group::ProposeOutcome> done) = 0;
   virtual void Read(Callback<Status> done) = 0;
   virtual raft::ProposeResult TransferLeadership(ReplicaId to) = 0;
+  virtual void ProposeConfiguration(const raft::Configuration& target,
+                                    Callback<group::ProposeOutcome> done) = 0;
   virtual std::optional<group::GroupStatus> StatusOf() const = 0;
   virtual std::optional<Duration> SinceLeaderContact() const = 0;
 };
@@ -34,6 +36,10 @@ class HostedCatalogGroup : public CatalogGroup {
   void Read(Callback<Status> done) override { host_.Read(kCatalogGroup, std::move(done)); }
   raft::ProposeResult TransferLeadership(ReplicaId to) override {
     return host_.TransferLeadership(kCatalogGroup, to);
+  }
+  void ProposeConfiguration(const raft::Configuration& target,
+                            Callback<group::ProposeOutcome> done) override {
+    host_.ProposeConfiguration(kCatalogGroup, target, std::move(done));
   }
   std::optional<group::GroupStatus> StatusOf() const override { return host_.StatusOf(kCatalogGroup); }
   std::optional<Duration> SinceLeaderContact() const override {

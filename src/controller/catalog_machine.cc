@@ -11,6 +11,7 @@ namespace ipb = ::tenure::internal::v1;
 class CatalogMachine::Adapter : public group::StateMachine {
  public:
   explicit Adapter(CatalogMachine& machine) : machine_(machine) {}
+  ~Adapter() override { machine_.state_ = nullptr; }
   void Reset(const kv::Reader& state, LogIndex applied) override { machine_.OnReset(state, applied); }
   std::string Apply(const group::ApplyContext& context, std::string_view command, kv::View& state) override {
     return machine_.OnApply(context, command, state);

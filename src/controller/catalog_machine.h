@@ -41,7 +41,7 @@ class CatalogMachine {
   void SetEventSink(Callback<std::vector<::tenure::v1::Event>> sink) { sink_ = std::move(sink); }
 
   const catalog::Catalog& catalog() const { return catalog_; }
-  // Entries. Null before the group has started.
+  // Entries. Null before the group has started and after it was destroyed here.
   const kv::Reader* state() const { return state_; }
   // Everything up to here is applied and visible.
   Revision applied() const { return applied_; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/observation.h"
@@ -12,6 +13,11 @@
 #include "controller/catalog_machine.h"
 #include "controller/controller_directory.h"
 #include "controller/leadership/cluster_record.h"
+#include "controller/membership/address_keeper.h"
+#include "controller/membership/announcement_service.h"
+#include "controller/membership/announcing.h"
+#include "controller/membership/membership_reconciler.h"
+#include "controller/membership/presence.h"
 #include "controller/nodes/agent_service.h"
 #include "controller/nodes/node_monitor.h"
 #include "controller/placement/database_reconciler.h"
@@ -21,27 +27,6 @@ namespace tenure::controller {
 namespace pb = ::tenure::v1;
 
 namespace {
-
-// Keeps the transport's addresses of the other controllers as the catalog has them.
-class AddressKeeper : public CatalogListener {
- public:
-  AddressKeeper(group::AddressBook& book, const ControllerDirectory& directory)
-      : book_(book), directory_(directory) {}
-  void Refresh() {
-    for (const pb::ControllerRecord& record : directory_.All()) book_.Set(record.id(), record.address());
-  }
-  void OnCatalogChanged(const std::vector<pb::Event>& events, Revision) override {
-    const bool concerns = std::any_of(events.begin(), events.end(), [](const pb::Event& event) {
-      return event.new_record().has_controller();
-    });
-    if (concerns) Refresh();
-  }
-  void OnCatalogReset(Revision) override { Refresh(); }
-
- private:
-  group::AddressBook& book_;
-  const ControllerDirectory& directory_;
-};
 
 // Tells the transport which cluster this is as soon as the catalog says it: a new cluster is named by its
 // first leader.
@@ -63,6 +48,17 @@ class ClusterIdKeeper : public CatalogListener {
   bool known_ = false;
 };
 
+// Where other controllers may be found beside what the catalog says.
+std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
+  std::vector<runtime::Endpoint> hints;
+  AddAddresses(options.controller_addresses, options.self.address(), hints);
+  for (const pb::ControllerRecord& controller : options.initial_controllers) {
+    if (controller.id() != options.self.id())
+      AddAddresses({controller.address()}, options.self.address(), hints);
+  }
+  return hints;
+}
+
 raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
   raft::Configuration configuration;
   for (const pb::ControllerRecord& controller : controllers) {
@@ -83,7 +79,7 @@ ControllerOptions WithFormat(ControllerOptions options) {
 // Members in the order of construction: later ones use earlier ones.
 class Controller::Impl : public group::GroupObserver {
  public:
-  Impl(Dependencies dependencies, ControllerOptions options)
+  Impl(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused)
       : options_(WithFormat(std::move(options))),
         executor_(dependencies.executor),
         network_(dependencies.network),
@@ -117,6 +113,11 @@ class Controller::Impl : public group::GroupObserver {
         agents_(executor_, access_, leadership_, {.cluster_id = options_.cluster_id}, logger_.Named("nodes")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
         databases_(executor_, access_, agents_, logger_.Named("databases")),
+        membership_(executor_, access_, options_.membership, logger_.Named("membership")),
+        announcements_(access_, leadership_, directory_, addresses_, options_.self, options_.cluster_id,
+                       logger_.Named("membership")),
+        presence_({executor_, network_, access_, leadership_, directory_, addresses_}, options_.self,
+                  options_.cluster_id, Hints(options_), std::move(on_refused), logger_.Named("membership")),
         database_api_(executor_, access_, leadership_, options_.databases),
         watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
         observation_(executor_, access_, leadership_, directory_, agents_, options_.cluster_id),
@@ -126,7 +127,8 @@ class Controller::Impl : public group::GroupObserver {
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
           static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&databases_),
-          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&membership_), static_cast<CatalogListener*>(&database_api_),
+          static_cast<CatalogListener*>(&watches_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -134,7 +136,8 @@ class Controller::Impl : public group::GroupObserver {
     for (LeaderService* service :
          {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
-          static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_)}) {
+          static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_),
+          static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
   }
@@ -143,12 +146,15 @@ class Controller::Impl : public group::GroupObserver {
     const ReplicaId self(options_.self.id());
     const raft::Configuration initial = InitialConfiguration(options_.initial_controllers);
     const bool known = wal_.recovered().contains(kCatalogGroup);
-    if (!known && !initial.IsVoter(self)) {
+    // One that joins knows no member, itself included: its leader's log tells it.
+    if (!known && !initial.members.empty() && !initial.IsVoter(self)) {
       return Error(StatusCode::kInvalidArgument, "controller {} is not among the initial controllers ({})",
                    self, raft::ToString(initial));
     }
     TENURE_RETURN_IF_ERROR(catalog::Catalog::CheckFormat(
         kv::PrefixReader(engine_, group::GroupHost::StatePrefix(kCatalogGroup))));
+    // Whoever does not know this member yet answers by it.
+    transport_->SetSelf(options_.self.id());
     addresses_.Refresh();
     TENURE_RETURN_IF_ERROR(
         host_.Start(kCatalogGroup, self, initial, machine_.MakeAdapter(), /*campaign=*/false));
@@ -156,10 +162,18 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(ClusterService::kName, cluster_service_);
     network_.Serve(RegionsService::kName, regions_service_);
     network_.Serve(AgentService::kName, agents_);
+    network_.Serve(kAnnounceService, announcements_);
+    presence_.Start();
     return OkStatus();
   }
 
+  void Retire(Callback<Status> done) {
+    presence_.Stop();
+    host_.Destroy(kCatalogGroup, std::move(done));
+  }
+
   void Stop(Duration limit, Closure done) {
+    presence_.Stop();
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
@@ -200,6 +214,9 @@ class Controller::Impl : public group::GroupObserver {
   AgentService agents_;
   NodeMonitor node_monitor_;
   DatabaseReconciler databases_;
+  MembershipReconciler membership_;
+  AnnouncementService announcements_;
+  Presence presence_;
   DatabaseApi database_api_;
   WatchHub watches_;
   Observation observation_;
@@ -208,8 +225,8 @@ class Controller::Impl : public group::GroupObserver {
   RegionsService regions_service_;
 };
 
-Controller::Controller(Dependencies dependencies, ControllerOptions options)
-    : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options))) {}
+Controller::Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused)
+    : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options), std::move(on_refused))) {}
 Controller::~Controller() = default;
 
 Status Controller::Start() {
@@ -217,6 +234,9 @@ Status Controller::Start() {
 }
 void Controller::Stop(Duration limit, Closure done) {
   impl_->Stop(limit, std::move(done));
+}
+void Controller::Retire(Callback<Status> done) {
+  impl_->Retire(std::move(done));
 }
 bool Controller::serving() const {
   return impl_->leadership().serving();
@@ -236,6 +256,15 @@ Revision Controller::applied() const {
 }
 pb::StatusResponse Controller::status() const {
   return impl_->observation().Status();
+}
+std::map<uint64_t, std::string> Controller::addresses() const {
+  std::map<uint64_t, std::string> addresses;
+  for (const auto& [id, record] : catalog().controllers()) {
+    const pb::ControllerRecord& controller = record.controller();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty())
+      addresses[id] = controller.address();
+  }
+  return addresses;
 }
 group::GroupHost& Controller::host() {
   return impl_->host();

@@ -8,6 +8,8 @@
 // Reference:  docs/catalog.md; architecture: docs/architecture.md.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "controller/leadership/leadership.h"
 #include "group/group_host.h"
 #include "kv/kv.h"
+#include "planner/controller_membership.h"
 #include "planner/node_health.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
@@ -37,14 +40,18 @@ namespace tenure::controller {
 struct ControllerOptions {
   std::string cluster_id;      // from the identity file; empty: this process has never been in a cluster
   std::string new_cluster_id;  // what a cluster is named that this controller is the first leader of
-  ::tenure::v1::ControllerRecord self;  // id, name, address, zone
+  ::tenure::v1::ControllerRecord self;  // id, name, address, zone, uuid of the data directory
   // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which
-  // hold until the catalog says otherwise.
+  // hold until the catalog says otherwise. None: it joins a cluster (controller/membership/joining.h), whose
+  // leader will tell it the members.
   std::vector<::tenure::v1::ControllerRecord> initial_controllers;
+  // Where controllers may be found if the catalog's addresses are out of date.
+  std::vector<runtime::Endpoint> controller_addresses;
   group::GroupHostOptions group;
   catalog::CatalogLimits limits;
   LeadershipOptions leadership;
   planner::NodeHealthOptions node_health;
+  planner::MembershipOptions membership;
   WatchOptions watch;
   ChangeStreamOptions change_stream;
   DatabaseApiOptions databases;
@@ -64,16 +71,23 @@ class Controller {
     group::GroupTrace* trace = nullptr;
     std::function<void(Status)> on_failure = nullptr;  // as in GroupHost::Dependencies
   };
-  Controller(Dependencies dependencies, ControllerOptions options);
+  // `on_refused`: this process can be no controller of the cluster any more: it was removed (NOT_FOUND; it
+  // should Retire), its id belongs to another directory (CONDITION_FAILED), or its program is too old
+  // (UNSUPPORTED_FORMAT). At most once.
+  Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused);
   ~Controller();
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
   // Starts the replica and offers the services. INVALID_ARGUMENT: this controller is not among the initial
-  // ones of a new group.
+  // ones of a new group. FAILED_PRECONDITION: it was removed.
   Status Start();
   // Hands leadership over (within `limit`), ends the services, flushes; `done` when nothing runs any more.
   void Stop(Duration limit, Closure done);
+
+  // Leaves group 0 for good: removes the replica and its state; `done` when that is durable. What is asked of
+  // it afterwards is refused as by a controller that does not lead.
+  void Retire(Callback<Status> done);
 
   // For /readyz, status and checkers.
   bool serving() const;
@@ -83,6 +97,8 @@ class Controller {
   // On the leader: controllers whose catalog is not that of the others at the same revision.
   size_t diverged_members() const;
   ::tenure::v1::StatusResponse status() const;
+  // By id, those with an address, as the catalog has them; empty before it has any.
+  std::map<uint64_t, std::string> addresses() const;
   group::GroupHost& host();
   const Leadership& leadership() const;
 

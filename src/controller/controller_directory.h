@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "catalog/catalog.h"
+#include "catalog/controllers.h"
 
 namespace tenure::controller {
 
@@ -29,7 +30,7 @@ class ControllerDirectory {
       return &found->second.controller();
     }
     const auto found = initial_.find(id);
-    return found == initial_.end() ? nullptr : &found->second;
+    return found == initial_.end() || !catalog_.controllers().empty() ? nullptr : &found->second;
   }
   std::string AddressOf(uint64_t id) const {
     const auto* record = Find(id);
@@ -39,11 +40,13 @@ class ControllerDirectory {
     const auto* record = Find(id);
     return record == nullptr ? std::string() : record->name();
   }
-  // In order of ids.
+  // In order of ids, without those that were removed.
   std::vector<::tenure::v1::ControllerRecord> All() const {
     std::map<uint64_t, ::tenure::v1::ControllerRecord> all;
     if (catalog_.controllers().empty()) all = initial_;
-    for (const auto& [id, record] : catalog_.controllers()) all[id] = record.controller();
+    for (const auto& [id, record] : catalog_.controllers()) {
+      if (!catalog::IsRemoved(record.controller())) all[id] = record.controller();
+    }
     std::vector<::tenure::v1::ControllerRecord> result;
     for (auto& [id, record] : all) result.push_back(std::move(record));
     return result;

@@ -71,7 +71,8 @@ StatusOr<std::string> ClusterCheck::Judge(const std::vector<pb::StatusResponse>&
                                "cluster {} has its controller {} at {}, this process advertises {}",
                                cluster_id, self_.controller_id, controller.record().address(), self_.address);
       }
-      if (controller.match_index() > 0) {
+      const std::string& uuid = controller.record().uuid();
+      if (controller.match_index() > 0 || (!uuid.empty() && uuid != self_.uuid)) {
         return catalog::Refuse(
             pb::REASON_CONDITION_FAILED,
             "controller {} has taken part in cluster {} before, but {} is empty: with its votes "

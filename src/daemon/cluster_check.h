@@ -29,6 +29,7 @@ class ClusterCheck {
  public:
   struct Self {
     uint64_t controller_id = 0;
+    std::string uuid;  // of its data directory
     std::string address;
     std::string data;  // directory, for messages
   };

@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <sstream>
+#include <system_error>
 
 #include "daemon/version.h"
 
@@ -32,7 +34,9 @@ constexpr Flag kFlags[] = {
      "the controllers a new cluster begins with; read when the data directory is empty"},
     {"id", "N", false,
      "this controller's id (default: the one that --initial-controllers gives to --advertise)"},
-    {"controllers", "HOST:PORT,...", false, "where a node finds the controllers"},
+    {"controllers", "HOST:PORT,...", false,
+     "where to find the controllers: for a node, a controller that joins, or one that finds nobody where it "
+     "was"},
     {"name", "NAME", false, "name for people (default: --advertise)"},
     {"zone", "ZONE", false, "failure domain"},
     {"label", "KEY=VALUE", true, "label of the node; may be repeated"},
@@ -42,6 +46,9 @@ constexpr Flag kFlags[] = {
     {"write-timeout", "DURATION", false, "a command that is not committed by then is answered (default 5s)"},
     {"heartbeat-interval", "DURATION", false, "of Raft leaders (default 100ms)"},
     {"election-timeout", "DURATION", false, "shortest silence of a leader before an election (default 1s)"},
+    {"replace-after", "DURATION", false,
+     "a controller that is silent for this long is replaced as a voter if another one is there (default "
+     "30s)"},
     {"max-clients", "N", false, "Redis protocol connections (default 10000)"},
 };
 
@@ -235,6 +242,11 @@ Status CheckInitialControllers(const Checker& flags, Config& config) {
   return OkStatus();
 }
 
+bool IsInitialised(const std::string& data) {
+  std::error_code ignored;
+  return std::filesystem::exists(data + "/identity", ignored);
+}
+
 Status CheckController(const Checker& flags, Config& config) {
   TENURE_RETURN_IF_ERROR(CheckInitialControllers(flags, config));
   TENURE_RETURN_IF_ERROR(flags.Count<uint64_t>("id", 1, UINT32_MAX, &config.id));
@@ -242,10 +254,11 @@ Status CheckController(const Checker& flags, Config& config) {
     if (config.id != 0) return Invalid("--id is for the role controller, --roles is node");
     return OkStatus();
   }
+  // Once the directory belongs to a controller, it says which one, and its address may change.
+  if (config.initial_controllers.empty() || IsInitialised(config.data)) return OkStatus();
   for (const auto& [id, address] : config.initial_controllers) {
     if (config.id == 0 && address == config.advertise) config.id = id;
   }
-  if (config.initial_controllers.empty()) return OkStatus();
   const auto self = config.initial_controllers.find(config.id);
   if (config.id == 0) {
     return Invalid("--id is missing, and --initial-controllers does not name --advertise {}",
@@ -312,6 +325,8 @@ Status CheckSettings(const Checker& flags, Config& config) {
     return Invalid("--election-timeout is {}ms, it must be at least three times --heartbeat-interval ({}ms)",
                    ToMillis(config.election_timeout), ToMillis(config.heartbeat_interval));
   }
+  TENURE_RETURN_IF_ERROR(
+      flags.Time("replace-after", milliseconds(1000), minutes(1440), &config.replace_after));
   return flags.Count<size_t>("max-clients", 1, 1000000, &config.max_clients);
 }
 

@@ -52,6 +52,8 @@ struct Config {
   Duration write_timeout = std::chrono::seconds(5);
   Duration heartbeat_interval = std::chrono::milliseconds(100);  // Raft
   Duration election_timeout = std::chrono::seconds(1);
+  // A silent voter of group 0 is replaced after this, if there is a learner.
+  Duration replace_after = std::chrono::seconds(30);
   size_t max_clients = 10000;
 };
 

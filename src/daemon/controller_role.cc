@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "base/format.h"
+#include "catalog/format.h"
+#include "catalog/refusal.h"
 #include "daemon/version.h"
 
 namespace tenure::daemon {
@@ -12,6 +14,7 @@ namespace {
 namespace pb = ::tenure::v1;
 constexpr Duration kAskLimit = std::chrono::seconds(2);
 constexpr Duration kLookAroundLimit = std::chrono::seconds(5);
+constexpr Duration kRememberInterval = std::chrono::milliseconds(500);
 constexpr Duration kLearnInterval = std::chrono::milliseconds(100);
 
 std::vector<runtime::Endpoint> OtherControllers(const Config& config) {
@@ -40,27 +43,44 @@ ControllerRole::~ControllerRole() {
   network_.reset();
 }
 
+pb::ControllerRecord ControllerRole::Self() const {
+  const wal::Identity identity = storage_.identity();
+  pb::ControllerRecord self;
+  self.set_id(identity.controller_id.value());
+  self.set_uuid(identity.controller_uuid);
+  self.set_name(config_.name);
+  self.set_address(config_.advertise.ToString());
+  self.set_zone(config_.zone);
+  self.set_software_version(kVersion);
+  self.set_newest_format(catalog::kNewestFormat);
+  return self;
+}
+
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;
   options.cluster_id = cluster_id;
   Prng prng = prng_.Fork("cluster id");
   options.new_cluster_id = MakeUuid(prng);
-  options.self.set_id(storage_.identity().controller_id.value());
-  options.self.set_name(config_.name);
-  options.self.set_address(config_.advertise.ToString());
-  options.self.set_zone(config_.zone);
-  options.self.set_software_version(kVersion);
-  options.self.set_voter(true);
-  for (const auto& [id, address] : config_.initial_controllers) {
+  options.self = Self();
+  for (const HostPort& address : config_.controllers)
+    options.controller_addresses.push_back(address.ToString());
+  if (joining_) options.controller_addresses = joining_->addresses();
+  options.group.raft.heartbeat_interval = config_.heartbeat_interval;
+  options.group.raft.election_timeout_min = config_.election_timeout;
+  options.membership.replace_after = config_.replace_after;
+  if (joining_) return options;
+  // What the directory remembers is newer than the command line of the first start.
+  std::map<uint64_t, std::string> known = storage_.controllers();
+  for (const auto& [id, address] : config_.initial_controllers) known.try_emplace(id, address.ToString());
+  for (const auto& [id, address] : known) {
     pb::ControllerRecord record;
     record.set_id(id);
     record.set_name(id == options.self.id() ? config_.name : fmt::format("{}", id));
-    record.set_address(address.ToString());
+    record.set_address(id == options.self.id() ? options.self.address() : address);
     record.set_voter(true);
+    if (id == options.self.id()) record.set_uuid(options.self.uuid());
     options.initial_controllers.push_back(std::move(record));
   }
-  options.group.raft.heartbeat_interval = config_.heartbeat_interval;
-  options.group.raft.election_timeout_min = config_.election_timeout;
   return options;
 }
 
@@ -68,12 +88,18 @@ Status ControllerRole::Start() {
   const wal::Identity identity = storage_.identity();
   std::string cluster_id = identity.cluster_id;
   const ClusterCheck::Self self{.controller_id = identity.controller_id.value(),
+                                .uuid = identity.controller_uuid,
                                 .address = config_.advertise.ToString(),
                                 .data = storage_.path()};
   threads_.controller.RunAndWait([this, &self] {
     check_ = std::make_unique<ClusterCheck>(threads_.controller, *network_, self, OtherControllers(config_),
                                             logger_);
   });
+  const bool known = storage_.wal().recovered().contains(kCatalogGroup);
+  if (!known && config_.initial_controllers.empty()) {
+    threads_.controller.RunAndWait([this] { Join(); });
+    return OkStatus();
+  }
   if (storage_.fresh()) {
     auto found = std::make_shared<StatusOr<std::string>>(std::string());
     StartAndWait(threads_.controller, kLookAroundLimit, [this, found](Closure done) {
@@ -89,23 +115,64 @@ Status ControllerRole::Start() {
   }
   Status status;
   threads_.controller.RunAndWait([this, &status, &cluster_id] {
-    controller_ = std::make_unique<controller::Controller>(
-        controller::Controller::Dependencies{.executor = threads_.controller,
-                                             .background = threads_.background,
-                                             .network = *network_,
-                                             .wal = storage_.wal(),
-                                             .engine = storage_.engine(),
-                                             .snapshots = storage_.snapshots(),
-                                             .prng = prng_.Fork("controller"),
-                                             .logger = logger_,
-                                             .on_failure = refused_},
-        Options(cluster_id));
-    status = controller_->Start();
-    if (!status.ok()) return;
-    LearnClusterId();
-    if (!cluster_id.empty()) check_->Watch(cluster_id, refused_);
+    status = StartController(cluster_id);
+    if (status.ok() && !cluster_id.empty()) check_->Watch(cluster_id, refused_);
   });
   return status;
+}
+
+Status ControllerRole::StartController(const std::string& cluster_id) {
+  controller_ = std::make_unique<controller::Controller>(
+      controller::Controller::Dependencies{.executor = threads_.controller,
+                                           .background = threads_.background,
+                                           .network = *network_,
+                                           .wal = storage_.wal(),
+                                           .engine = storage_.engine(),
+                                           .snapshots = storage_.snapshots(),
+                                           .prng = prng_.Fork("controller"),
+                                           .logger = logger_,
+                                           .on_failure = refused_},
+      Options(cluster_id), [this](const Status& status) { OnRefused(status); });
+  TENURE_RETURN_IF_ERROR(controller_->Start());
+  LearnClusterId();
+  remembered_ = storage_.controllers();
+  RememberAddresses();
+  return OkStatus();
+}
+
+void ControllerRole::Join() {
+  std::vector<runtime::Endpoint> addresses;
+  for (const HostPort& address : config_.controllers) addresses.push_back(address.ToString());
+  joining_ = std::make_unique<controller::Joining>(
+      threads_.controller, *network_, Self(), storage_.identity().cluster_id, std::move(addresses), logger_);
+  joining_->Start([this](StatusOr<std::string> cluster) {
+    if (!cluster.ok()) return refused_(cluster.status());
+    logger_.Info("joining cluster {} as controller {}", *cluster, Self().id());
+    const std::string cluster_id = *cluster;
+    // The directory belongs to the cluster before it holds anything of it.
+    threads_.background.Post([this, cluster_id] {
+      const Status adopted = storage_.AdoptCluster(cluster_id);
+      threads_.controller.Post([this, cluster_id, adopted] {
+        const Status started = adopted.ok() ? StartController(cluster_id) : adopted;
+        if (!started.ok()) refused_(started);
+      });
+    });
+  });
+}
+
+// Removed, most often. A node in the same process goes on without the controller; alone there is nothing to
+// do.
+void ControllerRole::OnRefused(const Status& status) {
+  threads_.controller.Post([this, status] {
+    if (check_) check_->Stop();
+    if (!catalog::IsReason(status, pb::REASON_NOT_FOUND)) return refused_(status);
+    controller_->Retire([this, status](const Status& durable) {
+      if (!durable.ok()) return;  // the log has failed: the process is ending
+      retired_ = true;
+      if (!config_.node) return refused_(status);
+      logger_.Warn("{}; the node of this process goes on (next time with --roles node)", MessageOf(status));
+    });
+  });
 }
 
 // A new cluster's id is chosen by its first leader and comes with the catalog; from then on the directory
@@ -122,10 +189,23 @@ void ControllerRole::LearnClusterId() {
   });
 }
 
+void ControllerRole::RememberAddresses() {
+  remember_timer_ = threads_.controller.After(kRememberInterval, [this] { RememberAddresses(); });
+  std::map<uint64_t, std::string> addresses = controller_->addresses();
+  if (addresses.empty() || addresses == remembered_) return;
+  remembered_ = addresses;
+  threads_.background.Post([&storage = storage_, addresses = std::move(addresses), logger = logger_] {
+    const Status written = storage.RememberControllers(addresses);
+    if (!written.ok()) logger.Warn("the controllers' addresses are not remembered: {}", MessageOf(written));
+  });
+}
+
 void ControllerRole::Stop(Duration limit) {
   StartAndWait(threads_.controller, limit + kAskLimit, [this, limit](Closure done) {
     learn_timer_.Cancel();
+    remember_timer_.Cancel();
     if (check_) check_->Stop();
+    if (joining_) joining_->Stop();
     if (!controller_) return done();
     controller_->Stop(limit, std::move(done));
   });
@@ -133,6 +213,7 @@ void ControllerRole::Stop(Duration limit) {
 
 std::optional<ControllerNumbers> ControllerRole::Numbers() {
   return Ask<ControllerNumbers>(threads_.controller, kAskLimit, [this] {
+    if (!controller_) return ControllerNumbers{};
     return ControllerNumbers{.serving = controller_->serving(),
                              .epoch = controller_->epoch().value(),
                              .applied = controller_->applied().value(),
@@ -142,6 +223,8 @@ std::optional<ControllerNumbers> ControllerRole::Numbers() {
 
 Status ControllerRole::Ready() {
   const auto status = Ask<Status>(threads_.controller, kAskLimit, [this] {
+    if (retired_) return OkStatus();
+    if (!controller_) return Error(StatusCode::kUnavailable, "controller: joining, {}", joining_->waiting());
     const controller::Leadership& leadership = controller_->leadership();
     if (leadership.leader().IsNone())
       return Error(StatusCode::kUnavailable, "controller: no leader is known");

@@ -4,11 +4,15 @@
 // executor.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "controller/controller.h"
+#include "controller/membership/joining.h"
 #include "daemon/cluster_check.h"
 #include "daemon/config.h"
 #include "daemon/metrics.h"
@@ -25,7 +29,8 @@ class ControllerRole {
                  Logger logger, std::function<void(Status)> refused);
   ~ControllerRole();
 
-  // Looks for an existing cluster if this process was never in one, then starts the replica of group 0.
+  // Looks for an existing cluster if this process was never in one, then starts the replica of group 0. One
+  // that joins a cluster does so when its leader knows it, which may be long after this returned.
   Status Start();
   void Stop(Duration limit);
 
@@ -35,8 +40,14 @@ class ControllerRole {
   Status Ready();
 
  private:
+  ::tenure::v1::ControllerRecord Self() const;
   controller::ControllerOptions Options(const std::string& cluster_id) const;
+  void Join();
+  // On the controller's executor.
+  Status StartController(const std::string& cluster_id);
+  void OnRefused(const Status& status);
   void LearnClusterId();
+  void RememberAddresses();
 
   const Config& config_;
   Threads& threads_;
@@ -46,8 +57,12 @@ class ControllerRole {
   std::function<void(Status)> refused_;
   std::unique_ptr<runtime::Network> network_;
   std::unique_ptr<ClusterCheck> check_;
+  std::unique_ptr<controller::Joining> joining_;
+  bool retired_ = false;
   std::unique_ptr<controller::Controller> controller_;
   runtime::Timer learn_timer_;
+  std::map<uint64_t, std::string> remembered_;  // addresses, as the directory has them
+  runtime::Timer remember_timer_;
 };
 
 }  // namespace tenure::daemon

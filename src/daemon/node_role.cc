@@ -18,7 +18,10 @@ std::vector<runtime::Endpoint> ControllerAddresses(const Config& config) {
     if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
       addresses.push_back(address);
   };
-  if (config.controller) add(config.advertise.ToString());
+  // Its own controller answers only when it has joined, if that is what it does.
+  if (config.controller && (config.controllers.empty() || !config.initial_controllers.empty())) {
+    add(config.advertise.ToString());
+  }
   for (const HostPort& address : config.controllers) add(address.ToString());
   for (const auto& [id, address] : config.initial_controllers) add(address.ToString());
   return addresses;

@@ -1,5 +1,7 @@
 #include "daemon/storage.h"
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -53,6 +55,7 @@ StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& 
   // A controller that crashed while its cluster formed has voted already, although it does not know the
   // cluster's id.
   if (storage->wal_->recovered().contains(kCatalogGroup)) storage->fresh_ = false;
+  TENURE_RETURN_IF_ERROR(storage->CheckRetired(config));
   auto on_engine_failure = [failed](Status status) { (*failed)(Annotate(status, "the key-value engine")); };
   TENURE_ASSIGN_OR_RETURN(storage->engine_,
                           kv::OpenRocksEngine(storage->directory_->state_path(), {}, threads.engine,
@@ -70,13 +73,25 @@ Status Storage::OpenDirectory(const Config& config, Prng prng) {
     fresh_ = directory_->identity().cluster_id.empty();
     return CheckIdentity(config, prng);
   }
-  if (config.controller && config.initial_controllers.empty()) {
-    return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                           "{} is empty: a controller needs --initial-controllers to form a cluster",
-                           config.data);
+  if (config.controller && config.initial_controllers.empty() && config.controllers.empty()) {
+    return catalog::Refuse(
+        pb::REASON_INVALID_ARGUMENT,
+        "{} is empty: a controller needs --initial-controllers to form a cluster, or --controllers "
+        "to join one",
+        config.data);
+  }
+  if (config.controller && config.id == 0) {
+    return catalog::Refuse(
+        pb::REASON_INVALID_ARGUMENT,
+        "{} is empty: a controller that joins a cluster needs --id, a number that no controller of "
+        "it has had",
+        config.data);
   }
   wal::Identity identity;
-  if (config.controller) identity.controller_id = ControllerId(config.id);
+  if (config.controller) {
+    identity.controller_id = ControllerId(config.id);
+    identity.controller_uuid = MakeUuid(prng);
+  }
   if (config.node) identity.node_uuid = MakeUuid(prng);
   identity.name = config.name;
   identity.initial_members = InitialMembers(config);
@@ -92,11 +107,6 @@ Status Storage::CheckIdentity(const Config& config, Prng& prng) {
     return catalog::Refuse(pb::REASON_CONDITION_FAILED,
                            "{} belongs to a node that is no controller: --roles must be node", config.data);
   }
-  if (!config.controller && !identity.controller_id.IsNone()) {
-    return catalog::Refuse(pb::REASON_CONDITION_FAILED,
-                           "{} belongs to controller {}: --roles must include controller", config.data,
-                           identity.controller_id);
-  }
   if (!config.node && !identity.node_uuid.empty()) {
     return catalog::Refuse(pb::REASON_CONDITION_FAILED,
                            "{} holds a node's regions: --roles must include node", config.data);
@@ -106,10 +116,33 @@ Status Storage::CheckIdentity(const Config& config, Prng& prng) {
                            config.data, identity.controller_id, config.id);
   }
   const bool new_node = config.node && identity.node_uuid.empty();
-  if (!new_node && identity.name == config.name) return OkStatus();
+  const bool new_controller = config.controller && identity.controller_uuid.empty();
+  if (!new_node && !new_controller && identity.name == config.name) return OkStatus();
+  if (new_controller) identity.controller_uuid = MakeUuid(prng);
   if (new_node) identity.node_uuid = MakeUuid(prng);
   identity.name = config.name;
   return directory_->Update(identity);
+}
+
+// A controller that was removed left a tombstone in its log.
+Status Storage::CheckRetired(const Config& config) {
+  const wal::Identity& identity = directory_->identity();
+  const auto group = wal_->recovered().find(kCatalogGroup);
+  retired_ = group != wal_->recovered().end() && group->second.tombstone;
+  if (retired_ && config.controller) {
+    return catalog::Refuse(
+        pb::REASON_CONDITION_FAILED,
+        "{} belongs to controller {}, which was removed from cluster {} and cannot come back: {}",
+        config.data, identity.controller_id, identity.cluster_id,
+        identity.node_uuid.empty()
+            ? "start a new controller with an empty directory and a new --id"
+            : "its node goes on with --roles node; a new controller needs a directory and an "
+              "--id of its own");
+  }
+  if (retired_ || config.controller || identity.controller_id.IsNone()) return OkStatus();
+  return catalog::Refuse(pb::REASON_CONDITION_FAILED,
+                         "{} belongs to controller {}: --roles must include controller", config.data,
+                         identity.controller_id);
 }
 
 wal::Identity Storage::identity() const {
@@ -126,6 +159,33 @@ Status Storage::AdoptCluster(const std::string& cluster_id) {
                            directory_->path(), identity.cluster_id, cluster_id);
   }
   identity.cluster_id = cluster_id;
+  return directory_->Update(identity);
+}
+
+std::map<uint64_t, std::string> Storage::controllers() const {
+  std::map<uint64_t, std::string> controllers;
+  const std::string text = identity().controllers;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const size_t equals = text.find('=', begin);
+    uint64_t id = 0;
+    if (equals < end &&
+        std::from_chars(text.data() + begin, text.data() + equals, id).ptr == text.data() + equals) {
+      controllers[id] = text.substr(equals + 1, end - equals - 1);
+    }
+    begin = end + 1;
+  }
+  return controllers;
+}
+
+Status Storage::RememberControllers(const std::map<uint64_t, std::string>& controllers) {
+  std::string text;
+  for (const auto& [id, address] : controllers)
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", id, address);
+  const std::lock_guard lock(mutex_);
+  wal::Identity identity = directory_->identity();
+  if (identity.controllers == text) return OkStatus();
+  identity.controllers = std::move(text);
   return directory_->Update(identity);
 }
 

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,8 +37,13 @@ class Storage {
   wal::Identity identity() const;
   // This process was never part of a cluster, nor of the forming of one.
   bool fresh() const { return fresh_; }
+  // The controller of this directory was removed from its cluster: only its node may run.
+  bool retired() const { return retired_; }
   // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
   Status AdoptCluster(const std::string& cluster_id);
+  // Where the controllers were last, by id; durable on return.
+  std::map<uint64_t, std::string> controllers() const;
+  Status RememberControllers(const std::map<uint64_t, std::string>& controllers);
 
   wal::Wal& wal() { return *wal_; }
   kv::RocksEngine& engine() { return *engine_; }
@@ -50,6 +57,7 @@ class Storage {
       : threads_(threads), wal_disk_(threads.wal), background_disk_(threads.background) {}
   Status OpenDirectory(const Config& config, Prng prng);
   Status CheckIdentity(const Config& config, Prng& prng);
+  Status CheckRetired(const Config& config);
 
   Threads& threads_;
   runtime::RealDisk wal_disk_;
@@ -57,6 +65,7 @@ class Storage {
   mutable std::mutex mutex_;  // the identity
   std::unique_ptr<wal::DataDirectory> directory_;
   bool fresh_ = false;
+  bool retired_ = false;
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<kv::RocksEngine> engine_;
   std::unique_ptr<wal::SnapshotStore> snapshots_;

@@ -449,6 +449,10 @@ void Group::CollectEffects(Turn& turn) {
   raft::Effects effects = core_.TakeEffects();
   if (effects.configuration) {
     WatchMembers(*effects.configuration);
+    if (shared_.dependencies.trace != nullptr) {
+      shared_.dependencies.trace->OnConfiguration(id_, self_, core_.role() == raft::Role::kLeader,
+                                                  *effects.configuration);
+    }
     turn.answers.push_back(
         [&observer = shared_.dependencies.observer, id = id_,
          configuration = std::move(*effects.configuration)] { observer.OnConfiguration(id, configuration); });
@@ -775,6 +779,7 @@ GroupStatus Group::Describe() const {
   status.applied = applied_;
   status.last = core_.last_index();
   status.configuration = core_.configuration();
+  status.configuration_index = core_.configuration_index();
   status.peers = core_.Peers(shared_.dependencies.executor.Now());
   status.serving = Serving();
   status.state_hash = state_hash_;

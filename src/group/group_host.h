@@ -66,7 +66,8 @@ struct GroupStatus {
   LogIndex commit;
   LogIndex applied;
   LogIndex last;
-  raft::Configuration configuration;
+  raft::Configuration configuration;  // in force; decided once `commit` has reached `configuration_index`
+  LogIndex configuration_index;
   std::vector<raft::RaftCore::PeerStatus> peers;  // on the leader
   bool serving = false;     // leads and has applied an entry of its term: reads and proposals are answered
   uint64_t state_hash = 0;  // at `applied`
@@ -95,6 +96,9 @@ class GroupTrace {
   virtual void OnLead(GroupId group, ReplicaId self, Term term) = 0;
   // The replica's state has this hash (group/state_hash.h) with everything up to `index` applied.
   virtual void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) = 0;
+  // `configuration` is in force at this replica; `leads`: it is the one that appended it.
+  virtual void OnConfiguration(GroupId group, ReplicaId self, bool leads,
+                               const raft::Configuration& configuration) = 0;
 };
 
 struct GroupHostOptions {

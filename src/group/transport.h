@@ -77,6 +77,7 @@ class MessageReceiver {
 class AddressBook {
  public:
   void Set(uint64_t host, runtime::Endpoint endpoint) { endpoints_[host] = std::move(endpoint); }
+  void Erase(uint64_t host) { endpoints_.erase(host); }
   std::optional<runtime::Endpoint> Find(uint64_t host) const {
     const auto it = endpoints_.find(host);
     if (it == endpoints_.end()) return std::nullopt;

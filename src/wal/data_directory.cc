@@ -91,9 +91,11 @@ std::string EncodeIdentity(const Identity& identity) {
   text += fmt::format("cluster_id = {}\n", Quote(identity.cluster_id));
   text += fmt::format("incarnation = {}\n", identity.incarnation);
   text += fmt::format("controller_id = {}\n", identity.controller_id);
+  text += fmt::format("controller_uuid = {}\n", Quote(identity.controller_uuid));
   text += fmt::format("node_uuid = {}\n", Quote(identity.node_uuid));
   text += fmt::format("name = {}\n", Quote(identity.name));
   text += fmt::format("initial_members = {}\n", Quote(identity.initial_members));
+  text += fmt::format("controllers = {}\n", Quote(identity.controllers));
   text += fmt::format("history = {}\n", Quote(identity.history));
   text += fmt::format("{}\"{:016x}\"\n", kChecksumKey, HashBytes(text));
   return text;
@@ -134,6 +136,13 @@ StatusOr<Identity> DecodeIdentity(std::string_view text) {
   TENURE_RETURN_IF_ERROR(Take(fields, "cluster_id", &identity.cluster_id));
   TENURE_RETURN_IF_ERROR(Take(fields, "incarnation", &identity.incarnation));
   TENURE_RETURN_IF_ERROR(Take(fields, "controller_id", &controller));
+  // Absent in directories from before they existed.
+  if (fields.contains("controller_uuid")) {
+    TENURE_RETURN_IF_ERROR(Take(fields, "controller_uuid", &identity.controller_uuid));
+  }
+  if (fields.contains("controllers")) {
+    TENURE_RETURN_IF_ERROR(Take(fields, "controllers", &identity.controllers));
+  }
   TENURE_RETURN_IF_ERROR(Take(fields, "node_uuid", &identity.node_uuid));
   TENURE_RETURN_IF_ERROR(Take(fields, "name", &identity.name));
   TENURE_RETURN_IF_ERROR(Take(fields, "initial_members", &identity.initial_members));

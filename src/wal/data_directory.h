@@ -31,10 +31,14 @@ struct Identity {
   std::string cluster_id;
   uint64_t incarnation = 1;     // of the cluster; rises with `tenure recover`
   ControllerId controller_id;   // none if this process is no controller
+  std::string controller_uuid;  // of this directory as a controller's; empty: none was drawn yet
   std::string node_uuid;        // empty if this process is no data node
   std::string name;             // what people call it
   std::string initial_members;  // of group 0 as it was created, for the record
-  std::string history;          // what recoveries did, one line each
+  // Where controllers were when the catalog was last looked at, "1=HOST:PORT,...": what is applied may be
+  // lost in a crash and comes back only when the others are found.
+  std::string controllers;
+  std::string history;  // what recoveries did, one line each
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 

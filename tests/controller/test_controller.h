@@ -55,6 +55,14 @@ class FakeGroup : public CatalogGroup {
     transferred_to = to;
     return raft::ProposeResult::kAccepted;
   }
+  // In force at once, and decided.
+  void ProposeConfiguration(const raft::Configuration& target,
+                            Callback<group::ProposeOutcome> done) override {
+    configurations.push_back(target);
+    status.configuration = target;
+    executor_.Post(
+        [done = std::move(done)]() mutable { done({.kind = group::ProposeOutcome::Kind::kApplied}); });
+  }
   std::optional<group::GroupStatus> StatusOf() const override { return status; }
   std::optional<Duration> SinceLeaderContact() const override { return std::chrono::milliseconds(40); }
 
@@ -71,6 +79,7 @@ class FakeGroup : public CatalogGroup {
   int reads = 0;
   std::optional<group::ProposeOutcome::Kind> next_outcome;
   ReplicaId transferred_to;
+  std::vector<raft::Configuration> configurations;  // asked for
   group::GroupStatus status;
 
  private:

@@ -62,6 +62,80 @@ ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& acces
       scope_.Spawn(Upgrade(request.finalize(), std::move(done)));
     });
   };
+  RegisterChanges();
+}
+
+void ClusterService::RegisterChanges() {
+  calls_["AddController"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::AddControllerRequest, pb::ChangeResponse>(
+        bytes, std::move(reply), [this](const auto& request, auto done) {
+          ipb::CatalogCommand command;
+          *command.mutable_id() = request.id();
+          pb::ControllerRecord& controller = *command.mutable_add_controller()->mutable_controller();
+          controller.set_id(request.controller());
+          controller.set_address(request.address());
+          controller.set_zone(request.zone());
+          controller.set_name(request.name());
+          command.mutable_add_controller()->set_take_address_from(FindSilentAt(request.address()));
+          Change(std::move(command), request.controller(), std::move(done));
+        });
+  };
+  calls_["RemoveController"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::RemoveControllerRequest, pb::ChangeResponse>(
+        bytes, std::move(reply), [this](const auto& request, auto done) {
+          ipb::CatalogCommand command;
+          *command.mutable_id() = request.id();
+          command.mutable_remove_controller()->set_controller(request.controller());
+          command.mutable_remove_controller()->set_force(request.force());
+          Change(std::move(command), request.controller(), std::move(done));
+        });
+  };
+  calls_["PromoteController"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::PromoteControllerRequest, pb::ChangeResponse>(
+        bytes, std::move(reply), [this](const auto& request, auto done) {
+          ipb::CatalogCommand command;
+          *command.mutable_id() = request.id();
+          command.mutable_promote_controller()->set_controller(request.controller());
+          Change(std::move(command), request.controller(), std::move(done));
+        });
+  };
+  calls_["SetVoterTarget"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::SetVoterTargetRequest, pb::ChangeResponse>(
+        bytes, std::move(reply), [this](const auto& request, auto done) {
+          ipb::CatalogCommand command;
+          *command.mutable_id() = request.id();
+          command.mutable_set_voter_target()->set_target(request.target());
+          Change(std::move(command), 0, std::move(done));
+        });
+  };
+}
+
+uint64_t ClusterService::FindSilentAt(const std::string& address) const {
+  const auto group = access_.group().StatusOf();
+  if (!group) return 0;
+  for (const auto& peer : group->peers) {
+    const auto found = access_.catalog().controllers().find(peer.id.value());
+    if (found == access_.catalog().controllers().end() || peer.active) continue;
+    if (found->second.controller().address() == address) return peer.id.value();
+  }
+  return 0;
+}
+
+void ClusterService::Change(ipb::CatalogCommand command, uint64_t controller,
+                            Answer<pb::ChangeResponse> done) {
+  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
+  access_.Propose(std::move(command),
+                  [this, controller, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
+                    if (!result.ok()) return done(result.status());
+                    pb::ChangeResponse response;
+                    response.set_revision(result->revision());
+                    response.set_changed(result->changed());
+                    const auto& records = access_.catalog().controllers();
+                    if (const auto found = records.find(controller); found != records.end()) {
+                      *response.mutable_record() = found->second;
+                    }
+                    done(std::move(response));
+                  });
 }
 
 void ClusterService::OnCall(const CallInfo& info, std::string request, Reply reply) {

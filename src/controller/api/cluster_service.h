@@ -38,6 +38,12 @@ class ClusterService : public runtime::Service {
   runtime::Task<void> Upgrade(bool finalize, Answer<::tenure::v1::UpgradeResponse> done);
   ::tenure::v1::UpgradeResponse UpgradeState() const;
   StatusOr<ReplicaId> ChooseSuccessor(ReplicaId wanted) const;
+  // A change of the controllers' records: proposed as the user's, answered with the record.
+  void Change(::tenure::internal::v1::CatalogCommand command, uint64_t controller,
+              Answer<::tenure::v1::ChangeResponse> done);
+  void RegisterChanges();
+  // The member at this address, if it has not been heard for an election timeout; else 0.
+  uint64_t FindSilentAt(const std::string& address) const;
 
   runtime::Executor& executor_;
   CatalogAccess& access_;

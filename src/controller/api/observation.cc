@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "catalog/state_moves.h"
 
 namespace tenure::controller {
@@ -39,6 +40,10 @@ pb::StatusResponse Observation::Status() const {
     response.set_applied_index(group->applied.value());
   }
   response.set_answered_by(leadership_.self().value());
+  if (cluster != nullptr) {
+    response.set_voter_target(
+        catalog::VoterTarget(*cluster, catalog::CensusOf(access_.catalog().controllers()).voters));
+  }
   *response.mutable_controllers() = std::move(*Controllers().mutable_controllers());
   *response.mutable_nodes() = std::move(*Nodes().mutable_nodes());
   for (auto& service : leadership_.services()) *response.add_services() = std::move(service);

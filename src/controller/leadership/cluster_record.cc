@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "catalog/controllers.h"
 #include "catalog/refusal.h"
 
 namespace tenure::controller {
@@ -17,6 +18,8 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
     initialize.mutable_cluster()->set_incarnation(1);
     initialize.mutable_cluster()->set_format_version(catalog::kNewestFormat);
     initialize.mutable_cluster()->set_created_at_ms(ToMillis(executor_.WallNow()));
+    initialize.mutable_cluster()->set_voter_target(
+        catalog::DefaultVoterTarget(static_cast<uint32_t>(initial_.size())));
     for (const pb::ControllerRecord& controller : initial_) {
       pb::ControllerRecord& record = *initialize.add_controllers();
       record = controller;
@@ -36,14 +39,20 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
   const auto known = access_.catalog().controllers().find(self_.id());
   if (known == access_.catalog().controllers().end()) co_return OkStatus();
   const pb::ControllerRecord& record = known->second.controller();
-  if (record.address() == self_.address() && record.name() == self_.name() && record.zone() == self_.zone() &&
-      record.newest_format() == self_.newest_format() &&
-      record.software_version() == self_.software_version()) {
-    co_return OkStatus();
-  }
+  pb::ControllerRecord wanted = record;
+  wanted.set_address(self_.address());
+  wanted.set_name(self_.name());
+  if (!self_.zone().empty()) wanted.set_zone(self_.zone());
+  if (wanted.uuid().empty()) wanted.set_uuid(self_.uuid());
+  wanted.set_newest_format(self_.newest_format());
+  wanted.set_software_version(self_.software_version());
+  if (wanted.SerializeAsString() == record.SerializeAsString()) co_return OkStatus();
   ipb::CatalogCommand command;
-  *command.mutable_update_controller()->mutable_controller() = self_;
+  *command.mutable_update_controller()->mutable_controller() = std::move(wanted);
   const auto done = co_await access_.ProposeAndWait(std::move(command), epoch, stop);
+  // Another record may still hold this address: its controller has moved and will say so once there is a
+  // leader.
+  if (catalog::IsReason(done.status(), pb::REASON_ALREADY_EXISTS)) co_return OkStatus();
   co_return done.status();
 }
 

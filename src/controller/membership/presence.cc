@@ -1,0 +1,96 @@
+#include "controller/membership/presence.h"
+
+#include <utility>
+
+#include "base/format.h"
+#include "controller/membership/announcing.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+namespace {
+
+constexpr Duration kTick = std::chrono::milliseconds(500);
+constexpr Duration kReminder = std::chrono::seconds(5);
+
+}  // namespace
+
+Presence::Presence(const Parts& parts, pb::ControllerRecord self, std::string cluster_id,
+                   std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger)
+    : parts_(parts),
+      self_(std::move(self)),
+      cluster_id_(std::move(cluster_id)),
+      on_refused_(std::move(on_refused)),
+      logger_(std::move(logger)) {
+  AddAddresses(hints, self_.address(), hints_);
+}
+
+void Presence::Stop() {
+  tick_.Cancel();
+  on_refused_ = nullptr;
+}
+
+void Presence::OnTick() {
+  tick_ = parts_.executor.After(kTick, [this] { OnTick(); });
+  if (parts_.leadership.leading()) {
+    recorded_ = false;  // by this leader itself; the next one is told again
+    return;
+  }
+  const Instant now = parts_.executor.Now();
+  const ReplicaId leader = parts_.leadership.leader();
+  if (recorded_ && !leader.IsNone()) {
+    if (now < next_word_) return;
+    next_word_ = now + kReminder;
+    return Tell(parts_.directory.AddressOf(leader.value()));
+  }
+  std::vector<runtime::Endpoint> all = hints_;
+  for (const pb::ControllerRecord& controller : parts_.directory.All()) {
+    AddAddresses({controller.address()}, self_.address(), all);
+  }
+  for (const runtime::Endpoint& to : all) Tell(to);
+}
+
+void Presence::Tell(const runtime::Endpoint& to) {
+  if (to.empty() || to == self_.address()) return;
+  const pb::ClusterRecord* cluster = parts_.access.catalog().cluster();
+  ipb::Announcement announcement;
+  announcement.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
+  *announcement.mutable_controller() = self_;
+  announcement.set_format_version(catalog::kNewestFormat);
+  Announce(parts_.network, to, announcement,
+           [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
+             if (*alive && answer.ok()) OnAnswer(*answer);
+           });
+}
+
+void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
+  if (!on_refused_) return;  // stopped
+  const Status refusal = RefusalOf(answer);
+  if (refusal.ok()) {
+    parts_.addresses.OnAnnounced(answer.answered_by().id(), answer.answered_by().address());
+    AddAddresses({answer.addresses().begin(), answer.addresses().end()}, self_.address(), hints_);
+    if (answer.verdict() != ipb::ANNOUNCEMENT_RECORDED) return;
+    if (!std::exchange(recorded_, true)) next_word_ = parts_.executor.Now() + kReminder;
+    return;
+  }
+  recorded_ = false;
+  if (std::exchange(complaint_, answer.message()) != answer.message()) {
+    logger_.Warn("controller {} at {}: {}", answer.answered_by().id(), answer.answered_by().address(),
+                 answer.message());
+  }
+  switch (answer.verdict()) {
+    case ipb::ANNOUNCEMENT_REMOVED:
+    case ipb::ANNOUNCEMENT_ID_IN_USE:
+    case ipb::ANNOUNCEMENT_WRONG_FORMAT: {
+      Callback<Status> refused = std::exchange(on_refused_, nullptr);
+      tick_.Cancel();
+      return refused(refusal);
+    }
+    default:
+      return;  // a stranger's address among the hints, or something an operator can put right
+  }
+}
+
+}  // namespace tenure::controller

@@ -1,0 +1,63 @@
+// A controller's word to the others: who and where it is. Said to everybody until the leader has written it
+// down and whenever no leader is known, so that controllers that have all moved find each other by the
+// addresses they were started with; to the leader now and then afterwards, whose answer also tells a removed
+// controller that it is.
+//
+// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
+// good.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/function.h"
+#include "base/log.h"
+#include "controller/catalog_access.h"
+#include "controller/controller_directory.h"
+#include "controller/leadership/leadership.h"
+#include "controller/membership/address_keeper.h"
+#include "runtime/executor.h"
+#include "runtime/network.h"
+#include "tenure/internal/v1/controllers.pb.h"
+
+namespace tenure::controller {
+
+class Presence {
+ public:
+  struct Parts {
+    runtime::Executor& executor;
+    runtime::Network& network;
+    const CatalogAccess& access;
+    const Leadership& leadership;
+    const ControllerDirectory& directory;
+    AddressKeeper& addresses;
+  };
+  // `hints`: where controllers may be found beside what the catalog says. `on_refused`: this process can be
+  // no controller of the cluster any more (removed, its id taken, too old); called at most once.
+  Presence(const Parts& parts, ::tenure::v1::ControllerRecord self, std::string cluster_id,
+           std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger);
+  ~Presence() { *alive_ = false; }
+
+  void Start() { OnTick(); }
+  void Stop();
+
+ private:
+  void OnTick();
+  void Tell(const runtime::Endpoint& to);
+  void OnAnswer(const ::tenure::internal::v1::AnnouncementAnswer& answer);
+
+  const Parts parts_;
+  const ::tenure::v1::ControllerRecord self_;
+  const std::string cluster_id_;  // empty: the catalog will say
+  std::vector<runtime::Endpoint> hints_;
+  Callback<Status> on_refused_;
+  Logger logger_;
+  bool recorded_ = false;
+  Instant next_word_{};    // to the leader, once recorded
+  std::string complaint_;  // of the last answer, so that each is logged once
+  runtime::Timer tick_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tenure::controller

@@ -1,0 +1,201 @@
+#include <gtest/gtest.h>
+
+#include "catalog/controllers.h"
+#include "controller/membership/announcement_service.h"
+#include "controller/membership/announcing.h"
+#include "controller/membership/joining.h"
+#include "controller/membership/membership_reconciler.h"
+#include "tests/controller/test_controller.h"
+
+namespace tenure::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+pb::ControllerRecord Self() {
+  pb::ControllerRecord self = ThreeControllers()[0];
+  self.set_uuid("u1");
+  return self;
+}
+
+class MembershipTest : public ::testing::Test {
+ protected:
+  MembershipTest() {
+    t.machine.AddListener(reconciler);
+    t.machine.AddListener(addresses);
+    t.leadership.AddService(reconciler);
+    t.network->Serve(kAnnounceService, announcements);
+    for (uint64_t id = 2; id <= 3; ++id)
+      t.group.status.peers.push_back({ReplicaId(id), LogIndex(100), true, false});
+  }
+
+  // The services of this fixture end before the controller does.
+  ~MembershipTest() override { t.Follow(99, 2); }
+
+  ipb::AnnouncementAnswer Announce(uint64_t id, const std::string& uuid, const std::string& address,
+                                   bool joining = false, const std::string& cluster = "cluster",
+                                   uint32_t format = 1) {
+    ipb::Announcement announcement;
+    announcement.set_cluster_id(cluster);
+    announcement.mutable_controller()->set_id(id);
+    announcement.mutable_controller()->set_uuid(uuid);
+    announcement.mutable_controller()->set_address(address);
+    announcement.mutable_controller()->set_name("c" + std::to_string(id));
+    announcement.set_format_version(format);
+    announcement.set_joining(joining);
+    auto answer = t.Call<ipb::AnnouncementAnswer>("tenure.internal.v1.Controllers/Announce", announcement);
+    EXPECT_TRUE(answer.ok()) << answer.status();
+    return answer.ok() ? *answer : ipb::AnnouncementAnswer();
+  }
+  StatusOr<pb::ChangeResponse> Add(uint64_t id, const std::string& address) {
+    pb::AddControllerRequest request;
+    request.set_controller(id);
+    request.set_address(address);
+    return t.Call<pb::ChangeResponse>("tenure.v1.Cluster/AddController", request);
+  }
+  const pb::ControllerRecord& record(uint64_t id) {
+    return t.machine.catalog().controllers().at(id).controller();
+  }
+  std::string configuration() { return raft::ToString(t.group.status.configuration); }
+  void Settle(Duration time = seconds(1)) { t.executor.Advance(time); }
+
+  TestController t;
+  group::AddressBook book;
+  AddressKeeper addresses{book, t.directory};
+  MembershipReconciler reconciler{t.executor, t.access, {.replace_after = seconds(10)}, {}};
+  AnnouncementService announcements{t.access, t.leadership, t.directory, addresses, Self(), "cluster", {}};
+};
+
+TEST_F(MembershipTest, FromAddedToVoterToRemoved) {
+  t.Lead();
+  ASSERT_TRUE(Add(4, "c4:7100").ok());
+  Settle();
+  EXPECT_EQ(configuration(), "1:voter@1 2:voter@2 3:voter@3 4:learner@4");
+  pb::SetVoterTargetRequest target;
+  target.set_target(5);
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Cluster/SetVoterTarget", target).ok());
+  Settle();
+  EXPECT_FALSE(record(4).voter());
+  // Active since it joined, but it has acknowledged nothing.
+  t.group.status.configuration_index = LogIndex(50);
+  t.group.status.commit = LogIndex(100);
+  t.group.status.peers.push_back({ReplicaId(4), LogIndex(0), true, false});
+  Settle();
+  EXPECT_FALSE(record(4).voter());
+  t.group.status.peers.back().match = LogIndex(90);
+  Settle();
+  EXPECT_EQ(configuration(), "1:voter@1 2:voter@2 3:voter@3 4:voter@4");
+  EXPECT_TRUE(record(4).voter());
+
+  pb::RemoveControllerRequest remove;
+  remove.set_controller(4);
+  remove.set_force(true);
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Cluster/RemoveController", remove).ok());
+  Settle();
+  EXPECT_EQ(configuration(), "1:voter@1 2:voter@2 3:voter@3");
+  EXPECT_EQ(record(4).state(), pb::CONTROLLER_REMOVED);
+  EXPECT_EQ(Announce(4, "u4", "c4:7100").verdict(), ipb::ANNOUNCEMENT_REMOVED);
+}
+
+TEST_F(MembershipTest, NothingWhileAChangeIsUndecided) {
+  t.group.status.configuration_index = LogIndex(7);
+  t.group.status.commit = LogIndex(6);
+  t.Lead();
+  ASSERT_TRUE(Add(4, "c4:7100").ok());
+  Settle();
+  EXPECT_TRUE(t.group.configurations.empty());
+  t.group.status.commit = LogIndex(7);
+  Settle();
+  EXPECT_EQ(t.group.configurations.size(), 1u);
+}
+
+TEST_F(MembershipTest, TheLeaderHandsOverAndLeavesTheRestToItsSuccessor) {
+  t.Lead();
+  pb::RemoveControllerRequest remove;
+  remove.set_controller(1);
+  remove.set_force(true);
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Cluster/RemoveController", remove).ok());
+  Settle();
+  EXPECT_FALSE(t.group.transferred_to.IsNone());
+  EXPECT_TRUE(t.group.configurations.empty());
+}
+
+TEST_F(MembershipTest, ASilentVoterIsReplaced) {
+  t.Lead();
+  ASSERT_TRUE(Add(4, "c4:7100").ok());
+  t.group.status.peers.push_back({ReplicaId(4), LogIndex(90), true, false});
+  t.group.status.peers[1].active = false;
+  Settle(seconds(9));
+  EXPECT_TRUE(record(3).voter());
+  Settle(seconds(2));
+  EXPECT_EQ(configuration(), "1:voter@1 2:voter@2 3:learner@3 4:voter@4");
+}
+
+TEST_F(MembershipTest, AnnouncementsAreJudged) {
+  t.Lead();
+  EXPECT_EQ(Announce(2, "u2", "c2:7100").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+  EXPECT_EQ(record(2).uuid(), "u2");
+  EXPECT_EQ(Announce(2, "other", "c2:7100").verdict(), ipb::ANNOUNCEMENT_ID_IN_USE);
+  EXPECT_EQ(Announce(2, "other", "c2:7100", true).verdict(), ipb::ANNOUNCEMENT_ID_IN_USE);
+  // A voter that has not announced itself yet has a log, whatever this directory says.
+  EXPECT_EQ(Announce(3, "u3", "c3:7100", true).verdict(), ipb::ANNOUNCEMENT_ID_IN_USE);
+  EXPECT_EQ(Announce(3, "u3", "c3:7100").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+  EXPECT_EQ(Announce(4, "u4", "c4:7100", true).verdict(), ipb::ANNOUNCEMENT_NOT_ADDED);
+  EXPECT_EQ(Announce(2, "u2", "c3:7100").verdict(), ipb::ANNOUNCEMENT_ADDRESS_IN_USE);
+  EXPECT_EQ(Announce(2, "u2", "c2:7100", false, "elsewhere").verdict(), ipb::ANNOUNCEMENT_WRONG_CLUSTER);
+  EXPECT_EQ(Announce(2, "u2", "c2:7100", false, "cluster", 0).verdict(), ipb::ANNOUNCEMENT_WRONG_FORMAT);
+  EXPECT_EQ(Announce(2, "u2", "moved:1").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+  EXPECT_EQ(record(2).address(), "moved:1");
+  EXPECT_EQ(book.Find(2), "moved:1");
+  ASSERT_TRUE(Add(4, "c4:7100").ok());
+  EXPECT_EQ(Announce(4, "u4", "c4:7100", true, "").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+}
+
+TEST_F(MembershipTest, AFollowerHearsAndTellsItsTransport) {
+  t.Lead();
+  t.Follow(8, 2);
+  EXPECT_EQ(Announce(3, "u3", "moved:3").verdict(), ipb::ANNOUNCEMENT_HEARD);
+  EXPECT_EQ(book.Find(3), "moved:3");
+  EXPECT_EQ(record(3).address(), "c3:7100");
+}
+
+TEST_F(MembershipTest, TwoSwapTheirAddresses) {
+  t.Lead();
+  EXPECT_EQ(Announce(2, "u2", "c3:7100").verdict(), ipb::ANNOUNCEMENT_ADDRESS_IN_USE);
+  EXPECT_EQ(Announce(3, "u3", "c2:7100").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+  EXPECT_EQ(record(2).address(), "c3:7100");
+  EXPECT_EQ(record(3).address(), "c2:7100");
+}
+
+TEST_F(MembershipTest, TheAddressOfASilentOneMayBeTaken) {
+  t.Lead();
+  EXPECT_EQ(catalog::ReasonOf(Add(4, "c3:7100").status()), pb::REASON_ALREADY_EXISTS);
+  t.group.status.peers[1].active = false;
+  EXPECT_TRUE(Add(4, "c3:7100").ok());
+  EXPECT_EQ(book.Find(3), std::nullopt);
+  EXPECT_EQ(book.Find(4), "c3:7100");
+}
+
+TEST_F(MembershipTest, JoiningWaitsUntilItIsAdded) {
+  t.Lead();
+  pb::ControllerRecord self;
+  self.set_id(4);
+  self.set_uuid("u4");
+  self.set_name("c4");
+  self.set_address("c4:7100");
+  Joining joining(t.executor, *t.network, self, "", {TestController::kEndpoint}, {});
+  std::optional<StatusOr<std::string>> result;
+  joining.Start([&](StatusOr<std::string> cluster) { result = std::move(cluster); });
+  Settle();
+  EXPECT_FALSE(result);
+  EXPECT_NE(joining.waiting().find("tenure controller add 4=c4:7100"), std::string::npos);
+  ASSERT_TRUE(Add(4, "c4:7100").ok());
+  Settle();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(**result, "cluster");
+  EXPECT_EQ(record(4).uuid(), "u4");
+}
+
+}  // namespace
+}  // namespace tenure::controller
