@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/format.h"
 #include "tests/runtime/manual_executor.h"
 #include "tests/wal/fake_disk.h"
 #include "wal/format.h"
@@ -61,7 +62,7 @@ std::string GoodLog() {
 }
 
 // Writes the pieces of the input to places of the file: two bytes place, one byte length, the bytes.
-void Damage(std::string_view input, std::string& file) {
+void FlipPlaces(std::string_view input, std::string& file) {
   while (input.size() >= 3) {
     const size_t at = (static_cast<uint8_t>(input[0]) << 8 | static_cast<uint8_t>(input[1])) % file.size();
     const size_t bytes = std::min<size_t>(static_cast<uint8_t>(input[2]) % 64, input.size() - 3);
@@ -102,7 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);
   World world;
   std::string file = (mode & 1) != 0 ? std::string(input) : good;
-  if ((mode & 1) == 0) Damage(input, file);
+  if ((mode & 1) == 0) FlipPlaces(input, file);
   if ((mode & 2) != 0) file.resize(std::min<size_t>(file.size(), mode * 64u));
   AddFile(world, SegmentName(1), std::move(file));
   if ((mode & 4) != 0) AddFile(world, SegmentName(2), std::string(kSegmentBytes, '\0'));

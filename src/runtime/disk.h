@@ -46,7 +46,7 @@ class Disk {
  public:
   virtual ~Disk() = default;
   virtual StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
-  // Atomic replacement of `to`.
+  // Atomic replacement of `to`; a directory, with what is in it, only to a name that is free.
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
   virtual Status Remove(const std::string& path) = 0;
   virtual Status MakeDirectories(const std::string& path) = 0;

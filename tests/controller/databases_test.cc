@@ -270,6 +270,50 @@ TEST_F(DatabasesTest, TransferOfControlPlaneLeadership) {
   EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_UNAVAILABLE);
 }
 
+TEST_F(DatabasesTest, LostAndDivergedReplicasAreShown) {
+  t.Lead();
+  AddNodes(3);
+  Create("d", 1);
+  LeadRegions();
+  const auto show = [&] {
+    const auto regions = t.Call<pb::ListRegionsResponse>("tenure.v1.Regions/List", pb::ListRegionsRequest());
+    return regions->regions(0);
+  };
+  const auto alarms = [&] {
+    std::vector<std::string> seen;
+    const auto status = t.Call<pb::StatusResponse>("tenure.v1.Cluster/Status", pb::StatusRequest());
+    for (const pb::Alarm& alarm : status->alarms()) seen.push_back(alarm.kind() + " " + alarm.object());
+    return seen;
+  };
+  EXPECT_EQ(show().state(), "SERVING");
+  EXPECT_TRUE(alarms().empty());
+  const pb::RegionStatus before = show();
+  const auto other = std::find_if(before.record().replicas().begin(), before.record().replicas().end(),
+                                  [&](const auto& r) { return r.id() != before.leader_replica(); });
+
+  FakeNode& node = *nodes[other->node() - 1];
+  node.next.add_lost_regions(1);
+  node.Beat();
+  ASSERT_EQ(show().lost_replicas_size(), 1);
+  EXPECT_EQ(show().lost_replicas(0), other->id());
+  EXPECT_EQ(show().state(), "DEGRADED");
+  const std::string object = fmt::format("region 1 replica {} on node {}", other->id(), other->node());
+  EXPECT_EQ(alarms(), std::vector<std::string>{"REPLICA_LOST " + object});
+  node.Beat();  // the list is complete in every report
+  EXPECT_TRUE(alarms().empty());
+
+  FakeNode& leader = *nodes[before.leader_node() - 1];
+  pb::RegionLoad load = leader.regions.at(1);
+  load.add_diverged_replicas(other->id());
+  *leader.next.add_regions() = load;
+  leader.Beat();
+  EXPECT_EQ(show().diverged_replicas(0), other->id());
+  EXPECT_EQ(alarms(), std::vector<std::string>{"STATE_DIVERGED " + object});
+
+  t.group.status.diverged = {{ReplicaId(3), LogIndex(9), 1, 2}};
+  EXPECT_EQ(alarms(), (std::vector<std::string>{"STATE_DIVERGED controller 3", "STATE_DIVERGED " + object}));
+}
+
 TEST_F(DatabasesTest, RegionsAndTheirTransfer) {
   t.Lead();
   AddNodes(3);
