@@ -198,6 +198,8 @@ void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
   if (const auto* answer = std::get_if<raft::HeartbeatResponse>(&message)) OnDigests(from, answer->digests);
   core_.Step(now, from, std::move(message));
   if (from_leader && core_.leader() == from) leader_contact_ = now;
+  // Of a process that counts as silent already, nobody would hear that it is.
+  if (from_leader && core_.quiescent() && shared_.health(from_host) == HostHealth::kSilent) core_.Wake(now);
   shared_.wake(id_);
 }
 
@@ -357,8 +359,8 @@ bool Group::OnHostSilent(uint64_t host, Duration delay) {
   return true;
 }
 
-// A leader that was restarted is a leader no more; one that was out of reach may be one, and heartbeats now. A
-// member may have lost its leader meanwhile, or lack something.
+// A leader that was restarted is a leader no more; one that was out of reach may be one, and heartbeats now.
+// A member may have lost its leader meanwhile, or lack something.
 bool Group::OnHostReturned(uint64_t host, bool restarted, Duration delay) {
   if (!core_.quiescent()) return false;
   const Instant now = shared_.dependencies.executor.Now();
@@ -378,7 +380,8 @@ bool Group::OnHostReturned(uint64_t host, bool restarted, Duration delay) {
 }
 
 bool Group::OnHostUnreachable(uint64_t host, Duration delay) {
-  if (core_.quiescent() || core_.role() != raft::Role::kFollower || !LivesOn(core_.leader(), host)) return false;
+  if (core_.quiescent() || core_.role() != raft::Role::kFollower || !LivesOn(core_.leader(), host))
+    return false;
   if (TurnToStand(core_.leader()) > Duration::zero()) return false;
   core_.OnLeaderUnreachable(shared_.dependencies.executor.Now(), delay);
   shared_.wake(id_);

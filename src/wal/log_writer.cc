@@ -1,5 +1,7 @@
 #include "wal/log_writer.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/format.h"
 
@@ -48,12 +50,13 @@ void LogWriter::Submit(LogOp op) {
 
 std::optional<Instant> LogWriter::WaitingSince() const {
   const std::lock_guard lock(mutex_);
-  return waiting_.empty() ? std::nullopt : std::optional(waiting_.front());
+  return waiting_.empty() ? std::nullopt : std::optional(std::max(waiting_.front(), last_answer_));
 }
 
 void LogWriter::NoteAnswered(size_t appends) {
   const std::lock_guard lock(mutex_);
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(appends));
+  last_answer_ = executor_.Now();
 }
 
 void LogWriter::TakeSubmitted() {

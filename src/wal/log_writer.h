@@ -130,6 +130,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   std::vector<LogOp> submitted_;  // guarded by mutex_
   bool posted_ = false;           // guarded by mutex_: TakeSubmitted is on its way
   std::deque<Instant> waiting_;   // guarded by mutex_: when the appends that are not answered yet came
+  Instant last_answer_;           // guarded by mutex_
 
   std::vector<LogOp> taken_;  // reused
   std::deque<LogOp> queue_;

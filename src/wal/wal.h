@@ -96,8 +96,8 @@ class Wal {
   virtual void Close(Callback<Status> done) = 0;
   // Any thread.
   virtual bool LowOnSpace() const = 0;
-  // When the oldest append that is not durable yet was submitted; none: everything is. Long ago means that
-  // the disk hangs.
+  // Since when nothing became durable although an append waits; none: none waits. Long ago means that the
+  // disk hangs; one that is only slow makes progress.
   virtual std::optional<Instant> WaitingSince() const = 0;
   virtual uint64_t bytes_on_disk() const = 0;
 };

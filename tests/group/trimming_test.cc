@@ -105,7 +105,7 @@ class TrimmingTest : public testing::Test {
         ++applied;
       });
     });
-    world.RunFor(4ms);
+    world.RunFor(10ms);
   }
   LogIndex CompactedUpTo(uint64_t id) { return host->CompactedUpTo(GroupId(id)); }
 

@@ -188,7 +188,8 @@ TEST(WalTest, WhatWaitsForTheDiskIsKnown) {
     EXPECT_EQ(log.wal->WaitingSince(), begin);
   }
   while (answered == 0) log.executor->Advance(std::chrono::milliseconds(100));
-  EXPECT_EQ(log.wal->WaitingSince(), begin + std::chrono::seconds(1));
+  // The disk is slow and does not hang.
+  EXPECT_GE(log.wal->WaitingSince(), log.executor->Now() - std::chrono::milliseconds(100));
   while (answered == 1) log.executor->Advance(std::chrono::milliseconds(100));
   EXPECT_FALSE(log.wal->WaitingSince().has_value());
 }
