@@ -218,11 +218,12 @@ void MembershipOperator::ReplaceLost() {
   }
   if (old == nullptr || catalog::IsRemoved(*old)) {
     lost_.reset();
-  } else if (asked_ == 0 && !catalog::IsRemoving(*old)) {
-    // A voter is not removed without a replacement: there is one, or the target is lowered.
+  } else if (asked_ == 0) {
+    // A voter is not removed without a replacement: there is one, or the target is lowered. A removal that is
+    // recorded may have lost its replacement since: it was promoted to fill another place.
     const catalog::Census census = catalog::CensusOf(serving->catalog().controllers());
     if (census.learners == 0 && serving->catalog().cluster()->voter_target() > 3) return SetTarget(3);
-    Remove(lost_->old_id);
+    if (!catalog::IsRemoving(*old)) Remove(lost_->old_id);
   }
 }
 
