@@ -154,10 +154,11 @@ int Main(int argc, char** argv) {
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print(
       "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, "
-      "{} entries, {} state hashes compared, {} operations acknowledged, {} unknown, {} registers undecided, {:.1f} s\n",
+      "{} entries, {} state hashes compared, {} operations acknowledged, {} unknown, {} registers undecided, "
+      "{:.1f} s\n",
       seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
-      totals.elections, totals.changes, totals.entries, totals.comparisons, totals.acknowledged, totals.unknown,
-      totals.undecided, wall);
+      totals.elections, totals.changes, totals.entries, totals.comparisons, totals.acknowledged,
+      totals.unknown, totals.undecided, wall);
   fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
   return totals.failed == 0 ? 0 : 1;
 }

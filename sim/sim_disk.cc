@@ -465,8 +465,8 @@ class SimDiskView final : public runtime::Disk {
   Status RenameDirectory(const std::string& from, const std::string& to) {
     if (disk_.directories_.contains(to) || disk_.names_.contains(to))
       return Error(StatusCode::kInternal, "cannot rename {} to {}: File exists", from, to);
-    // What is not durable yet inside of it goes where it goes; here that is settled, or it would come true under
-    // names that another directory has by then.
+    // What is not durable yet inside of it goes where it goes; here that is settled, or it would come true
+    // under names that another directory has by then.
     disk_.SyncNames(from);
     disk_.directories_.insert(to);
     std::vector<std::pair<std::string, std::shared_ptr<SimDisk::Inode>>> moved;

@@ -168,7 +168,7 @@ void World::Fail(const std::string& invariant, const std::string& message) {
 
 void World::Boot(size_t index) {
   Machine& machine = *machines_[index];
-  if (machine.repair) return;  // boots it when it is done
+  if (machine.repair) return;                               // boots it when it is done
   if (!machine.node && machine.controller_id == 0) return;  // nothing is meant to run there
   Note("boot " + machine.name);
   Server::Settings settings;

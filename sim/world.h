@@ -113,7 +113,8 @@ class World {
   std::vector<GroupId> LedBy(size_t machine);
   // The machine that leads the group and serves; none if nobody does.
   std::optional<size_t> ServerOf(GroupId group);
-  // One member of any group may fail now: no repair has dropped a replica for good, no controllers come and go.
+  // One member of any group may fail now: no repair has dropped a replica for good, no controllers come and
+  // go.
   bool has_spare_members() const { return !lost_replicas_ && options_.spares == 0; }
   // A replica of a region's group that is not quiescent, empty if all are that run.
   std::string NotQuiescent();

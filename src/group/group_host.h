@@ -72,7 +72,7 @@ struct GroupStatus {
   bool serving = false;     // leads and has applied an entry of its term: reads and proposals are answered
   uint64_t state_hash = 0;  // at `applied`
   std::vector<Divergence> diverged;  // on the leader: replicas whose state is not that of the others
-  bool quiescent = false;  // idle, without timers
+  bool quiescent = false;            // idle, without timers
 };
 
 // Called at the end of a turn, in order.

@@ -84,8 +84,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
     uint64_t pending_operations = 0;
     uint64_t catalog_revision = 0;
     bool connected = false;
-    uint64_t diverged_replicas = 0;  // of regions led here
-    uint64_t lost_replicas = 0;      // that should be here and were dropped by a repair
+    uint64_t diverged_replicas = 0;      // of regions led here
+    uint64_t lost_replicas = 0;          // that should be here and were dropped by a repair
     group::TransportCounters transport;  // of region groups
   };
   Stats GetStats() const;
