@@ -18,8 +18,8 @@ constexpr Duration kFormationLimit = std::chrono::seconds(60);
 constexpr Duration kCheckInterval = std::chrono::milliseconds(100);
 // After the last fault connections come back by and by; until then the others may be no majority.
 constexpr Duration kReconnectTime = std::chrono::seconds(6);
-// From the first write that hangs: noticed in three quarters of an election timeout; then, at worst, an election without
-// help and the end of a lease.
+// From the first write that hangs: noticed in three quarters of an election timeout; then, at worst, an
+// election without help and the end of a lease.
 constexpr Duration kHungDiskLimit = std::chrono::milliseconds(3200);
 constexpr Duration kSleepLimit = std::chrono::seconds(15);
 constexpr Duration kSleepTime = std::chrono::seconds(5);

@@ -286,8 +286,8 @@ class GroupHost::Impl : private HostListener {
     for (const auto& [id, group] : groups_) {
       if (group->OnHostReturned(host, restarted, delay)) delay += kWakeGap;
     }
-    dependencies_.logger.Info("host {} {}: {} idle groups wake", host, restarted ? "was restarted" : "is back",
-                              delay / kWakeGap);
+    dependencies_.logger.Info("host {} {}: {} idle groups wake", host,
+                              restarted ? "was restarted" : "is back", delay / kWakeGap);
   }
 
   // Of all groups, since they share the log; an idle one would notice nothing by itself.

@@ -95,8 +95,8 @@ class RaftCore {
   // soon as everybody has answered.
   void Wake(Instant now, std::optional<Duration> delay = std::nullopt);
   // The driver lost its connection to the leader's process, and chose this replica to be the first to stand
-  // then: it does so as soon as it owes the leader no more silence, and `delay` from now at the earliest. It is
-  // called off by the leader's next word.
+  // then: it does so as soon as it owes the leader no more silence, and `delay` from now at the earliest. It
+  // is called off by the leader's next word.
   void OnLeaderUnreachable(Instant now, Duration delay);
   // What the driver knows of the members' processes, for quiescence: `silent` ones do not answer, and the
   // driver calls Wake when they come back, so that the group need not stay awake for their sake. nullopt:

@@ -12,7 +12,8 @@ constexpr uint64_t kZeroScanBytes = 1 << 20;
 
 // At the speed of memory: most of a start after a clean stop is this.
 bool IsZero(std::string_view bytes) {
-  return bytes.empty() || (bytes[0] == '\0' && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() ||
+         (bytes[0] == '\0' && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace
