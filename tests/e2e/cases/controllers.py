@@ -279,7 +279,7 @@ def refusals(t):
     os.mkdir(data / "wal")
     other.directories[5], other.addresses[5] = data, cluster.addresses[5]
     other.start(5)
-    other.ends(5, "WRONG_CLUSTER")
+    other.ends(5, "DATA_LOSS: data directory .* belongs to cluster .* but its log is missing")
 
     # The last one stays.
     for arguments in (("remove", "21"), ("remove", "21", "--force")):
