@@ -154,7 +154,7 @@ class RoutingTest : public ::testing::Test {
     table_.OnRoleChange(GroupId(1), {role, Term(term), ReplicaId(leader)});
   }
   CatalogView view_;
-  RegionTable table_{store::Limits()};
+  RegionTable table_;
 };
 
 TEST_F(RoutingTest, WithoutAReplicaAnyHealthyOneShouldKnow) {

@@ -36,15 +36,19 @@ class PutMachine final : public group::StateMachine {
 class NoTransport final : public group::Transport {
  public:
   void SetReceiver(group::MessageReceiver*) override {}
-  void SetSelf(uint64_t) override {}
+  void SetSelf(uint64_t host) override { self_ = host; }
+  uint64_t self() const override { return self_; }
   void SetClusterId(std::string) override {}
   void Send(uint64_t, GroupId, ReplicaId, ReplicaId, const raft::Message&) override {}
+  void SendHeartbeat(uint64_t, const group::HostHeartbeat&) override {}
+  group::TransportCounters counters() const override { return {}; }
   void Flush() override {}
   void Offer(uint64_t, const group::SnapshotOffer&, Callback<StatusOr<uint64_t>>) override {}
   void PutChunk(uint64_t, group::SnapshotChunk, Callback<StatusOr<uint64_t>>) override {}
   group::AddressBook& addresses() override { return addresses_; }
 
  private:
+  uint64_t self_ = 0;
   group::AddressBook addresses_;
 };
 
