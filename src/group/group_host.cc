@@ -356,36 +356,39 @@ class GroupHost::Impl : private HostListener {
       const Instant now = dependencies_.executor.Now();
       const bool due = now - last_flush_ >= options_.flush_interval;
       const uint64_t unflushed = dependencies_.engine.UnflushedBytes();
-      if (!flushing_ && (unflushed >= options_.flush_bytes || (due && unflushed > 0))) {
-        Flush({}, [] {});
-      } else if (!flushing_ && dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes &&
-                 now - last_flush_ >= kMinFlushGap) {
-        FlushPinning();
+      const bool wanted = unflushed >= options_.flush_bytes || (due && unflushed > 0);
+      if (!flushing_ && (wanted || now - last_flush_ >= kMinFlushGap)) {
+        if (dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes) {
+          FlushPinning(wanted);
+        } else if (wanted) {
+          Flush({}, [] {});
+        }
       }
       ScheduleFlushCheck();
     });
   }
 
   // Groups that hardly ever write, or no more, keep whole segments with a few entries.
-  void FlushPinning() {
+  // `anyway`: a flush is wanted whether there are such groups or not.
+  void FlushPinning(bool anyway) {
     flushing_ = true;
-    dependencies_.wal.FindPinning(
-        options_.trim_log_bytes,
-        [this, alive = alive_, &executor = dependencies_.executor](std::vector<wal::PinningGroup> found) {
-          executor.Post([this, alive, found = std::move(found)] {
-            if (!*alive) return;
-            flushing_ = false;
-            std::map<GroupId, LogIndex> pinned;
-            for (const wal::PinningGroup& pinning : found) {
-              const Group* group = Find(pinning.group);
-              if (group != nullptr && group->applied() > group->compacted()) {
-                pinned[pinning.group] = pinning.upto;
-              }
-            }
-            last_flush_ = dependencies_.executor.Now();
-            if (!pinned.empty()) Flush(std::move(pinned), [] {});
-          });
-        });
+    dependencies_.wal.FindPinning(options_.trim_log_bytes,
+                                  [this, anyway, alive = alive_,
+                                   &executor = dependencies_.executor](std::vector<wal::PinningGroup> found) {
+                                    executor.Post([this, anyway, alive, found = std::move(found)] {
+                                      if (!*alive) return;
+                                      flushing_ = false;
+                                      std::map<GroupId, LogIndex> pinned;
+                                      for (const wal::PinningGroup& pinning : found) {
+                                        const Group* group = Find(pinning.group);
+                                        if (group != nullptr && group->applied() > group->compacted()) {
+                                          pinned[pinning.group] = pinning.upto;
+                                        }
+                                      }
+                                      last_flush_ = dependencies_.executor.Now();
+                                      if (anyway || !pinned.empty()) Flush(std::move(pinned), [] {});
+                                    });
+                                  });
   }
 
   // Makes the applied state durable and trims the logs up to it.

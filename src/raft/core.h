@@ -208,6 +208,7 @@ class RaftCore::Impl {
   Instant wait_until_ = Instant::min();    // rule 8
   Instant sticky_until_ = Instant::min();  // no vote is granted and no election begun before
   Instant election_at_;
+  static constexpr uint32_t kQuickVotes = 5;
   uint32_t quick_votes_ = 0;  // pre-votes to come that are repeated soon: the leader is probably gone
   std::optional<InstallSnapshot> installing_;
   RoleChange reported_role_;

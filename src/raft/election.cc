@@ -36,6 +36,8 @@ bool RaftCore::Impl::MayStand() const {
 
 void RaftCore::Impl::Campaign() {
   if (!MayStand() || IsSticky() || std::holds_alternative<Candidate>(role_)) return;
+  // The other members of a new group may be about to begin, and hear nothing yet.
+  if (term_.IsNone()) quick_votes_ = kQuickVotes;
   StartPreVote();
 }
 

@@ -11,8 +11,6 @@ namespace {
 // Reads beyond this many unconfirmed rounds wait for the next heartbeat's.
 constexpr size_t kMaxRounds = 64;
 
-constexpr uint32_t kQuickVotes = 5;
-
 }  // namespace
 
 // Heartbeats to everybody, under a new number.

@@ -63,7 +63,7 @@ TEST(Validate, Databases) {
   ExpectInvalid(T::CreateDatabase("a\nb", 1, {1}), "name");
   ExpectInvalid(T::CreateDatabase(std::string(129, 'd'), 1, {1}), "name");
   ExpectInvalid(T::CreateDatabase("d", 0, {1}), "regions");
-  ExpectInvalid(T::CreateDatabase("d", 4097, {1}), "regions");
+  ExpectInvalid(T::CreateDatabase("d", 16385, {1}), "regions");
   ExpectInvalid(T::CreateDatabase("d", 1, {}), "replicas");
   ExpectInvalid(T::CreateDatabase("d", 1, {1, 1, 2}), "regions");
   auto gap = T::CreateDatabase("d", 2, {1});

@@ -262,6 +262,7 @@ class FakeNode {
     request.mutable_node()->set_uuid(uuid_);
     request.mutable_node()->set_address(uuid_ + ":1");
     request.mutable_node()->set_resp_address(uuid_ + ":2");
+    request.mutable_node()->set_newest_format(catalog::kNewestFormat);
     const auto response =
         controller_.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request);
     ASSERT_TRUE(response.ok()) << response.status();
