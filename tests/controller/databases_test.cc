@@ -101,7 +101,7 @@ TEST_F(DatabasesTest, RefusedBeforeTheLog) {
   EXPECT_THAT(MessageOf(created->status()), HasSubstr("2 of 2"));
   Create("a\nb", 1, 1);
   EXPECT_EQ(ReasonOf(created->status()), pb::REASON_INVALID_ARGUMENT);
-  Create("big", 5000, 1);
+  Create("big", 16385, 1);
   EXPECT_EQ(ReasonOf(created->status()), pb::REASON_INVALID_ARGUMENT);
   EXPECT_EQ(t.access.applied().value(), applied);
 }
