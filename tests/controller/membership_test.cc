@@ -35,7 +35,7 @@ class MembershipTest : public ::testing::Test {
 
   ipb::AnnouncementAnswer Announce(uint64_t id, const std::string& uuid, const std::string& address,
                                    bool joining = false, const std::string& cluster = "cluster",
-                                   uint32_t format = 1) {
+                                   uint32_t format = catalog::kNewestFormat) {
     ipb::Announcement announcement;
     announcement.set_cluster_id(cluster);
     announcement.mutable_controller()->set_id(id);

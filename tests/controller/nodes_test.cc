@@ -167,11 +167,14 @@ TEST(Agents, WrongClusterAndWrongAddresses) {
   request.set_cluster_id("another");
   request.mutable_node()->set_uuid("u");
   request.mutable_node()->set_address("h:1");
+  request.mutable_node()->set_newest_format(1);
   const auto call = [&] {
     return t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request).status();
   };
   EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_CLUSTER);
   request.set_cluster_id("");
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_UNSUPPORTED_FORMAT);
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
   EXPECT_TRUE(call().ok());
   request.mutable_node()->set_uuid("v");
   EXPECT_EQ(ReasonOf(call()), pb::REASON_ALREADY_EXISTS);
