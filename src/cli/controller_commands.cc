@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/invocation.h"
+#include "cli/queries.h"
 #include "cli/records.h"
 #include "cli/session.h"
 #include "cli/tables.h"
@@ -62,12 +63,12 @@ Status List(const Invocation& invocation, const NoOptions&) {
 
 // An id or a name.
 StatusOr<uint64_t> FindController(Session& session, const std::string& wanted, Duration timeout) {
-  TENURE_ASSIGN_OR_RETURN(const auto answer, session.ClusterStatus(timeout));
-  const auto& controllers = answer.controllers();
+  // The leader's records: a controller that has just started may not know all of them yet.
+  TENURE_ASSIGN_OR_RETURN(const auto records, ListRecords(session, pb::RECORD_CONTROLLER, timeout));
   const auto found = FindByIdOrName(
-      controllers, wanted, [](const auto& controller) { return IdText(controller.record().id()); },
-      [](const auto& controller) { return controller.record().name(); });
-  if (found != controllers.end()) return found->record().id();
+      records, wanted, [](const pb::Record& record) { return IdText(record.controller().id()); },
+      [](const pb::Record& record) { return record.controller().name(); });
+  if (found != records.end()) return found->controller().id();
   return Error(StatusCode::kNotFound, "controller {} does not exist; `tenure controller list` shows them",
                wanted);
 }
