@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/format.h"
-#include "catalog/format.h"
 #include "catalog/refusal.h"
 #include "daemon/version.h"
 
@@ -52,7 +51,6 @@ pb::ControllerRecord ControllerRole::Self() const {
   self.set_address(config_.advertise.ToString());
   self.set_zone(config_.zone);
   self.set_software_version(kVersion);
-  self.set_newest_format(catalog::kNewestFormat);
   return self;
 }
 

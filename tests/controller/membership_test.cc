@@ -42,7 +42,7 @@ class MembershipTest : public ::testing::Test {
     announcement.mutable_controller()->set_uuid(uuid);
     announcement.mutable_controller()->set_address(address);
     announcement.mutable_controller()->set_name("c" + std::to_string(id));
-    announcement.set_format_version(format);
+    announcement.mutable_controller()->set_newest_format(format);
     announcement.set_joining(joining);
     auto answer = t.Call<ipb::AnnouncementAnswer>("tenure.internal.v1.Controllers/Announce", announcement);
     EXPECT_TRUE(answer.ok()) << answer.status();

@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "catalog/controllers.h"
+#include "catalog/format.h"
 #include "catalog/refusal.h"
 #include "controller/membership/announcing.h"
 
@@ -70,10 +71,11 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
                            announced.address(), theirs, self_.address(), answer.cluster_id()));
   }
   if (cluster == nullptr) return say(ipb::ANNOUNCEMENT_HEARD, {});
-  if (announcement.format_version() < cluster->format_version()) {
+  if (catalog::NewestFormatOr1(announced.newest_format()) < cluster->format_version()) {
     return say(ipb::ANNOUNCEMENT_WRONG_FORMAT,
                fmt::format("cluster {} has format {}, this program knows up to {}: use a newer one",
-                           cluster->cluster_id(), cluster->format_version(), announcement.format_version()));
+                           cluster->cluster_id(), cluster->format_version(),
+                           catalog::NewestFormatOr1(announced.newest_format())));
   }
   const auto found = access_.catalog().controllers().find(announced.id());
   if (found == access_.catalog().controllers().end()) {

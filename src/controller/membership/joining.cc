@@ -42,7 +42,7 @@ void Joining::OnTick() {
   ipb::Announcement announcement;
   announcement.set_cluster_id(cluster_id_);
   *announcement.mutable_controller() = self_;
-  announcement.set_format_version(catalog::kNewestFormat);
+  announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   announcement.set_joining(true);
   for (const runtime::Endpoint& to : addresses_) {
     Announce(network_, to, announcement, [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {

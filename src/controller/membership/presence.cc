@@ -58,7 +58,7 @@ void Presence::Tell(const runtime::Endpoint& to) {
   ipb::Announcement announcement;
   announcement.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
   *announcement.mutable_controller() = self_;
-  announcement.set_format_version(catalog::kNewestFormat);
+  announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   Announce(parts_.network, to, announcement,
            [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
              if (*alive && answer.ok()) OnAnswer(*answer);
