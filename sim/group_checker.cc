@@ -26,6 +26,11 @@ void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
                                                    term, it->second, self));
 }
 
+void GroupChecker::ForgetBeyond(GroupId group, LogIndex last) {
+  auto& applied = applied_[group];
+  applied.erase(applied.upper_bound(last), applied.end());
+}
+
 LogIndex GroupChecker::Applied(GroupId group) const {
   const auto it = applied_.find(group);
   return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;

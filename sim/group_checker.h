@@ -25,6 +25,8 @@ class GroupChecker final : public group::GroupTrace {
   void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) override;
   void OnLead(GroupId group, ReplicaId self, Term term) override;
 
+  // A recovery goes on from a log that ends at `last`: what was applied beyond it, rightly, is gone.
+  void ForgetBeyond(GroupId group, LogIndex last);
   // Highest index applied by anybody.
   LogIndex Applied(GroupId group) const;
   std::vector<GroupId> groups() const;

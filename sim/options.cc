@@ -49,6 +49,7 @@ SimOptions DrawOptions(uint64_t seed) {
   if (prng.Chance(1, 2))
     options.max_drift_ppm = prng.Between(0, 4'500);  // the bound is 1 % between two clocks
   options.small_log = prng.Chance(1, 2);
+  options.recovery = options.processes == 3 && prng.Chance(1, 3);
   return options;
 }
 
@@ -59,12 +60,12 @@ std::string Describe(const SimOptions& o) {
       "total={} pause={} "
       "isolate={} one_way={} split={} hang={} reset={} transfer={}) loss={}ppm delay={}us stalls={}ppm "
       "drift={}ppm "
-      "small_log={}",
+      "small_log={} recovery={}",
       o.processes, o.regions, o.key_clients, o.entry_clients, o.registers, ToMillis(o.mean_fault_gap),
       ToMillis(o.max_fault_length), f.crash, f.power_loss, f.total_loss, f.pause, f.isolate, f.one_way,
       f.split, f.hang_disk, f.reset, f.transfer, o.links.loss_per_million,
       std::chrono::duration_cast<std::chrono::microseconds>(o.links.max_delay).count(),
-      o.disks.stalls_per_million, o.max_drift_ppm, o.small_log);
+      o.disks.stalls_per_million, o.max_drift_ppm, o.small_log, o.recovery);
 }
 
 }  // namespace tenure::sim

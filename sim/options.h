@@ -48,6 +48,7 @@ struct SimOptions {
   int64_t max_drift_ppm = 0;  // of each clock, either way
   bool small_log =
       false;  // segments, caches and kept entries so small that trimming and snapshots happen all the time
+  bool recovery = false;  // in the end a majority is lost for good, recovered from, and revived
 };
 
 SimOptions DrawOptions(uint64_t seed);

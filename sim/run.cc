@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sim/nemesis.h"
+#include "sim/recovery_scenario.h"
 #include "sim/world.h"
 
 namespace tenure::sim {
@@ -23,7 +24,7 @@ class Run {
 
   RunResult Go() {
     result_.seed = options_.seed;
-    if (Form() && Break() && Converge() && Settle()) Judge();
+    if (Form() && Break() && Converge() && Settle() && (!options_.recovery || Recover())) Judge();
     result_.failures = world_.failures();
     result_.event_hash = world_.scheduler().event_hash();
     result_.events = world_.scheduler().events_run();
@@ -104,6 +105,15 @@ class Run {
     }
     world_.CheckReplicas();
     return !world_.failed();
+  }
+
+  bool Recover() {
+    Enter("recover");
+    RecoveryScenario scenario(world_, Prng(options_.seed).Fork("recovery"),
+                              [this](Duration limit, const std::function<std::string()>& waiting) {
+                                return Until(limit, [&waiting] { return waiting().empty(); }, waiting);
+                              });
+    return scenario.Go() && Settle();
   }
 
   void Judge() {

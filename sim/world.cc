@@ -233,24 +233,53 @@ void World::TransferCatalogLeadership(uint64_t to) {
   });
 }
 
+void World::RecoverRegions(const std::string& digest,
+                           std::function<void(const StatusOr<pb::RecoverRegionsResponse>&)> done) {
+  operator_->executor.Post([this, digest, done = std::move(done)]() mutable {
+    pb::RecoverRegionsRequest request;
+    request.set_digest(digest);
+    request.set_by("sim");
+    client::CallOptions options;
+    options.timeout = std::chrono::seconds(5);
+    operator_->controllers->Call<pb::RecoverRegionsResponse>(
+        "tenure.v1.Regions/Recover", request, options,
+        [this, done = std::move(done)](StatusOr<pb::RecoverRegionsResponse> answer) {
+          if (answer.ok() && answer->plans_size() > 0) {
+            Note(fmt::format("{} regions {}", answer->plans_size(),
+                             answer->executed() ? "recovered" : "to recover"));
+          }
+          done(answer);
+        });
+  });
+}
+
 // ---- checks ----
 
-std::string World::Unsettled(bool replicas) {
+std::vector<const Machine*> World::Members() const {
+  std::vector<const Machine*> members;
   for (const auto& machine : machines_) {
+    if (!machine->lost) members.push_back(machine.get());
+  }
+  return members;
+}
+
+std::string World::Unsettled(bool replicas) {
+  const std::vector<const Machine*> members = Members();
+  for (const Machine* machine : members) {
     if (!machine->server || !machine->server->process().alive() || !machine->server->started())
       return machine->name + " to be up";
   }
   bool serving = false;
-  for (const auto& machine : machines_) serving |= machine->server->controller().serving();
+  for (const Machine* machine : members) serving |= machine->server->controller().serving();
   if (!serving) return "a serving controller";
-  const catalog::Catalog& catalog = machines_.front()->server->controller().catalog();
+  const catalog::Catalog& catalog = members.front()->server->controller().catalog();
   for (const auto& [id, record] : catalog.databases()) {
     if (record.database().state() != pb::DATABASE_PUBLIC)
       return fmt::format("database {} to be public", record.database().name());
   }
   for (const auto& [id, record] : catalog.regions()) {
     if (record.region().state() != pb::REGION_SERVING) return fmt::format("region {} to serve", id);
-    const bool led = std::any_of(machines_.begin(), machines_.end(), [&record](const auto& machine) {
+    const bool led = std::any_of(members.begin(), members.end(), [&record](const Machine* machine) {
       const auto status = machine->server->node().groups().StatusOf(GroupId(record.region().id()));
       return status && status->serving;
     });
@@ -258,7 +287,7 @@ std::string World::Unsettled(bool replicas) {
   }
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
-    for (const auto& machine : machines_) {
+    for (const Machine* machine : members) {
       group::GroupHost& host =
           group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
       const auto status = host.StatusOf(group);
@@ -276,7 +305,7 @@ void World::CheckReplicas() {
   for (const GroupId group : checker_.groups()) {
     std::string reference;
     std::string reference_name;
-    for (const auto& machine : machines_) {
+    for (const Machine* machine : Members()) {
       group::GroupHost& host =
           group == kCatalogGroup ? machine->server->controller().host() : machine->server->node().groups();
       const kv::Reader* state = host.State(group);

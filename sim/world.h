@@ -23,6 +23,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
 #include "sim/sim_network.h"
+#include "tenure/v1/cluster.pb.h"
 
 namespace tenure::sim {
 
@@ -39,6 +40,7 @@ struct Machine {
   std::shared_ptr<kv::MemoryStore> store;
   std::unique_ptr<Server> server;  // null while nothing runs
   uint64_t boots = 0;
+  bool lost = false;  // a recovery has gone on without what is on its disk
 };
 
 class World {
@@ -73,6 +75,9 @@ class World {
   // Asks for a database as an operator would, until it exists.
   void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done);
   void TransferCatalogLeadership(uint64_t to);
+  // A plan, or its execution if `digest` is given.
+  void RecoverRegions(const std::string& digest,
+                      std::function<void(const StatusOr<::tenure::v1::RecoverRegionsResponse>&)> done);
 
   // --- checks ---
   void Fail(const std::string& invariant, const std::string& message);
@@ -80,14 +85,16 @@ class World {
   const std::vector<std::string>& failures() const { return failures_; }
   // Every client has had a write acknowledged since `time`.
   bool ClientsServedSince(Instant time) const;
-  // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
-  // region led; with `replicas` also every group applied to the same index everywhere.
+  // What keeps the world from being at rest, empty if nothing: every machine that is not lost up, no database
+  // half made, every region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
  private:
   struct Client;
+  // Machines that are not lost.
+  std::vector<const Machine*> Members() const;
 
   SimOptions options_;
   Scheduler scheduler_;

@@ -138,6 +138,10 @@ class Catalog::Impl {
         return apply::RemoveDatabase(records_, *command.mutable_remove_database(), change);
       case Command::kUpdateController:
         return apply::UpdateController(records_, *command.mutable_update_controller(), change);
+      case Command::kRecoverCluster:
+        return apply::RecoverCluster(records_, *command.mutable_recover_cluster(), change);
+      case Command::kRecoverRegions:
+        return apply::RecoverRegions(records_, *command.mutable_recover_regions(), change);
       case Command::BODY_NOT_SET:
         break;
     }

@@ -74,6 +74,7 @@ int Run(int argc, char** argv) {
   AddEntryCommands(app, invocation);
   AddRecordCommands(app, invocation);
   AddInspectCommand(app, invocation);
+  AddRecoverCommand(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

@@ -42,6 +42,10 @@ ControllerRole::~ControllerRole() {
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;
   options.cluster_id = cluster_id;
+  options.incarnation = incarnation_;
+  options.on_superseded = [this](uint64_t incarnation) {
+    refused_(storage_.LeftBehind(storage_.identity(), incarnation));
+  };
   Prng prng = prng_.Fork("cluster id");
   options.new_cluster_id = MakeUuid(prng);
   options.self.set_id(storage_.identity().controller_id.value());
@@ -65,6 +69,7 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
 Status ControllerRole::Start() {
   const wal::Identity identity = storage_.identity();
   std::string cluster_id = identity.cluster_id;
+  incarnation_ = identity.incarnation;
   const ClusterCheck::Self self{.controller_id = identity.controller_id.value(),
                                 .address = config_.advertise.ToString(),
                                 .data = storage_.path()};
@@ -73,15 +78,16 @@ Status ControllerRole::Start() {
                                             logger_);
   });
   if (storage_.fresh()) {
-    auto found = std::make_shared<StatusOr<std::string>>(std::string());
+    auto found = std::make_shared<StatusOr<ClusterCheck::Found>>(ClusterCheck::Found());
     StartAndWait(threads_.controller, kLookAroundLimit, [this, found](Closure done) {
-      check_->LookAround([found, done = std::move(done)](StatusOr<std::string> cluster) mutable {
+      check_->LookAround([found, done = std::move(done)](StatusOr<ClusterCheck::Found> cluster) mutable {
         *found = std::move(cluster);
         done();
       });
     });
     if (!found->ok()) return found->status();
-    cluster_id = **found;
+    cluster_id = (*found)->cluster_id;
+    incarnation_ = (*found)->incarnation;
     logger_.Info("{}",
                  cluster_id.empty() ? std::string("forming a new cluster") : "joining cluster " + cluster_id);
   }
@@ -113,10 +119,11 @@ void ControllerRole::LearnClusterId() {
     learn_timer_ = threads_.controller.After(kLearnInterval, [this] { LearnClusterId(); });
     return;
   }
-  threads_.background.Post([&storage = storage_, id = cluster->cluster_id(), refused = refused_] {
-    const Status adopted = storage.AdoptCluster(id);
-    if (!adopted.ok()) refused(adopted);
-  });
+  threads_.background.Post(
+      [&storage = storage_, id = cluster->cluster_id(), incarnation = incarnation_, refused = refused_] {
+        const Status adopted = storage.AdoptCluster(id, incarnation);
+        if (!adopted.ok()) refused(adopted);
+      });
 }
 
 void ControllerRole::Stop(Duration limit) {
