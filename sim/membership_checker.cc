@@ -101,12 +101,15 @@ std::string MembershipChecker::Unsettled(controller::Controller& serving) const 
       return fmt::format("the record of controller {} to say what it is", id);
     }
   }
-  const size_t target = catalog::VoterTarget(*serving.catalog().cluster(), static_cast<uint32_t>(voters));
+  // After a recovery there may be fewer than the target.
+  const size_t target = std::min<size_t>(
+      members, catalog::VoterTarget(*serving.catalog().cluster(), static_cast<uint32_t>(voters)));
   if (status->configuration.members.size() != members) return "the group to have the members of the catalog";
   if (voters != target) return fmt::format("{} voters, there are {}", target, voters);
   for (const auto& machine : world_.machines()) {
     const auto found = serving.catalog().controllers().find(machine->controller_id);
-    if (machine->controller_id == 0 || found == serving.catalog().controllers().end()) continue;
+    if (machine->lost || machine->controller_id == 0 || found == serving.catalog().controllers().end())
+      continue;
     const bool removed = catalog::IsRemoved(found->second.controller());
     if (removed && !machine->server->retired() && machine->server->controller() != nullptr) {
       return fmt::format("{} to know that controller {} was removed", machine->name, machine->controller_id);

@@ -57,6 +57,8 @@ SimOptions DrawOptions(uint64_t seed) {
   }
   // A group that lost a replica has none to spare: not together with machines that come and go.
   if (options.spares == 0 && prng.Chance(1, 4)) faults.rot = 2;
+  // From a moment in which every group has all its replicas.
+  options.recovery = options.processes == 3 && options.spares == 0 && faults.rot == 0 && prng.Chance(1, 2);
   return options;
 }
 
@@ -68,13 +70,13 @@ std::string Describe(const SimOptions& o) {
       "isolate={} one_way={} split={} hang={} reset={} transfer={} rot={}) loss={}ppm delay={}us "
       "stalls={}ppm "
       "drift={}ppm "
-      "small_log={} quiesce={}ms rest={}ms spares={} replace_after={}ms",
+      "small_log={} quiesce={}ms rest={}ms spares={} replace_after={}ms recovery={}",
       o.processes, o.regions, o.key_clients, o.entry_clients, o.registers, ToMillis(o.mean_fault_gap),
       ToMillis(o.max_fault_length), f.crash, f.power_loss, f.total_loss, f.pause, f.isolate, f.one_way,
       f.split, f.hang_disk, f.reset, f.transfer, f.rot, o.links.loss_per_million,
       std::chrono::duration_cast<std::chrono::microseconds>(o.links.max_delay).count(),
       o.disks.stalls_per_million, o.max_drift_ppm, o.small_log, ToMillis(o.quiesce_after),
-      ToMillis(o.max_rest), o.spares, ToMillis(o.replace_after));
+      ToMillis(o.max_rest), o.spares, ToMillis(o.replace_after), o.recovery);
 }
 
 }  // namespace tenure::sim

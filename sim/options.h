@@ -55,6 +55,7 @@ struct SimOptions {
   Duration max_rest = Duration::zero();
   bool small_log =
       false;  // segments, caches and kept entries so small that trimming and snapshots happen all the time
+  bool recovery = false;  // in the end a majority is lost for good, recovered from, and revived
 };
 
 SimOptions DrawOptions(uint64_t seed);

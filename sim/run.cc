@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
+#include "sim/recovery_scenario.h"
 #include "sim/server.h"
 #include "sim/world.h"
 
@@ -41,7 +42,9 @@ class Run {
 
   RunResult Go() {
     result_.seed = options_.seed;
-    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep()) Judge();
+    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep() &&
+        (!options_.recovery || Recover()))
+      Judge();
     result_.failures = world_.failures();
     result_.event_hash = world_.scheduler().event_hash();
     result_.events = world_.scheduler().events_run();
@@ -206,6 +209,15 @@ class Run {
     }
     world_.CheckReplicas();
     return !world_.failed();
+  }
+
+  bool Recover() {
+    Enter("recover");
+    RecoveryScenario scenario(world_, Prng(options_.seed).Fork("recovery"),
+                              [this](Duration limit, const std::function<std::string()>& waiting) {
+                                return Until(limit, [&waiting] { return waiting().empty(); }, waiting);
+                              });
+    return scenario.Go() && Settle();
   }
 
   void Judge() {

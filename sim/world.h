@@ -28,6 +28,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
 #include "sim/sim_network.h"
+#include "tenure/v1/cluster.pb.h"
 
 namespace tenure::sim {
 
@@ -53,6 +54,7 @@ struct Machine {
   std::string controller_uuid;
   Instant killed_at{};
   bool emptied = false;  // the controller's directory was lost: it must not come back under this id
+  bool lost = false;     // a recovery has gone on without what is on its disk
 };
 
 class World {
@@ -99,6 +101,9 @@ class World {
   // Asks the controllers as an operator; `done` within some seconds.
   void Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done);
   ::tenure::v1::RequestId NextRequestId();
+  // A plan, or its execution if `digest` is given.
+  void RecoverRegions(const std::string& digest,
+                      std::function<void(const StatusOr<::tenure::v1::RecoverRegionsResponse>&)> done);
 
   // --- checks ---
   void Fail(const std::string& invariant, const std::string& message);
@@ -106,8 +111,8 @@ class World {
   const std::vector<std::string>& failures() const { return failures_; }
   // Every client has had a write acknowledged since `time`.
   bool ClientsServedSince(Instant time) const;
-  // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
-  // region led; with `replicas` also every group applied to the same index everywhere.
+  // What keeps the world from being at rest, empty if nothing: every machine that is not lost up, no database
+  // half made, every region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
   // Groups that this machine leads, group 0 included.
   std::vector<GroupId> LedBy(size_t machine);
@@ -127,6 +132,8 @@ class World {
 
  private:
   struct Client;
+  // Machines that are not lost.
+  std::vector<const Machine*> Members() const;
 
   SimOptions options_;
   Scheduler scheduler_;

@@ -55,6 +55,12 @@ constexpr std::array kRules = {
                Effect::kUnknown},
     ReasonRule{REASON_UNAVAILABLE, "UNAVAILABLE", StatusCode::kUnavailable, true, milliseconds(50),
                Effect::kNone},
+    ReasonRule{REASON_STALE_INCARNATION,
+               "STALE_INCARNATION",
+               StatusCode::kFailedPrecondition,
+               false,
+               {},
+               Effect::kNone},
 };
 constexpr ReasonRule kUnknownReason{REASON_UNSPECIFIED, "UNSPECIFIED", StatusCode::kInternal, false, {},
                                     Effect::kUnknown};
