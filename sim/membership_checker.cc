@@ -31,19 +31,25 @@ Machine* MachineOf(World& world, uint64_t controller) {
 
 }  // namespace
 
+// Whether it crashed, or lost its disk, so lately that no leader can know.
+bool MembershipChecker::DiedAMomentAgo(const Machine& machine) const {
+  return (machine.server == nullptr || machine.emptied) &&
+         world_.scheduler().now() - machine.killed_at < kMoment;
+}
+
 bool MembershipChecker::Runs(uint64_t controller) const {
   const Machine* machine = MachineOf(world_, controller);
-  if (machine == nullptr || machine->emptied) return false;
-  return machine->server != nullptr || world_.scheduler().now() - machine->killed_at < kMoment;
+  if (machine == nullptr) return false;
+  return (machine->server != nullptr && !machine->emptied) || DiedAMomentAgo(*machine);
 }
 
 void MembershipChecker::CheckPromoted(uint64_t id, LogIndex commit, const std::string& what) {
   const Machine* machine = MachineOf(world_, id);
+  if (machine != nullptr && DiedAMomentAgo(*machine)) return;  // what it held is hidden
   if (machine == nullptr || machine->emptied || (machine->server == nullptr && machine->boots == 0)) {
     return world_.Fail("M3 only who runs and has caught up is promoted", what + " does not run");
   }
-  if (machine->server == nullptr || !machine->server->started())
-    return;  // crashed a moment ago: what it held is hidden
+  if (machine->server == nullptr || !machine->server->started()) return;  // hidden as well
   controller::Controller* controller = machine->server->controller();
   const auto status = controller == nullptr ? std::nullopt : controller->host().StatusOf(kCatalogGroup);
   if (!status) return world_.Fail("M3 only who runs and has caught up is promoted", what + " has no replica");

@@ -13,7 +13,8 @@ namespace {
 namespace pb = ::tenure::v1;
 
 constexpr Duration kRegionsLimit = std::chrono::seconds(120);
-constexpr Duration kReviveLimit = std::chrono::seconds(30);
+// Clients that rest try machines that are gone, too.
+constexpr Duration kReviveLimit = std::chrono::seconds(90);
 constexpr Duration kAttemptLimit = std::chrono::seconds(10);
 constexpr int kMaxCrashes = 4;
 
@@ -159,8 +160,8 @@ bool RecoveryScenario::Revive() {
         return world_.machines()[i]->name + ", of the old incarnation, to end";
       }
     }
-    return world_.ClientsServedSince(begin) ? world_.Unsettled(false)
-                                            : "an acknowledged write of every client";
+    const std::string unserved = world_.UnservedSince(begin);
+    return unserved.empty() ? world_.Unsettled(false) : unserved;
   });
 }
 

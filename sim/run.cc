@@ -111,12 +111,12 @@ class Run {
     return Until(
         options_.convergence_limit,
         [this, healed] {
-          return world_.ClientsServedSince(healed) && membership_.Unfinished().empty() &&
+          return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
                  world_.Unsettled(/*replicas=*/false).empty();
         },
         [this, healed] {
-          return world_.Unsettled(false) + " " + membership_.Unfinished() +
-                 (world_.ClientsServedSince(healed) ? "" : " an acknowledged write of every client");
+          return world_.Unsettled(false) + " " + membership_.Unfinished() + " " +
+                 world_.UnservedSince(healed);
         });
   }
 

@@ -270,11 +270,13 @@ void World::StopClients() {
   }
 }
 
-bool World::ClientsServedSince(Instant time) const {
-  return std::all_of(clients_.begin(), clients_.end(), [time](const auto& client) {
+std::string World::UnservedSince(Instant time) const {
+  std::string unserved;
+  for (const auto& client : clients_) {
     const auto last = client->keys ? client->keys->last_write() : client->entries->last_write();
-    return last && *last >= time;
-  });
+    if (!last || *last < time) unserved += (unserved.empty() ? "" : ", ") + client->name;
+  }
+  return unserved.empty() ? unserved : "an acknowledged write of " + unserved;
 }
 
 void World::CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done) {

@@ -109,8 +109,8 @@ class World {
   void Fail(const std::string& invariant, const std::string& message);
   bool failed() const { return !failures_.empty(); }
   const std::vector<std::string>& failures() const { return failures_; }
-  // Every client has had a write acknowledged since `time`.
-  bool ClientsServedSince(Instant time) const;
+  // Clients that have had no write acknowledged since `time`, to print; empty if there is none.
+  std::string UnservedSince(Instant time) const;
   // What keeps the world from being at rest, empty if nothing: every machine that is not lost up, no database
   // half made, every region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
