@@ -12,9 +12,10 @@ namespace {
 using Value = std::optional<std::string>;
 
 std::vector<Operation> WithoutIrrelevant(std::vector<Operation> history) {
-  std::set<Value> read;
+  std::set<Value> read;  // or relied on
   for (const Operation& op : history) {
     if (op.kind == Operation::Kind::kRead && op.returned) read.insert(op.value);
+    if (op.expected) read.insert(*op.expected);
   }
   std::erase_if(history, [&read](const Operation& op) {
     if (op.returned) return false;
@@ -27,8 +28,10 @@ std::vector<Operation> WithoutIrrelevant(std::vector<Operation> history) {
 }
 
 std::string Show(const Operation& op) {
-  return fmt::format("{} {} {} [{} .. {}]", op.by, op.kind == Operation::Kind::kRead ? "read" : "wrote",
-                     op.value ? *op.value : "(absent)", op.called.time_since_epoch().count(),
+  const auto text = [](const Value& value) { return value ? *value : std::string("(absent)"); };
+  return fmt::format("{} {} {}{} [{} .. {}]", op.by, op.kind == Operation::Kind::kRead ? "read" : "wrote",
+                     text(op.value), op.expected ? " over " + text(*op.expected) : "",
+                     op.called.time_since_epoch().count(),
                      op.returned ? fmt::format("{}", op.returned->time_since_epoch().count()) : "?");
 }
 
@@ -72,6 +75,7 @@ class Search {
     for (const size_t i : candidates) {
       const Operation& op = ops_[i];
       if (op.kind == Operation::Kind::kRead && op.value != value) continue;
+      if (op.expected && *op.expected != value) continue;
       Flip(i);
       const bool is_write = op.kind == Operation::Kind::kWrite;
       if (Place(is_write ? op.value : value, first, done + (op.returned ? 1 : 0))) return true;

@@ -4,7 +4,8 @@
 // seen.
 //
 // An operation without an answer may have taken effect at any time after its call, or never. Such a write
-// whose value nobody read is left out: with it the history is linearizable exactly if it is without.
+// whose value nobody read or expected is left out: with it the history is linearizable exactly if it is
+// without.
 //
 // Threading: pure function.
 #pragma once
@@ -26,6 +27,8 @@ struct Operation {
   std::optional<Instant>
       returned;    // nullopt: no answer, the outcome is unknown (reads without one do not count)
   std::string by;  // for messages
+  // A write that was to happen only if the register had this value, and did: nullopt inside: was absent.
+  std::optional<std::optional<std::string>> expected = std::nullopt;
 };
 
 enum class Verdict : uint8_t { kLinearizable, kViolation, kUndecided };

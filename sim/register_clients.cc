@@ -116,8 +116,12 @@ void EntryClient::Next() {
 void EntryClient::Write(const std::string& key, bool remove) {
   std::optional<std::string> value;
   if (!remove) value = fmt::format("{}.{}", options_.name, next_value_++);
-  const auto ticket =
-      history_.Begin(key, NewOperation(Operation::Kind::kWrite, value, world_.now(), options_.name));
+  Operation operation = NewOperation(Operation::Kind::kWrite, value, world_.now(), options_.name);
+  const auto known = known_.find(key);
+  const bool conditional =
+      !remove && known != known_.end() && prng_.Below(100) < options_.conditional_percent;
+  if (conditional) operation.expected = known->second.value;
+  const auto ticket = history_.Begin(key, std::move(operation));
   const pb::RequestId id = ids_.Next();
   const auto done = [this, ticket, sequence = id.sequence()](StatusOr<pb::ChangeResponse> response) {
     OnChanged(ticket, sequence, response.status());
@@ -133,6 +137,8 @@ void EntryClient::Write(const std::string& key, bool remove) {
     *request.mutable_id() = id;
     request.set_key(key);
     request.set_value(*value);
+    if (conditional && known->second.value) request.set_if_revision(known->second.revision);
+    if (conditional && !known->second.value) request.set_if_absent(true);
     client_.Call<pb::ChangeResponse>("tenure.v1.Catalog/PutEntry", request, {.timeout = options_.timeout},
                                      done);
   }
@@ -154,19 +160,20 @@ void EntryClient::Read(const std::string& key) {
       history_.Begin(key, NewOperation(Operation::Kind::kRead, std::nullopt, world_.now(), options_.name));
   pb::GetEntryRequest request;
   request.set_key(key);
-  client_.Call<pb::GetEntryResponse>(
-      "tenure.v1.Catalog/GetEntry", request, {.timeout = options_.timeout},
-      [this, ticket](StatusOr<pb::GetEntryResponse> response) {
-        if (!response.ok()) {
-          history_.Discard(ticket);
-        } else {
-          history_.FinishRead(ticket, world_.now(),
-                              response->has_record()
-                                  ? std::optional<std::string>(response->record().entry().value())
-                                  : std::nullopt);
-        }
-        Pause();
-      });
+  client_.Call<pb::GetEntryResponse>("tenure.v1.Catalog/GetEntry", request, {.timeout = options_.timeout},
+                                     [this, ticket, key](StatusOr<pb::GetEntryResponse> response) {
+                                       if (!response.ok()) {
+                                         history_.Discard(ticket);
+                                       } else {
+                                         Known& known = known_[key];
+                                         known = {};
+                                         if (response->has_record())
+                                           known = {response->record().entry().value(),
+                                                    response->record().modify_revision()};
+                                         history_.FinishRead(ticket, world_.now(), known.value);
+                                       }
+                                       Pause();
+                                     });
 }
 
 }  // namespace tenure::sim

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct RegisterClientOptions {
   Duration timeout = std::chrono::seconds(6);
   uint32_t read_percent = 50;
   uint32_t delete_percent = 10;
+  uint32_t conditional_percent = 40;  // of the puts of an entry client: only over what it read last
 };
 
 class KeyClient {
@@ -89,6 +91,12 @@ class EntryClient {
   const RegisterClientOptions options_;
   client::ControllerClient client_;
   client::RequestIds ids_;
+  // What was read last of each entry.
+  struct Known {
+    std::optional<std::string> value;
+    uint64_t revision = 0;
+  };
+  std::map<std::string, Known> known_;
   uint64_t next_value_ = 1;
   bool stopped_ = false;
   std::optional<Instant> last_write_;

@@ -39,6 +39,7 @@ RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_
     base_.max_inflight_appends = 1;
     drop_percent_ = 30;
   }
+  if (contended_ && prng_.Chance(1, 3)) append_drop_percent_ = 80;
   const size_t first_voters = contended_           ? 3 + 2 * prng_.Below(2)
                               : prng_.Chance(1, 4) ? 1
                               : prng_.Chance(1, 4) ? 5
@@ -122,7 +123,15 @@ void RandomWorld::Deliver(Slot& slot, Event& event) {
       if (const auto* install = std::get_if<InstallSnapshot>(&event.message)) {
         if (!slot.replica.HasReceived(install->mark)) return;
       }
-      core.Step(local, ReplicaId(event.other), std::move(event.message));
+      {
+        const Term before = core.term();
+        const bool may_raise = MayRaiseTerm(slot, event);
+        core.Step(local, ReplicaId(event.other), std::move(event.message));
+        // A term that rose because it stands itself is its own.
+        TENURE_CHECK(core.term() == before || may_raise || core.role() != Role::kFollower,
+                     "{} outside the group raised the term of {} from {} to {}", event.other,
+                     slot.replica.id(), before, core.term());
+      }
       return;
     case What::kTick:
       slot.ticking_at = Duration::max();
@@ -145,6 +154,19 @@ void RandomWorld::Deliver(Slot& slot, Event& event) {
     default:
       return;
   }
+}
+
+// A voter may; so may one whose message shows that its log has more than the receiver's, which then does not
+// know the newest members. Answers come from whom the receiver knew when it asked.
+bool RandomWorld::MayRaiseTerm(const Slot& slot, const Event& event) const {
+  const RaftCore& core = slot.replica.core();
+  if (core.configuration().Contains(ReplicaId(event.other))) return true;
+  const Term last_term = core.TermAt(core.last_index());
+  if (const auto* vote = std::get_if<VoteRequest>(&event.message)) {
+    return std::pair(vote->last_term, vote->last_index) > std::pair(last_term, core.last_index());
+  }
+  return std::holds_alternative<AppendRequest>(event.message) ||
+         std::holds_alternative<InstallSnapshot>(event.message);
 }
 
 void RandomWorld::AfterInput(Slot& slot) {
@@ -206,7 +228,9 @@ void RandomWorld::SendAll(Slot& from, std::vector<Outgoing> messages) {
 void RandomWorld::Send(Slot& from, Outgoing outgoing) {
   const size_t source = PositionOf(from.replica.id());
   const size_t target = PositionOf(outgoing.to);
-  if (cut_[source][target] || (!calm_ && prng_.Below(100) < drop_percent_)) return;
+  const bool append = std::holds_alternative<AppendRequest>(outgoing.message);
+  const uint32_t lost = append ? std::max(drop_percent_, append_drop_percent_) : drop_percent_;
+  if (cut_[source][target] || (!calm_ && prng_.Below(100) < lost)) return;
   const int copies = !calm_ && prng_.Chance(1, 20) ? 2 : 1;
   for (int i = 0; i < copies; i++) {
     Duration delay = microseconds(100 + prng_.Below(3000));

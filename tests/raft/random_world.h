@@ -84,6 +84,8 @@ class RandomWorld {
   void CheckCommit(Slot& slot);
   void CheckReads(const Effects& effects);
   void CheckLeases();
+  // Before a message is taken, and after: who is outside the group does not raise its term.
+  bool MayRaiseTerm(const Slot& slot, const Event& event) const;
 
   Instant LocalTime(const Slot& slot) const;
   Slot& At(uint64_t position) { return slots_[position]; }
@@ -103,6 +105,8 @@ class RandomWorld {
   // that elections are contended and few entries are committed in the term that appended them.
   bool contended_ = false;
   uint32_t drop_percent_ = 5;
+  // Of appends alone: leaders are heard, but their logs do not get through, so that all logs stay equal.
+  uint32_t append_drop_percent_ = 0;
 
   std::map<Term, ReplicaId> leaders_;
   Term newest_leader_term_;

@@ -24,6 +24,13 @@ Operation Read(std::optional<std::string> value, int64_t called, int64_t returne
   return {Kind::kRead, std::move(value), At(called), At(returned), "r"};
 }
 
+// A write that needs a value to be there.
+Operation Over(std::optional<std::string> expected, std::string value, int64_t called, int64_t returned) {
+  Operation operation = Write(std::move(value), called, returned);
+  operation.expected = std::move(expected);
+  return operation;
+}
+
 Verdict Check(std::vector<Operation> history) {
   return CheckRegister(std::move(history), 1'000'000).verdict;
 }
@@ -33,6 +40,7 @@ TEST(LinearizabilityTest, KnownGoodHistories) {
   EXPECT_EQ(Check({Read(std::nullopt, 0, 1), Write("a", 2, 3), Read("a", 4, 5)}), Verdict::kLinearizable);
   // Overlapping: the read may see either side.
   EXPECT_EQ(Check({Write("a", 0, 10), Read(std::nullopt, 1, 2), Read("a", 3, 4)}), Verdict::kLinearizable);
+  EXPECT_EQ(Check({Write("a", 0, 1), Over("a", "b", 2, 9), Over("b", "c", 2, 9)}), Verdict::kLinearizable);
   // A write without an answer takes effect late.
   EXPECT_EQ(Check({Write("a", 0, std::nullopt), Write("b", 1, 2), Read("b", 3, 4), Read("a", 5, 6)}),
             Verdict::kLinearizable);
@@ -48,6 +56,9 @@ TEST(LinearizabilityTest, KnownBadHistories) {
             Verdict::kViolation);
   // A value nobody wrote.
   EXPECT_EQ(Check({Read("ghost", 0, 1)}), Verdict::kViolation);
+  // Two conditional writes over the same value, both acknowledged.
+  EXPECT_EQ(Check({Write("a", 0, 1), Over("a", "b", 2, 9), Over("a", "c", 2, 9)}), Verdict::kViolation);
+  EXPECT_EQ(Check({Over(std::nullopt, "b", 2, 9), Over(std::nullopt, "c", 2, 9)}), Verdict::kViolation);
   // A failed write that two readers see come and go.
   EXPECT_EQ(Check({Write("a", 0, std::nullopt), Write("b", 1, 2), Read("a", 3, 4), Read("b", 5, 6)}),
             Verdict::kViolation);
@@ -78,6 +89,7 @@ bool BruteForce(const std::vector<Operation>& history) {
         now = std::max(now, op.called);
         if (op.returned && now > *op.returned) fits = false;
         if (op.kind == Kind::kRead && op.value != value) fits = false;
+        if (op.expected && *op.expected != value) fits = false;
         if (op.kind == Kind::kWrite) value = op.value;
         if (!fits) break;
       }
@@ -102,6 +114,10 @@ TEST(LinearizabilityTest, AgreesWithBruteForceOnSmallHistories) {
       if (write && prng.Chance(1, 4)) returned.reset();
       history.push_back({write ? Kind::kWrite : Kind::kRead, value, At(called),
                          returned ? std::optional<Instant>(At(*returned)) : std::nullopt, "x"});
+      if (const auto pick = prng.Below(12); write && pick < 3) {
+        history.back().expected.emplace();
+        if (pick > 0) *history.back().expected = pick == 1 ? "a" : "b";
+      }
     }
     const bool expected = BruteForce(history);
     violations += expected ? 0 : 1;
