@@ -207,7 +207,9 @@ class Controller::Impl : public group::GroupObserver {
   }
 
   // group::GroupObserver
-  void OnRoleChange(GroupId, const raft::RoleChange& change) override { leadership_.OnRoleChange(change); }
+  void OnRoleChange(GroupId, const raft::RoleChange& change) override {
+    leadership_.OnRoleChange(change, host_.disk_stalled() ? "the disk of the log hangs" : "");
+  }
   void OnServing(GroupId, Term term) override { leadership_.OnServing(term); }
   void OnConfiguration(GroupId, const raft::Configuration&) override {}
 

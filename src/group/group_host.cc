@@ -189,6 +189,7 @@ class GroupHost::Impl : private HostListener {
   }
   const std::map<GroupId, std::unique_ptr<Group>>& groups() const { return groups_; }
   bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
+  bool disk_stalled() const { return disk_stalled_; }
   SnapshotTransfer& transfer() { return transfer_; }
   HostMonitor& monitor() { return monitor_; }
   void OnHostHeard(uint64_t host) {
@@ -610,6 +611,9 @@ LogIndex GroupHost::CompactedUpTo(GroupId group) const {
 
 bool GroupHost::Runs(GroupId group) const {
   return impl_->Find(group) != nullptr;
+}
+bool GroupHost::disk_stalled() const {
+  return impl_->disk_stalled();
 }
 bool GroupHost::IsBuried(GroupId group) const {
   return impl_->IsBuried(group);

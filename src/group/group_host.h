@@ -186,6 +186,8 @@ class GroupHost : public MessageReceiver {
   bool Runs(GroupId group) const;
   // A replica of the group was here and is gone for good: it was destroyed, or dropped by a repair.
   bool IsBuried(GroupId group) const;
+  // The log's disk does not answer, and everything that was led here is being given up.
+  bool disk_stalled() const;
   std::vector<GroupId> groups() const;
   std::optional<GroupStatus> StatusOf(GroupId group) const;
   // Leads, lease held now: cached answers may leave. Counts as a use of the group, which is not idle then.

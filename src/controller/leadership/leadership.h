@@ -68,7 +68,8 @@ class Leadership {
   void OnLoadReady(Term epoch, std::string how);
 
   // From the group's observer.
-  void OnRoleChange(const raft::RoleChange& change);
+  // `cause`: why, if more is known than the change itself; for people.
+  void OnRoleChange(const raft::RoleChange& change, std::string_view cause = {});
   void OnServing(Term term);
 
   ReplicaId self() const { return self_; }

@@ -53,6 +53,7 @@ def hangs(t):
                 assert work.acknowledged > before
             finally:
                 hang.unlink()
+            t.matches(cluster.log(victim), "no longer leads epoch .*: the disk of the log hangs")
             t.note(f"the disk of {victim} hung: catalog led elsewhere after {catalog:.2f} s, all regions after {regions:.2f} s")
             system.until(lambda: cluster.json("region", "list") and victim in
                          {c["name"] for c in cluster.status()["controllers"] if c["state"] != "unreachable"}, 30,
