@@ -76,6 +76,37 @@ TEST_F(ControllerClientTest, StaysWithALeaderThatIsWarmingUp) {
   EXPECT_LE(cluster.controllers["a:1"].requests.size() + cluster.controllers["c:1"].requests.size(), 1u);
 }
 
+TEST_F(ControllerClientTest, TriesAtTheEndOfAWarmUpThatIsShorterThanItsDeadline) {
+  cluster.Lead("b:1");
+  const Instant ready = executor().Now() + milliseconds(14'900);
+  cluster.controllers["b:1"].behaviour = [&](const auto&, const auto&) -> StatusOr<std::string> {
+    if (executor().Now() >= ready) return std::string("ok");
+    ::tenure::v1::WarmingUp details;
+    details.set_reason("load");
+    details.set_remaining_ms(ToMillis(ready - executor().Now()));
+    return catalog::WarmingUpRefusal(std::move(details));
+  };
+  Call({.timeout = seconds(15)});
+  executor().Advance(seconds(20));
+  ASSERT_TRUE(answer && answer->ok());
+  EXPECT_LT(took, milliseconds(15'000));
+  EXPECT_LT(calls(), 80u) << "it sleeps as it is told";
+  EXPECT_LE(cluster.controllers["a:1"].requests.size() + cluster.controllers["c:1"].requests.size(), 1u);
+  // With less time than that: the refusal, with who was missing and why, and not a moment later.
+  const Instant never = executor().Now() + seconds(1000);
+  cluster.controllers["b:1"].behaviour = [&](const auto&, const auto&) -> StatusOr<std::string> {
+    ::tenure::v1::WarmingUp details;
+    details.set_reason("load");
+    details.set_remaining_ms(ToMillis(never - executor().Now()));
+    return catalog::WarmingUpRefusal(std::move(details));
+  };
+  Call({.timeout = seconds(2)});
+  executor().Advance(seconds(3));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(catalog::ReasonOf(answer->status()), ::tenure::v1::REASON_WARMING_UP);
+  EXPECT_LE(took, seconds(2));
+}
+
 TEST_F(ControllerClientTest, ARedirectToADeadAddressDoesNotLoop) {
   // a and its friend still believe in b, which is gone; c has been elected.
   cluster.Lead("c:1");

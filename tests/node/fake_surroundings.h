@@ -184,7 +184,9 @@ class FakeControllers {
   std::vector<ipb::HeartbeatRequest> reports;
   std::vector<ipb::RegionLeader> leaders_to_tell;
   std::vector<uint64_t> unhealthy;
-  std::vector<ipb::TransferRegion> transfers;  // given to the next report of anybody
+  std::vector<ipb::TransferRegion> transfers;        // given to the next report of anybody
+  int warming_up = 0;                                // registrations refused so, before one is accepted
+  std::map<uint64_t, std::vector<uint64_t>> probes;  // asked of a node with its next answer
   uint64_t revision() const { return revision_; }
   std::map<std::pair<int, uint64_t>, pb::Record>& records() { return records_; }
   // Watches that begin before are refused.
@@ -347,11 +349,18 @@ class FakeControllers {
     for (const auto& leader : leaders_to_tell) *response.add_leaders() = leader;
     for (const uint64_t node : unhealthy) response.add_unhealthy_nodes(node);
     for (const auto& transfer : std::exchange(transfers, {})) *response.add_transfers() = transfer;
+    if (const auto asked = probes.extract(request.node_id()); !asked.empty()) {
+      for (const uint64_t node : asked.mapped()) response.add_probe_nodes(node);
+    }
     stream.Tell(response.SerializeAsString());
   }
   StatusOr<std::string> OnCall(const std::string& method, const std::string& bytes) {
     if (!up) return absl::UnavailableError("controllers are down");
     if (method == "tenure.v1.Catalog/List") return OnList(bytes);
+    if (warming_up > 0) {
+      --warming_up;
+      return catalog::WarmingUpRefusal({});
+    }
     ipb::RegisterRequest request;
     request.ParseFromString(bytes);
     if (!request.cluster_id().empty() && request.cluster_id() != cluster_id) {

@@ -46,6 +46,33 @@ TEST_F(LifeTest, KeepsTryingWhileNoControllerAnswers) {
   EXPECT_TRUE(at(1).node().Ready().ok());
 }
 
+TEST_F(LifeTest, WaitsForALeaderThatWarmsUp) {
+  controllers_.warming_up = 6;
+  at(1).Start();
+  executor_.Advance(10s);
+  EXPECT_EQ(controllers_.warming_up, 0);
+  EXPECT_FALSE(at(1).refused.has_value());
+  EXPECT_TRUE(at(1).node().Ready().ok());
+}
+
+TEST_F(LifeTest, ProbesOthersAsItIsAsked) {
+  StartWithDatabase();
+  at(3).Crash();
+  // Itself, an unknown one, one that lives and one that does not.
+  controllers_.probes[1] = {1, 2, 3, 77};
+  const size_t before = controllers_.reports.size();
+  executor_.Advance(2s);
+  std::map<uint64_t, bool> reached;
+  for (size_t i = before; i < controllers_.reports.size(); ++i) {
+    for (const auto& probe : controllers_.reports[i].probes()) {
+      EXPECT_EQ(controllers_.reports[i].node_id(), 1u);
+      EXPECT_FALSE(reached.contains(probe.node())) << "each is reported once";
+      reached[probe.node()] = probe.reached();
+    }
+  }
+  EXPECT_EQ(reached, (std::map<uint64_t, bool>{{2, true}, {3, false}}));
+}
+
 TEST_F(LifeTest, ReportsChangesAtOnceAndOnlyThem) {
   StartWithDatabase();
   executor_.Advance(3s);

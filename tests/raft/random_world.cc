@@ -39,7 +39,8 @@ RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_
     base_.max_inflight_appends = 1;
     drop_percent_ = 30;
   }
-  if (contended_ && prng_.Chance(1, 3)) append_drop_percent_ = 80;
+  if (contended_ && drop_percent_ == 5 && Prng(options.seed).Fork("appends").Chance(1, 2))
+    append_drop_percent_ = 80;
   const size_t first_voters = contended_           ? 3 + 2 * prng_.Below(2)
                               : prng_.Chance(1, 4) ? 1
                               : prng_.Chance(1, 4) ? 5

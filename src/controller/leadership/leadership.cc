@@ -37,8 +37,9 @@ void Leadership::AddService(LeaderService& service) {
 void Leadership::OnRoleChange(const raft::RoleChange& change, std::string_view cause) {
   const bool leads = change.role == raft::Role::kLeader;
   if (leading() && (!leads || change.term != epoch_)) {
-    EndEpoch(leads ? fmt::format("re-elected in term {}", change.term)
-                   : fmt::format("no longer leader, term {}{}{}", change.term, cause.empty() ? "" : ": ", cause));
+    EndEpoch(
+        leads ? fmt::format("re-elected in term {}", change.term)
+              : fmt::format("no longer leader, term {}{}{}", change.term, cause.empty() ? "" : ": ", cause));
   }
   if (change.leader != leader_ || change.term != term_) since_ = executor_.Now();
   leader_ = change.leader;
