@@ -26,7 +26,7 @@ void ReportSeed(const std::string&) {
 class Trace final : public LogSink {
  public:
   Trace(bool print, size_t kept) : print_(print), kept_(kept) {}
-  bool Enabled(LogLevel level) const override { return level != LogLevel::kDebug; }
+  bool Enabled(LogLevel level) const override { return kept_ > 0 && level != LogLevel::kDebug; }
   void Write(LogLevel, std::string_view source, std::string_view message) override {
     std::string line = fmt::format("{:<28} {}", source, message);
     if (print_) fmt::print("{}\n", line);
@@ -58,7 +58,7 @@ struct Totals {
 
 // Where two runs of one seed part: the first event that differs, and those before it.
 std::string FirstDifference(const SimOptions& options) {
-  Trace silent(false, 1);
+  Trace silent(false, 0);
   std::vector<std::string> first;
   const auto show = [](Instant time, std::string_view label) {
     return fmt::format("{} ns {}", time.time_since_epoch().count(), label);
@@ -87,7 +87,7 @@ bool RunOne(uint64_t seed, bool print, Totals& totals) {
   const RunResult result = RunSeed(options, &trace);
   std::vector<std::string> failures = result.failures;
   if (failures.empty()) {
-    Trace silent(false, 1);
+    Trace silent(false, 0);
     const RunResult again = RunSeed(options, &silent);
     if (again.event_hash != result.event_hash || again.events != result.events) {
       failures.push_back(fmt::format(

@@ -28,7 +28,7 @@ constexpr char kData[] = "/data";
 
 wal::WalOptions Server::LogOptions(bool small_log) {
   wal::WalOptions options;
-  options.segment_bytes = small_log ? 32 << 10 : 1 << 20;
+  options.segment_bytes = small_log ? 32 << 10 : 256 << 10;
   options.max_log_bytes = small_log ? 128 << 10 : 64 << 20;
   return options;
 }

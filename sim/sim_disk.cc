@@ -121,7 +121,12 @@ void SimDisk::SyncNames(const std::string& directory) {
 // ----------------------------------------------------------------------------------------------------
 
 SimDisk::SimDisk(Scheduler& world, std::string name, Prng prng, SimDiskOptions options)
-    : world_(world), name_(std::move(name)), prng_(prng), options_(options), directories_{"/", "."} {}
+    : world_(world),
+      name_(std::move(name)),
+      sync_label_(world.Intern(name_ + " sync")),
+      prng_(prng),
+      options_(options),
+      directories_{"/", "."} {}
 
 SimDisk::~SimDisk() = default;
 
@@ -289,7 +294,7 @@ class SimFile final : public runtime::File {
         finish();
       }
     };
-    disk.world_.After(disk.DrawSyncTime(), disk.name_ + " sync", std::move(arrive));
+    disk.world_.Post(disk.world_.now() + disk.DrawSyncTime(), disk.sync_label_, std::move(arrive));
   }
 
   Status SyncNow() override {

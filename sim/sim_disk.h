@@ -128,6 +128,7 @@ class SimDisk {
 
   Scheduler& world_;
   const std::string name_;
+  const Scheduler::Label sync_label_;
   Prng prng_;
   SimDiskOptions options_;
   Boundary boundary_;

@@ -69,8 +69,8 @@ class SimExecutor final : public runtime::Executor {
   Scheduler& world_;
   const SimClock& clock_;
   const std::string name_;
-  const std::string run_label_;
-  const std::string timer_label_;
+  const Scheduler::Label run_label_;
+  const Scheduler::Label timer_label_;
   Prng prng_;
   const SimExecutorOptions options_;
   std::deque<Item> queue_;
