@@ -31,14 +31,21 @@ Machine* MachineOf(World& world, uint64_t controller) {
 
 }  // namespace
 
+// What happened to it a moment ago the leader cannot know.
+bool MembershipChecker::JustLost(const Machine& machine) const {
+  return world_.scheduler().now() - machine.killed_at < kMoment;
+}
+
 bool MembershipChecker::Runs(uint64_t controller) const {
   const Machine* machine = MachineOf(world_, controller);
-  if (machine == nullptr || machine->emptied) return false;
-  return machine->server != nullptr || world_.scheduler().now() - machine->killed_at < kMoment;
+  if (machine == nullptr) return false;
+  if (machine->emptied) return JustLost(*machine);
+  return machine->server != nullptr || JustLost(*machine);
 }
 
 void MembershipChecker::CheckPromoted(uint64_t id, LogIndex commit, const std::string& what) {
   const Machine* machine = MachineOf(world_, id);
+  if (machine != nullptr && machine->emptied && JustLost(*machine)) return;
   if (machine == nullptr || machine->emptied || (machine->server == nullptr && machine->boots == 0)) {
     return world_.Fail("M3 only who runs and has caught up is promoted", what + " does not run");
   }

@@ -18,6 +18,7 @@
 namespace tenure::sim {
 
 class World;
+struct Machine;
 
 class MembershipChecker {
  public:
@@ -28,6 +29,7 @@ class MembershipChecker {
   uint64_t changes() const { return changes_; }
 
  private:
+  bool JustLost(const Machine& machine) const;
   bool Runs(uint64_t controller) const;
   void CheckPromoted(uint64_t controller, LogIndex commit, const std::string& what);
 

@@ -73,6 +73,7 @@ class Server final : public node::NodeOwner {
   void OnControllerRefused(const Status& status);
   void StartNode();
   void OnWalFailure(const Status& status);
+  void EndOfDisk(const Status& status);
 
   World& world_;
   Machine& machine_;

@@ -175,6 +175,7 @@ void SimDisk::FailWrites(int count, std::string part) {
 bool SimDisk::TakeFailure(int& count, const std::string& part, const std::string& path) {
   if (count == 0 || path.find(part) == std::string::npos) return false;
   --count;
+  ++failures_;
   return true;
 }
 
@@ -267,6 +268,7 @@ class SimFile final : public runtime::File {
     const uint64_t end = offset + bytes.size();
     if (end > inode_->current.size() &&
         disk.used_bytes() + (end - inode_->current.size()) > disk.options_.capacity) {
+      ++disk.failures_;
       return Error(StatusCode::kResourceExhausted, "cannot write {}: No space left on device", path_);
     }
     if (!bytes.empty()) disk.AddChange(*inode_, {.offset = offset, .bytes = std::string(bytes)});

@@ -96,6 +96,9 @@ class SimProcess {
   Scheduler& world() { return world_; }
   const SimClock& clock() const { return clock_; }
 
+  // In the order in which they were added.
+  const std::vector<std::unique_ptr<SimExecutor>>& executors() const { return executors_; }
+
   bool alive() const { return alive_; }
   bool paused() const { return paused_; }
   void Pause();
