@@ -33,6 +33,7 @@ MAY_USE = {
     "group": ["raft", "wal", "kv", "proto"],
     "catalog": ["kv", "base", "proto"],
     "planner": ["catalog", "base"],
+    "recovery": ["catalog", "wal", "raft", "proto"],
     "controller": ["group", "catalog", "planner", "proto"],
     "store": ["kv", "base", "proto"],
     "client": ["catalog", "runtime", "proto"],
@@ -43,7 +44,7 @@ MAY_USE = {
     "rpc": ["runtime", "proto"],
     "cli": ["*"],
     "daemon": ["*"],
-    "sim": ["controller", "node", "changefeed", "resp", "client", "group", "planner", "proto"],
+    "sim": ["controller", "node", "changefeed", "resp", "client", "group", "planner", "recovery", "proto"],
 }
 
 DECIDE = {"base", "raft", "catalog", "planner", "store"}

@@ -49,6 +49,11 @@ void GroupChecker::OnConfiguration(GroupId group, ReplicaId self, bool leads,
   if (group == kCatalogGroup && leads) on_change_(self, configuration);
 }
 
+void GroupChecker::ForgetBeyond(GroupId group, LogIndex last) {
+  auto& applied = applied_[group];
+  applied.erase(applied.upper_bound(last), applied.end());
+}
+
 LogIndex GroupChecker::Applied(GroupId group) const {
   const auto it = applied_.find(group);
   return it == applied_.end() || it->second.empty() ? LogIndex() : it->second.rbegin()->first;

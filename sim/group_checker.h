@@ -36,6 +36,8 @@ class GroupChecker final : public group::GroupTrace {
   void OnConfiguration(GroupId group, ReplicaId self, bool leads,
                        const raft::Configuration& configuration) override;
 
+  // A recovery goes on from a log that ends at `last`: what was applied beyond it, rightly, is gone.
+  void ForgetBeyond(GroupId group, LogIndex last);
   // Highest index applied by anybody.
   LogIndex Applied(GroupId group) const;
   std::vector<GroupId> groups() const;

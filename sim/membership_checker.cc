@@ -31,26 +31,25 @@ Machine* MachineOf(World& world, uint64_t controller) {
 
 }  // namespace
 
-// What happened to it a moment ago the leader cannot know.
-bool MembershipChecker::JustLost(const Machine& machine) const {
-  return world_.scheduler().now() - machine.killed_at < kMoment;
+// Whether it crashed, or lost its disk, so lately that no leader can know.
+bool MembershipChecker::DiedAMomentAgo(const Machine& machine) const {
+  return (machine.server == nullptr || machine.emptied) &&
+         world_.scheduler().now() - machine.killed_at < kMoment;
 }
 
 bool MembershipChecker::Runs(uint64_t controller) const {
   const Machine* machine = MachineOf(world_, controller);
   if (machine == nullptr) return false;
-  if (machine->emptied) return JustLost(*machine);
-  return machine->server != nullptr || JustLost(*machine);
+  return (machine->server != nullptr && !machine->emptied) || DiedAMomentAgo(*machine);
 }
 
 void MembershipChecker::CheckPromoted(uint64_t id, LogIndex commit, const std::string& what) {
   const Machine* machine = MachineOf(world_, id);
-  if (machine != nullptr && machine->emptied && JustLost(*machine)) return;
+  if (machine != nullptr && DiedAMomentAgo(*machine)) return;  // what it held is hidden
   if (machine == nullptr || machine->emptied || (machine->server == nullptr && machine->boots == 0)) {
     return world_.Fail("M3 only who runs and has caught up is promoted", what + " does not run");
   }
-  if (machine->server == nullptr || !machine->server->started())
-    return;  // crashed a moment ago: what it held is hidden
+  if (machine->server == nullptr || !machine->server->started()) return;  // hidden as well
   controller::Controller* controller = machine->server->controller();
   const auto status = controller == nullptr ? std::nullopt : controller->host().StatusOf(kCatalogGroup);
   if (!status) return world_.Fail("M3 only who runs and has caught up is promoted", what + " has no replica");
@@ -108,12 +107,15 @@ std::string MembershipChecker::Unsettled(controller::Controller& serving) const 
       return fmt::format("the record of controller {} to say what it is", id);
     }
   }
-  const size_t target = catalog::VoterTarget(*serving.catalog().cluster(), static_cast<uint32_t>(voters));
+  // After a recovery there may be fewer than the target.
+  const size_t target = std::min<size_t>(
+      members, catalog::VoterTarget(*serving.catalog().cluster(), static_cast<uint32_t>(voters)));
   if (status->configuration.members.size() != members) return "the group to have the members of the catalog";
   if (voters != target) return fmt::format("{} voters, there are {}", target, voters);
   for (const auto& machine : world_.machines()) {
     const auto found = serving.catalog().controllers().find(machine->controller_id);
-    if (machine->controller_id == 0 || found == serving.catalog().controllers().end()) continue;
+    if (machine->lost || machine->controller_id == 0 || found == serving.catalog().controllers().end())
+      continue;
     const bool removed = catalog::IsRemoved(found->second.controller());
     if (removed && !machine->server->retired() && machine->server->controller() != nullptr) {
       return fmt::format("{} to know that controller {} was removed", machine->name, machine->controller_id);

@@ -29,7 +29,7 @@ class MembershipChecker {
   uint64_t changes() const { return changes_; }
 
  private:
-  bool JustLost(const Machine& machine) const;
+  bool DiedAMomentAgo(const Machine& machine) const;
   bool Runs(uint64_t controller) const;
   void CheckPromoted(uint64_t controller, LogIndex commit, const std::string& what);
 

@@ -43,6 +43,9 @@ void Nemesis::Struck(const Fault& fault, std::function<void()> mend, std::option
 
 void Nemesis::Heal() {
   healed_ = true;
+  // A process that dies from now on, or has died in this very moment, comes back.
+  world_.Supervise();
+  for (size_t i = 0; i < world_.machines().size(); ++i) world_.CrashAtDisk(i, 0, CrashKind::kProcess);
   for (auto& [id, mend] : std::exchange(mends_, {})) mend();
   world_.network().HealAll();
   world_.network().SetDefaults({});

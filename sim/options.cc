@@ -69,6 +69,8 @@ constexpr OptionField kFields[] = {
     {"run", "more_phases", 0, 1,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.more_phases); },
      [](SimOptions& o, int64_t v) { o.more_phases = v != 0; }},
+    {"run", "recovery", 0, 1, [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.recovery); },
+     [](SimOptions& o, int64_t v) { o.recovery = v != 0; }},
     {"network", "min_delay_us", 1, 1000000,
      [](const SimOptions& o) -> int64_t {
        return std::chrono::duration_cast<std::chrono::microseconds>(o.links.min_delay).count();
@@ -186,6 +188,9 @@ SimOptions DrawOptions(uint64_t seed) {
   // A group that lost a replica has none to spare: not together with machines that come and go.
   if (options.spares > 0) options.faults[static_cast<size_t>(FaultKind::kRot)] = 0;
   if (total == 0) options.faults[static_cast<size_t>(FaultKind::kCrash)] = 1;
+  // From a moment in which every group has all its replicas.
+  options.recovery = options.processes == 3 && options.spares == 0 &&
+                     options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);
   return options;
 }
 

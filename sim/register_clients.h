@@ -35,7 +35,11 @@ class KeyClient {
  public:
   KeyClient(Scheduler& world, runtime::Executor& executor, runtime::Network& network,
             std::vector<runtime::Endpoint> nodes, History& history, Prng prng, RegisterClientOptions options);
-  void Start() { Pause(); }
+  // Again after Stop, too, once what was under way then has ended.
+  void Start() {
+    stopped_ = false;
+    Pause();
+  }
   void Stop() { stopped_ = true; }
   // When a write was acknowledged last.
   std::optional<Instant> last_write() const { return last_write_; }
@@ -62,7 +66,11 @@ class EntryClient {
   EntryClient(Scheduler& world, runtime::Executor& executor, runtime::Network& network,
               std::vector<runtime::Endpoint> controllers, History& history, Prng prng,
               RegisterClientOptions options);
-  void Start() { Pause(); }
+  // Again after Stop, too, once what was under way then has ended.
+  void Start() {
+    stopped_ = false;
+    Pause();
+  }
   void Stop() { stopped_ = true; }
   // When a write was acknowledged last.
   std::optional<Instant> last_write() const { return last_write_; }

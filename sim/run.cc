@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
+#include "sim/recovery_scenario.h"
 #include "sim/server.h"
 #include "sim/world.h"
 
@@ -41,7 +42,9 @@ class Run {
 
   RunResult Go() {
     result_.seed = options_.seed;
-    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep()) Judge();
+    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep() &&
+        (!options_.recovery || Recover()))
+      Judge();
     result_.failures = world_.failures();
     result_.event_hash = world_.scheduler().event_hash();
     result_.events = world_.scheduler().events_run();
@@ -109,12 +112,12 @@ class Run {
     const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
-          return world_.ClientsServedSince(healed) && membership_.Unfinished().empty() &&
+          return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
                  world_.Unsettled(/*replicas=*/false).empty();
         },
         [this, healed] {
-          return world_.Unsettled(false) + " " + membership_.Unfinished() +
-                 (world_.ClientsServedSince(healed) ? "" : " an acknowledged write of every client");
+          return world_.Unsettled(false) + " " + membership_.Unfinished() + " " +
+                 world_.UnservedSince(healed);
         });
     result_.healed = world_.scheduler().now();
     result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
@@ -211,6 +214,15 @@ class Run {
     }
     world_.CheckReplicas();
     return !world_.failed();
+  }
+
+  bool Recover() {
+    Enter("recover");
+    RecoveryScenario scenario(world_, Prng(options_.seed).Fork("recovery"),
+                              [this](Duration limit, const std::function<std::string()>& waiting) {
+                                return Until(limit, [&waiting] { return waiting().empty(); }, waiting);
+                              });
+    return scenario.Go() && Settle();
   }
 
   void Judge() {

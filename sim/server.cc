@@ -4,6 +4,7 @@
 
 #include "base/format.h"
 #include "catalog/refusal.h"
+#include "recovery/intent.h"
 
 namespace tenure::sim {
 namespace {
@@ -22,11 +23,9 @@ group::GroupHostOptions GroupOptions(bool small_log) {
   return options;
 }
 
-constexpr char kData[] = "/data";
-
 }  // namespace
 
-wal::WalOptions Server::LogOptions(bool small_log) {
+wal::WalOptions LogOptions(bool small_log) {
   wal::WalOptions options;
   options.segment_bytes = small_log ? 32 << 10 : 256 << 10;
   options.max_log_bytes = small_log ? 128 << 10 : 64 << 20;
@@ -68,11 +67,15 @@ Status Server::Start() {
   background_disk_ = machine_.disk.MakeView(*process_, background_);
   control_network_ = world_.network().MakeView(*process_, control_);
   regions_network_ = world_.network().MakeView(*process_, regions_);
+  TENURE_RETURN_IF_ERROR(OpenDirectory());
   TENURE_RETURN_IF_ERROR(log_disk_->MakeDirectories(std::string(kData) + "/wal"));
   TENURE_RETURN_IF_ERROR(log_disk_->MakeDirectories(std::string(kData) + "/snapshots"));
   TENURE_ASSIGN_OR_RETURN(
       wal_, wal::Wal::Open(*log_disk_, log_, std::string(kData) + "/wal", LogOptions(settings_.small_log),
                            logger_.Named("wal"), [this](Status status) { OnWalFailure(status); }));
+  const auto catalog_log = wal_->recovered().find(kCatalogGroup);
+  TENURE_RETURN_IF_ERROR(recovery::Resolve(
+      *directory_, catalog_log == wal_->recovered().end() ? nullptr : &catalog_log->second.state));
   engine_ = std::make_unique<kv::MemoryEngine>(machine_.store, background_);
   TENURE_ASSIGN_OR_RETURN(snapshots_,
                           wal::SnapshotStore::Open(*background_disk_, std::string(kData) + "/snapshots"));
@@ -104,9 +107,10 @@ Status Server::Start() {
 }
 
 void Server::Join() {
-  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(), "",
-                                                   settings_.addresses, logger_.Named("join"));
-  joining_->Start([this](const StatusOr<std::string>& cluster) {
+  joining_ =
+      std::make_unique<controller::Joining>(control_, *control_network_, Self(), controller::OwnCluster(),
+                                            settings_.addresses, logger_.Named("join"));
+  joining_->Start([this](const StatusOr<controller::OwnCluster>& cluster) {
     if (!cluster.ok()) return world_.OnControllerRefused(machine_, cluster.status());
     world_.OnControllerJoined(machine_);
     control_.Post([this] { StartController({}); });
@@ -114,6 +118,9 @@ void Server::Join() {
 }
 
 void Server::OnControllerRefused(const Status& status) {
+  if (catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) {
+    return OnLeftBehind(std::string(MessageOf(status)));
+  }
   if (!catalog::IsReason(status, ::tenure::v1::REASON_NOT_FOUND)) {
     return world_.OnControllerRefused(machine_, status);
   }
@@ -126,9 +133,28 @@ void Server::OnControllerRefused(const Status& status) {
   });
 }
 
+Status Server::OpenDirectory() {
+  if (wal::DataDirectory::IsInitialised(*background_disk_, kData)) {
+    TENURE_ASSIGN_OR_RETURN(directory_, wal::DataDirectory::Open(*background_disk_, kData));
+    return OkStatus();
+  }
+  wal::Identity identity;
+  identity.cluster_id = settings_.cluster_id;
+  identity.controller_id = ControllerId(settings_.id);
+  if (settings_.node) identity.node_uuid = fmt::format("00000000-0000-4000-8000-{:012x}", machine_.number);
+  identity.name = machine_.name;
+  TENURE_ASSIGN_OR_RETURN(directory_, wal::DataDirectory::Create(*background_disk_, kData, identity));
+  return OkStatus();
+}
+
 void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& controllers) {
   controller::ControllerOptions options;
   options.cluster_id = settings_.cluster_id;
+  options.incarnation = directory_->identity().incarnation;
+  options.on_superseded = [this](uint64_t incarnation) {
+    OnLeftBehind(
+        fmt::format("incarnation {}, the cluster is at {}", directory_->identity().incarnation, incarnation));
+  };
   options.group = GroupOptions(settings_.small_log);
   options.self = Self();
   options.controller_addresses = settings_.addresses;
@@ -163,13 +189,15 @@ void Server::StartNode() {
   node_options.groups = GroupOptions(settings_.small_log);
   node_options.groups.raft.quiesce_after = settings_.quiesce_after;
   node::NodeIdentity identity;
-  identity.uuid = fmt::format("00000000-0000-4000-8000-{:012x}", machine_.number);
+  identity.uuid = directory_->identity().node_uuid;
   identity.cluster_id = settings_.cluster_id;
+  identity.incarnation = directory_->identity().incarnation;
+  if (!retired_) identity.controller_id = settings_.id;
   identity.name = machine_.name;
   identity.address = machine_.address;
   identity.resp_address = RespAddressOf(machine_.address);
   identity.software_version = "sim";
-  const std::string view_path = std::string(kData) + "/catalog";
+  const std::string view_path = directory_->view_path();
   node_ = std::make_unique<node::Node>(
       node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,
                                *engine_, *snapshots_, *transport_, *this, prng_.Fork("node"),
@@ -182,13 +210,24 @@ void Server::StartNode() {
   node_->Start();
 }
 
-void Server::OnJoined(const std::string&, NodeId) {}
+void Server::OnJoined(const std::string&, uint64_t, NodeId) {}
 
 void Server::OnRefused(const Status& status) {
+  if (catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) {
+    return OnLeftBehind(std::string(MessageOf(status)));
+  }
   world_.Fail("a member is not refused", fmt::format("{}: {}", machine_.name, MessageOf(status)));
 }
 
+void Server::OnLeftBehind(const std::string& message) {
+  if (!process_->alive()) return;
+  if (!machine_.lost) world_.Fail("only an old incarnation is refused", machine_.name + ": " + message);
+  world_.Note(fmt::format("{} was left behind: {}", machine_.name, message));
+  process_->Kill();
+}
+
 void Server::OnWalFailure(const Status& status) {
+  if (!process_->alive()) return;  // of dead hands
   if (machine_.disk.TakeFailures() == 0) {
     world_.Fail("a log fails only with its disk", fmt::format("{}: {}", machine_.name, MessageOf(status)));
   }

@@ -24,11 +24,17 @@
 #include "sim/sim_executor.h"
 #include "sim/sim_network.h"
 #include "sim/world.h"
+#include "wal/data_directory.h"
+#include "wal/wal.h"
 
 namespace tenure::sim {
 
+// Of the log of a `tenured` in the simulation.
+wal::WalOptions LogOptions(bool small_log);
+
 class Server final : public node::NodeOwner {
  public:
+  static constexpr char kData[] = "/data";  // the data directory
   struct Settings {
     uint64_t id = 0;   // controller id; 0: no controller
     std::string uuid;  // of the controller's data directory
@@ -40,7 +46,6 @@ class Server final : public node::NodeOwner {
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
   };
-  static wal::WalOptions LogOptions(bool small_log);
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).
   Server(World& world, Machine& machine, Settings settings, Prng prng, Logger logger);
@@ -61,7 +66,7 @@ class Server final : public node::NodeOwner {
   const group::Transport& transport() const { return *transport_; }
 
   // --- node::NodeOwner ---
-  void OnJoined(const std::string& cluster_id, NodeId node) override;
+  void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) override;
   void OnRefused(const Status& status) override;
 
  private:
@@ -74,6 +79,9 @@ class Server final : public node::NodeOwner {
   void StartNode();
   void OnWalFailure(const Status& status);
   void EndOfDisk(const Status& status);
+  Status OpenDirectory();
+  // A recovery went on without this machine.
+  void OnLeftBehind(const std::string& message);
 
   World& world_;
   Machine& machine_;
@@ -89,6 +97,7 @@ class Server final : public node::NodeOwner {
   std::unique_ptr<runtime::Disk> background_disk_;
   std::unique_ptr<runtime::Network> control_network_;
   std::unique_ptr<runtime::Network> regions_network_;
+  std::unique_ptr<wal::DataDirectory> directory_;
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<kv::MemoryEngine> engine_;
   std::unique_ptr<wal::SnapshotStore> snapshots_;

@@ -214,15 +214,23 @@ void World::CrashAtDisk(size_t index, int64_t operations, CrashKind kind) {
         dying.process->Kill();
         // What it was doing goes on with dead hands; the graph is destroyed when that has ended.
         scheduler_.After(Duration(0), "crash", [this, index, kind, boots = dying.boots] {
-          if (machines_[index]->boots == boots) Kill(index, kind);
+          if (machines_[index]->boots == boots) EndProcess(index, kind);
         });
       });
+}
+
+void World::EndProcess(size_t index, CrashKind kind) {
+  Kill(index, kind);
+  if (!supervised_) return;
+  scheduler_.After(std::chrono::seconds(1), "supervisor", [this, index] {
+    if (!Up(index)) Boot(index);
+  });
 }
 
 void World::OnProcessEnded(Machine& machine, const std::string& why) {
   Note(fmt::format("{} ends: {}", machine.name, why));
   scheduler_.After(Duration(0), "end", [this, index = machine.number - 1, boots = machine.boots] {
-    if (machines_[index]->boots == boots) Kill(index, CrashKind::kProcess);
+    if (machines_[index]->boots == boots) EndProcess(index, CrashKind::kProcess);
   });
 }
 
@@ -234,8 +242,8 @@ void World::RotAndRepair(size_t index) {
   Kill(index, CrashKind::kProcess);
   Prng draws = prng_.Fork(fmt::format("{} rot", machine.name));
   machine.repair = std::make_unique<LogRepair>(
-      scheduler_, machine.clock, machine.disk, "/data", Server::LogOptions(options_.small_log),
-      std::move(draws), logger_.Named(machine.name + " repair"),
+      scheduler_, machine.clock, machine.disk, "/data", LogOptions(options_.small_log), std::move(draws),
+      logger_.Named(machine.name + " repair"),
       [this, index, replicas](Status status, const std::set<GroupId>& dropped) {
         if (!status.ok()) Fail("a damaged log is repaired", std::string(MessageOf(status)));
         for (const GroupId group : dropped) {
@@ -297,11 +305,13 @@ void World::StopClients() {
   }
 }
 
-bool World::ClientsServedSince(Instant time) const {
-  return std::all_of(clients_.begin(), clients_.end(), [time](const auto& client) {
+std::string World::UnservedSince(Instant time) const {
+  std::string unserved;
+  for (const auto& client : clients_) {
     const auto last = client->keys ? client->keys->last_write() : client->entries->last_write();
-    return last && *last >= time;
-  });
+    if (!last || *last < time) unserved += (unserved.empty() ? "" : ", ") + client->name;
+  }
+  return unserved.empty() ? unserved : "an acknowledged write of " + unserved;
 }
 
 void World::CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done) {
@@ -357,11 +367,39 @@ pb::RequestId World::NextRequestId() {
   return operator_->ids->Next();
 }
 
+void World::RecoverRegions(const std::string& digest,
+                           std::function<void(const StatusOr<pb::RecoverRegionsResponse>&)> done) {
+  operator_->executor.Post([this, digest, done = std::move(done)]() mutable {
+    pb::RecoverRegionsRequest request;
+    request.set_digest(digest);
+    request.set_by("sim");
+    client::CallOptions options;
+    options.timeout = std::chrono::seconds(5);
+    operator_->controllers->Call<pb::RecoverRegionsResponse>(
+        "tenure.v1.Regions/Recover", request, options,
+        [this, done = std::move(done)](StatusOr<pb::RecoverRegionsResponse> answer) {
+          if (answer.ok() && answer->plans_size() > 0) {
+            Note(fmt::format("{} regions {}", answer->plans_size(),
+                             answer->executed() ? "recovered" : "to recover"));
+          }
+          done(answer);
+        });
+  });
+}
+
 // ---- checks ----
+
+std::vector<const Machine*> World::Members() const {
+  std::vector<const Machine*> members;
+  for (const auto& machine : machines_) {
+    if (!machine->lost) members.push_back(machine.get());
+  }
+  return members;
+}
 
 controller::Controller* World::ServingController() {
   controller::Controller* serving = nullptr;
-  for (const auto& machine : machines_) {
+  for (const Machine* machine : Members()) {
     controller::Controller* candidate = machine->server ? machine->server->controller() : nullptr;
     if (candidate == nullptr || !candidate->serving()) continue;
     if (serving == nullptr || candidate->epoch() > serving->epoch()) serving = candidate;
@@ -370,7 +408,8 @@ controller::Controller* World::ServingController() {
 }
 
 std::string World::Unsettled(bool replicas) {
-  for (const auto& machine : machines_) {
+  const std::vector<const Machine*> members = Members();
+  for (const Machine* machine : members) {
     if (!machine->node && machine->controller_id == 0) continue;
     if (!machine->server || !machine->server->process().alive() || !machine->server->started())
       return machine->name + " to be up";
@@ -385,7 +424,7 @@ std::string World::Unsettled(bool replicas) {
   }
   for (const auto& [id, record] : catalog.regions()) {
     if (record.region().state() != pb::REGION_SERVING) return fmt::format("region {} to serve", id);
-    const bool led = std::any_of(machines_.begin(), machines_.end(), [&record](const auto& machine) {
+    const bool led = std::any_of(members.begin(), members.end(), [&record](const Machine* machine) {
       if (!machine->node) return false;
       const auto status = machine->server->node()->groups().StatusOf(GroupId(record.region().id()));
       return status && status->serving;
@@ -394,7 +433,7 @@ std::string World::Unsettled(bool replicas) {
   }
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
-    for (const auto& machine : machines_) {
+    for (const Machine* machine : members) {
       const group::GroupHost* host = HostOf(*machine, group);
       if (host == nullptr) continue;
       const auto status = host->StatusOf(group);
@@ -456,7 +495,7 @@ void World::CheckReplicas() {
   for (const GroupId group : checker_.groups()) {
     std::string reference;
     std::string reference_name;
-    for (const auto& machine : machines_) {
+    for (const Machine* machine : Members()) {
       const group::GroupHost* host = HostOf(*machine, group);
       if (host == nullptr) continue;
       const kv::Reader* state = host->State(group);

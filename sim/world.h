@@ -28,6 +28,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
 #include "sim/sim_network.h"
+#include "tenure/v1/cluster.pb.h"
 
 namespace tenure::sim {
 
@@ -55,6 +56,7 @@ struct Machine {
   std::string controller_uuid;
   Instant killed_at{};
   bool emptied = false;  // the controller's directory was lost: it must not come back under this id
+  bool lost = false;     // a recovery has gone on without what is on its disk
 };
 
 class World {
@@ -88,6 +90,8 @@ class World {
   // Kills its process after `operations` more changes of its disk, in the middle of what it is doing; 0: not
   // any more.
   void CrashAtDisk(size_t machine, int64_t operations, CrashKind kind);
+  // From now on what ends by itself is started again, as a service manager does.
+  void Supervise() { supervised_ = true; }
   // From a server whose process has ended by itself, or could not start: its disk failed.
   void OnProcessEnded(Machine& machine, const std::string& why);
   void Pause(size_t machine);
@@ -107,15 +111,18 @@ class World {
   // Asks the controllers as an operator; `done` within some seconds.
   void Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done);
   ::tenure::v1::RequestId NextRequestId();
+  // A plan, or its execution if `digest` is given.
+  void RecoverRegions(const std::string& digest,
+                      std::function<void(const StatusOr<::tenure::v1::RecoverRegionsResponse>&)> done);
 
   // --- checks ---
   void Fail(const std::string& invariant, const std::string& message);
   bool failed() const { return !failures_.empty(); }
   const std::vector<std::string>& failures() const { return failures_; }
-  // Every client has had a write acknowledged since `time`.
-  bool ClientsServedSince(Instant time) const;
-  // What keeps the world from being at rest, empty if nothing: every machine up, no database half made, every
-  // region led; with `replicas` also every group applied to the same index everywhere.
+  // Clients that have had no write acknowledged since `time`, to print; empty if there is none.
+  std::string UnservedSince(Instant time) const;
+  // What keeps the world from being at rest, empty if nothing: every machine that is not lost up, no database
+  // half made, every region led; with `replicas` also every group applied to the same index everywhere.
   std::string Unsettled(bool replicas);
   // Groups that this machine leads, group 0 included.
   std::vector<GroupId> LedBy(size_t machine);
@@ -135,6 +142,8 @@ class World {
 
  private:
   struct Client;
+  // Machines that are not lost.
+  std::vector<const Machine*> Members() const;
 
   SimOptions options_;
   Scheduler scheduler_;
@@ -150,7 +159,9 @@ class World {
   std::vector<std::unique_ptr<Client>> clients_;
   std::unique_ptr<Client> operator_;
   runtime::Timer operator_retry_;
+  void EndProcess(size_t machine, CrashKind kind);
   bool lost_replicas_ = false;
+  bool supervised_ = false;
 };
 
 }  // namespace tenure::sim

@@ -53,6 +53,8 @@ CatalogResult CreateDatabase(Records& records, commands::CreateDatabase& command
 CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& command, Change& change);
 CatalogResult SetRegionState(Records& records, commands::SetRegionState& command, Change& change);
 CatalogResult RemoveRegion(Records& records, commands::RemoveRegion& command, Change& change);
+CatalogResult RecoverCluster(Records& records, commands::RecoverCluster& command, Change& change);
+CatalogResult RecoverRegions(Records& records, commands::RecoverRegions& command, Change& change);
 CatalogResult RemoveDatabase(Records& records, commands::RemoveDatabase& command, Change& change);
 
 }  // namespace apply

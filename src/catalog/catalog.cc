@@ -172,6 +172,10 @@ class Catalog::Impl {
         return apply::SetVoterTarget(records_, *command.mutable_set_voter_target(), change);
       case Command::kSetControllerRole:
         return apply::SetControllerRole(records_, *command.mutable_set_controller_role(), change);
+      case Command::kRecoverCluster:
+        return apply::RecoverCluster(records_, *command.mutable_recover_cluster(), change);
+      case Command::kRecoverRegions:
+        return apply::RecoverRegions(records_, *command.mutable_recover_regions(), change);
       case Command::BODY_NOT_SET:
         break;
     }

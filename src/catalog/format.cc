@@ -27,6 +27,10 @@ constexpr std::array kCommandTypes = {
     CommandType{Command::kPromoteController, "PromoteController", 2},
     CommandType{Command::kSetVoterTarget, "SetVoterTarget", 2},
     CommandType{Command::kSetControllerRole, "SetControllerRole", 2},
+    // Read by whoever goes on with the log it stands in: members of before its time are left behind by its
+    // incarnation, which they do not send.
+    CommandType{Command::kRecoverCluster, "RecoverCluster", 1},
+    CommandType{Command::kRecoverRegions, "RecoverRegions", 2},
     CommandType{Command::kRaiseFormat, "RaiseFormat", 1},
     // Was never in use: what every build shows that it can pass over.
     CommandType{99, "Retired", 1, /*retired=*/true},
@@ -45,7 +49,7 @@ constexpr std::array kSections = {
     Section{'z', "retired", /*retired=*/true},
 };
 
-constexpr std::array<Feature, 1> kFeatures = {Feature{"controller-membership", 2}};
+constexpr std::array kFeatures = {Feature{"controller-membership", 2}, Feature{"recovery", 2}};
 
 }  // namespace
 

@@ -55,6 +55,12 @@ constexpr std::array kRules = {
                Effect::kUnknown},
     ReasonRule{REASON_UNAVAILABLE, "UNAVAILABLE", StatusCode::kUnavailable, true, milliseconds(50),
                Effect::kNone},
+    ReasonRule{REASON_STALE_INCARNATION,
+               "STALE_INCARNATION",
+               StatusCode::kFailedPrecondition,
+               false,
+               {},
+               Effect::kNone},
 };
 constexpr ReasonRule kUnknownReason{REASON_UNSPECIFIED, "UNSPECIFIED", StatusCode::kInternal, false, {},
                                     Effect::kUnknown};
@@ -118,6 +124,12 @@ Status WarmingUpRefusal(WarmingUp details) {
       fmt::format("the leader of epoch {} is starting ({})", details.epoch(), details.reason()));
   *refusal.mutable_warming_up() = std::move(details);
   return MakeRefusal(std::move(refusal));
+}
+
+Status AfterUnknownOutcome(Status refusal) {
+  if (!IsReason(refusal, REASON_OUT_OF_SPACE)) return refusal;
+  return Refuse(REASON_UNKNOWN_OUTCOME, "{}; it was sent before and may or may not have been done",
+                MessageOf(refusal));
 }
 
 std::optional<Refusal> RefusalOf(const Status& status) {

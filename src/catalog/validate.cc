@@ -146,6 +146,17 @@ Status Check(const ipb::InitializeCluster& initialize, const CatalogLimits& limi
   return OkStatus();
 }
 
+Status Check(const ipb::RecoverRegions& recover) {
+  if (recover.items().empty()) return Refuse(REASON_INVALID_ARGUMENT, "items: there is none");
+  std::set<uint64_t> ids;
+  for (const auto& item : recover.items()) {
+    if (!ids.insert(item.region()).second) {
+      return Refuse(REASON_INVALID_ARGUMENT, "items: region {} is given twice", item.region());
+    }
+  }
+  return OkStatus();
+}
+
 template <class State>
 Status CheckMove(State from, State to) {
   if (IsLegalMove(from, to)) return OkStatus();
@@ -187,6 +198,11 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
     case Command::kRemoveRegion:
     case Command::kRemoveDatabase:
       return OkStatus();
+    case Command::kRecoverRegions:
+      return Check(command.recover_regions());
+    case Command::kRecoverCluster:
+      return Refuse(REASON_INVALID_ARGUMENT,
+                    "recover_cluster: is written into a stopped controller's log, never proposed");
     case Command::BODY_NOT_SET:
       break;
   }

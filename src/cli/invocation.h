@@ -42,6 +42,8 @@ void OnCommand(CLI::App* command, Invocation& invocation, std::shared_ptr<Option
 
 // A command that groups others: `tenure kv ...`.
 CLI::App* AddFamily(CLI::App& app, const std::string& name, const std::string& description);
+// user@host of whoever runs this, for records of what was decided.
+std::string Operator();
 // A number that is positive, said in few words.
 CLI::Validator Positive();
 // The option --wait/--no-wait, on by default.
@@ -58,5 +60,8 @@ void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
 void AddRepairCommand(CLI::App& app, Invocation& invocation);
+void AddRecoverCommand(CLI::App& app, Invocation& invocation);
+// Into the family `region`.
+void AddRegionRecoverCommand(CLI::App& family, Invocation& invocation);
 
 }  // namespace tenure::cli

@@ -82,6 +82,31 @@ Json BodyOf(const pb::EntryRecord& entry) {
   return json;
 }
 
+Json IdsOf(const google::protobuf::RepeatedField<uint64_t>& ids) {
+  Json list = Json::array();
+  for (const uint64_t id : ids) list.push_back(IdText(id));
+  return list;
+}
+
+Json BodyOf(const pb::RecoveryRecord& recovery) {
+  Json json;
+  json["incarnation"] = recovery.incarnation();
+  json["at"] = FormatTime(recovery.at_ms());
+  json["by"] = recovery.by();
+  json["digest"] = recovery.digest();
+  if (recovery.region() == 0) {
+    json["controller"] = IdText(recovery.controller());
+  } else {
+    json["region"] = IdText(recovery.region());
+    json["node"] = IdText(recovery.node());
+  }
+  json["last_term"] = recovery.term();
+  json["last_index"] = recovery.index();
+  json["voters_before"] = IdsOf(recovery.voters());
+  json["carried"] = IdsOf(recovery.carried());
+  return json;
+}
+
 Json BodyOf(const pb::ClusterRecord& cluster) {
   Json json;
   json["cluster_id"] = cluster.cluster_id();
@@ -89,6 +114,8 @@ Json BodyOf(const pb::ClusterRecord& cluster) {
   json["format_version"] = cluster.format_version();
   json["voter_target"] = cluster.voter_target();
   json["created_at"] = FormatTime(cluster.created_at_ms());
+  json["recoveries"] = Json::array();
+  for (const auto& recovery : cluster.recoveries()) json["recoveries"].push_back(BodyOf(recovery));
   return json;
 }
 
@@ -238,6 +265,7 @@ Json ToJson(const pb::DatabaseRecord& database) {
 Json ToJson(const pb::StatusResponse& status) {
   Json json;
   json["cluster_id"] = status.cluster_id();
+  json["incarnation"] = status.incarnation();
   json["revision"] = status.revision();
   json["phase"] = status.phase();
   json["warm_up"] = {
@@ -328,7 +356,11 @@ std::string IdOf(const pb::Record& record) {
 std::string Summary(const pb::Record& record) {
   switch (record.body_case()) {
     case pb::Record::kCluster:
-      return fmt::format("{} format {}", record.cluster().cluster_id(), record.cluster().format_version());
+      return fmt::format("{} incarnation {}, format {}{}", record.cluster().cluster_id(),
+                         record.cluster().incarnation(), record.cluster().format_version(),
+                         record.cluster().recoveries().empty()
+                             ? ""
+                             : fmt::format(", {} recoveries", record.cluster().recoveries_size()));
     case pb::Record::kController:
       return fmt::format("{} at {}, {}, {}", record.controller().name(), record.controller().address(),
                          record.controller().voter() ? "voter" : "learner",

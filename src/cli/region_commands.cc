@@ -1,4 +1,4 @@
-// tenure region list | show | transfer-leader
+// tenure region list | show | transfer-leader; recover is in region_recover_command.cc
 
 #include <map>
 
@@ -172,6 +172,7 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation) {
   command->add_option("node,--to", transfer->node, "Node id or name")->required();
   AddWaitFlag(command, transfer->wait);
   OnCommand(command, invocation, transfer, TransferLeader);
+  AddRegionRecoverCommand(*family, invocation);
 }
 
 }  // namespace tenure::cli

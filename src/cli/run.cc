@@ -76,6 +76,7 @@ int Run(int argc, char** argv) {
   AddRecordCommands(app, invocation);
   AddInspectCommand(app, invocation);
   AddRepairCommand(app, invocation);
+  AddRecoverCommand(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

@@ -11,9 +11,10 @@ namespace {
 struct StatusOptions {};
 
 std::string Headline(const pb::StatusResponse& status) {
-  std::string text =
-      fmt::format("cluster   {}\nphase     {}\nrevision  {}\n",
-                  status.cluster_id().empty() ? "-" : status.cluster_id(), status.phase(), status.revision());
+  std::string text = fmt::format(
+      "cluster   {}{}\nphase     {}\nrevision  {}\n", status.cluster_id().empty() ? "-" : status.cluster_id(),
+      status.incarnation() > 1 ? fmt::format(", incarnation {}", status.incarnation()) : "", status.phase(),
+      status.revision());
   if (status.leader_id() == 0) return text + "leader    none\n";
   text += fmt::format("leader    {} at {}, epoch {}, for {}\n", status.leader_name(), status.leader_address(),
                       status.leader_epoch(), FormatMillis(static_cast<double>(status.leader_since_ms())));

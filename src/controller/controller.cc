@@ -12,6 +12,7 @@
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
 #include "controller/controller_directory.h"
+#include "controller/incarnation_watch.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/membership/address_keeper.h"
 #include "controller/membership/announcement_service.h"
@@ -57,6 +58,10 @@ std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
       AddAddresses({controller.address()}, options.self.address(), hints);
   }
   return hints;
+}
+
+OwnCluster Own(const ControllerOptions& options) {
+  return {.id = options.cluster_id, .incarnation = options.incarnation};
 }
 
 raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
@@ -110,17 +115,23 @@ class Controller::Impl : public group::GroupObserver {
         access_(executor_, group_, machine_, leadership_, options_.limits),
         cluster_record_(executor_, access_, options_.cluster_id, options_.self, options_.initial_controllers,
                         options_.new_cluster_id),
-        agents_(executor_, access_, leadership_, {.cluster_id = options_.cluster_id}, logger_.Named("nodes")),
+        agents_(executor_, access_, leadership_,
+                {.cluster_id = options_.cluster_id,
+                 .incarnation = options_.incarnation,
+                 .on_superseded = options_.on_superseded},
+                logger_.Named("nodes")),
+        incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
         databases_(executor_, access_, agents_, logger_.Named("databases")),
         membership_(executor_, access_, options_.membership, logger_.Named("membership")),
-        announcements_(access_, leadership_, directory_, addresses_, options_.self, options_.cluster_id,
-                       logger_.Named("membership")),
+        announcements_(access_, leadership_, directory_, addresses_, options_.self, Own(options_),
+                       options_.on_superseded, logger_.Named("membership")),
         presence_({executor_, network_, access_, leadership_, directory_, addresses_}, options_.self,
-                  options_.cluster_id, Hints(options_), std::move(on_refused), logger_.Named("membership")),
+                  Own(options_), Hints(options_), std::move(on_refused), logger_.Named("membership")),
         database_api_(executor_, access_, leadership_, options_.databases),
         watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
-        observation_(executor_, access_, leadership_, directory_, agents_, options_.cluster_id),
+        observation_(executor_, access_, leadership_, directory_, agents_, options_.cluster_id,
+                     options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
         cluster_service_(executor_, access_, leadership_, observation_),
         regions_service_(executor_, access_, leadership_, observation_, agents_) {
@@ -132,6 +143,8 @@ class Controller::Impl : public group::GroupObserver {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
+    transport_->SetIncarnation(options_.incarnation);
+    transport_->SetOnSuperseded(options_.on_superseded);
     // Nodes are heard first; then what is independent of each other.
     for (LeaderService* service :
          {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&cluster_record_),
@@ -164,6 +177,7 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     presence_.Start();
+    incarnations_.Start(OtherAddresses());
     return OkStatus();
   }
 
@@ -174,6 +188,7 @@ class Controller::Impl : public group::GroupObserver {
 
   void Stop(Duration limit, Closure done) {
     presence_.Stop();
+    incarnations_.Stop();
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
@@ -195,6 +210,14 @@ class Controller::Impl : public group::GroupObserver {
   group::GroupHost& host() { return host_; }
 
  private:
+  std::vector<runtime::Endpoint> OtherAddresses() const {
+    std::vector<runtime::Endpoint> addresses;
+    for (const pb::ControllerRecord& record : directory_.All()) {
+      if (record.id() != options_.self.id()) addresses.push_back(record.address());
+    }
+    return addresses;
+  }
+
   const ControllerOptions options_;
   runtime::Executor& executor_;
   runtime::Network& network_;
@@ -212,6 +235,7 @@ class Controller::Impl : public group::GroupObserver {
   CatalogAccess access_;
   ClusterRecordService cluster_record_;
   AgentService agents_;
+  IncarnationWatch incarnations_;
   NodeMonitor node_monitor_;
   DatabaseReconciler databases_;
   MembershipReconciler membership_;

@@ -38,8 +38,12 @@
 namespace tenure::controller {
 
 struct ControllerOptions {
-  std::string cluster_id;      // from the identity file; empty: this process has never been in a cluster
-  std::string new_cluster_id;  // what a cluster is named that this controller is the first leader of
+  std::string cluster_id;    // from the identity file; empty: this process has never been in a cluster
+  uint64_t incarnation = 1;  // of that cluster, from the identity file too
+  // Somebody of this cluster is of a higher incarnation: a recovery has left this controller behind, and its
+  // process must end. May be called more than once.
+  std::function<void(uint64_t incarnation)> on_superseded = [](uint64_t) {};
+  std::string new_cluster_id;           // what a cluster is named that this controller is the first leader of
   ::tenure::v1::ControllerRecord self;  // id, name, address, zone, uuid of the data directory
   // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which
   // hold until the catalog says otherwise. None: it joins a cluster (controller/membership/joining.h), whose

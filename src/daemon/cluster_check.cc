@@ -49,27 +49,33 @@ void ClusterCheck::AskAll(Callback<std::vector<pb::StatusResponse>> done) {
   }
 }
 
-void ClusterCheck::LookAround(Callback<StatusOr<std::string>> done) {
+void ClusterCheck::LookAround(Callback<StatusOr<Found>> done) {
   AskAll([this, alive = alive_, done = std::move(done)](std::vector<pb::StatusResponse> answers) mutable {
     if (*alive) done(Judge(answers));
   });
 }
 
-StatusOr<std::string> ClusterCheck::Judge(const std::vector<pb::StatusResponse>& answers) const {
-  std::string cluster_id;
+StatusOr<ClusterCheck::Found> ClusterCheck::Judge(const std::vector<pb::StatusResponse>& answers) const {
+  Found found;
+  bool member = false;
   for (const pb::StatusResponse& answer : answers) {
-    if (!cluster_id.empty() && cluster_id != answer.cluster_id()) {
+    if (!found.cluster_id.empty() && found.cluster_id != answer.cluster_id()) {
       return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
-                             "--initial-controllers names controllers of two clusters, {} and {}", cluster_id,
-                             answer.cluster_id());
+                             "--initial-controllers names controllers of two clusters, {} and {}",
+                             found.cluster_id, answer.cluster_id());
     }
-    cluster_id = answer.cluster_id();
+    found.cluster_id = answer.cluster_id();
+    if (answer.incarnation() > found.incarnation) {
+      found.incarnation = answer.incarnation();
+      member = false;
+    }
     for (const pb::ControllerStatus& controller : answer.controllers()) {
       if (controller.record().id() != self_.controller_id) continue;
+      member = member || answer.incarnation() == found.incarnation;
       if (controller.record().address() != self_.address) {
-        return catalog::Refuse(pb::REASON_WRONG_CLUSTER,
-                               "cluster {} has its controller {} at {}, this process advertises {}",
-                               cluster_id, self_.controller_id, controller.record().address(), self_.address);
+        return catalog::Refuse(
+            pb::REASON_WRONG_CLUSTER, "cluster {} has its controller {} at {}, this process advertises {}",
+            found.cluster_id, self_.controller_id, controller.record().address(), self_.address);
       }
       const std::string& uuid = controller.record().uuid();
       if (controller.match_index() > 0 || (!uuid.empty() && uuid != self_.uuid)) {
@@ -78,11 +84,18 @@ StatusOr<std::string> ClusterCheck::Judge(const std::vector<pb::StatusResponse>&
             "controller {} has taken part in cluster {} before, but {} is empty: with its votes "
             "forgotten it must not return under this id. Restore the directory, or replace the "
             "controller (tenure controller remove, add)",
-            self_.controller_id, cluster_id, self_.data);
+            self_.controller_id, found.cluster_id, self_.data);
       }
     }
   }
-  return cluster_id;
+  if (found.incarnation > 1 && !member) {
+    return catalog::Refuse(
+        pb::REASON_STALE_INCARNATION,
+        "controller {} is no member of cluster {} since its recovery to incarnation {}; a new "
+        "controller joins under a new id (tenure controller add)",
+        self_.controller_id, found.cluster_id, found.incarnation);
+  }
+  return found;
 }
 
 void ClusterCheck::Watch(std::string cluster_id, std::function<void(Status)> refused) {

@@ -4,7 +4,9 @@
 // Before (LookAround): a controller with an empty data directory asks whether the cluster exists already. If
 // it does, and its leader has replicated to this very controller id, the directory was lost: joining again
 // with forgotten votes could lose committed changes, so it is refused. (The leader only knows of this since
-// it leads: a guard, not a proof.) After (Watch): a controller that knows its cluster asks the others until
+// it leads: a guard, not a proof.) After a recovery (docs/recovery.md) a controller that is no
+// member any more is refused as well: the members that its command line names are those of an earlier
+// incarnation. After (Watch): a controller that knows its cluster asks the others until
 // one of them names the same; if a majority of all controllers names another, this data directory is in the
 // wrong place. (A minority is: then they are the ones to go.)
 //
@@ -38,8 +40,12 @@ class ClusterCheck {
                std::vector<runtime::Endpoint> others, Logger logger);
   ~ClusterCheck();
 
-  // The id of the cluster that exists already; empty if there is none yet.
-  void LookAround(Callback<StatusOr<std::string>> done);
+  // The cluster that exists already.
+  struct Found {
+    std::string cluster_id;  // empty if there is none yet
+    uint64_t incarnation = 1;
+  };
+  void LookAround(Callback<StatusOr<Found>> done);
   // Calls `refused` at most once.
   void Watch(std::string cluster_id, std::function<void(Status)> refused);
   void Stop();
@@ -51,7 +57,7 @@ class ClusterCheck {
     Callback<std::vector<::tenure::v1::StatusResponse>> done;
   };
   void AskAll(Callback<std::vector<::tenure::v1::StatusResponse>> done);
-  StatusOr<std::string> Judge(const std::vector<::tenure::v1::StatusResponse>& answers) const;
+  StatusOr<Found> Judge(const std::vector<::tenure::v1::StatusResponse>& answers) const;
   void WatchOnce();
   void OnWatchAnswers(const std::vector<::tenure::v1::StatusResponse>& answers);
 

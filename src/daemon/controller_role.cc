@@ -57,6 +57,10 @@ pb::ControllerRecord ControllerRole::Self() const {
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;
   options.cluster_id = cluster_id;
+  options.incarnation = incarnation_;
+  options.on_superseded = [this](uint64_t incarnation) {
+    refused_(storage_.LeftBehind(storage_.identity(), incarnation));
+  };
   Prng prng = prng_.Fork("cluster id");
   options.new_cluster_id = MakeUuid(prng);
   options.self = Self();
@@ -85,6 +89,7 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
 Status ControllerRole::Start() {
   const wal::Identity identity = storage_.identity();
   std::string cluster_id = identity.cluster_id;
+  incarnation_ = identity.incarnation;
   const ClusterCheck::Self self{.controller_id = identity.controller_id.value(),
                                 .uuid = identity.controller_uuid,
                                 .address = config_.advertise.ToString(),
@@ -99,15 +104,16 @@ Status ControllerRole::Start() {
     return OkStatus();
   }
   if (storage_.fresh()) {
-    auto found = std::make_shared<StatusOr<std::string>>(std::string());
+    auto found = std::make_shared<StatusOr<ClusterCheck::Found>>(ClusterCheck::Found());
     StartAndWait(threads_.controller, kLookAroundLimit, [this, found](Closure done) {
-      check_->LookAround([found, done = std::move(done)](StatusOr<std::string> cluster) mutable {
+      check_->LookAround([found, done = std::move(done)](StatusOr<ClusterCheck::Found> cluster) mutable {
         *found = std::move(cluster);
         done();
       });
     });
     if (!found->ok()) return found->status();
-    cluster_id = **found;
+    cluster_id = (*found)->cluster_id;
+    incarnation_ = (*found)->incarnation;
     logger_.Info("{}",
                  cluster_id.empty() ? std::string("forming a new cluster") : "joining cluster " + cluster_id);
   }
@@ -141,17 +147,20 @@ Status ControllerRole::StartController(const std::string& cluster_id) {
 void ControllerRole::Join() {
   std::vector<runtime::Endpoint> addresses;
   for (const HostPort& address : config_.controllers) addresses.push_back(address.ToString());
+  const wal::Identity identity = storage_.identity();
   joining_ = std::make_unique<controller::Joining>(
-      threads_.controller, *network_, Self(), storage_.identity().cluster_id, std::move(addresses), logger_);
-  joining_->Start([this](StatusOr<std::string> cluster) {
+      threads_.controller, *network_, Self(),
+      controller::OwnCluster{.id = identity.cluster_id, .incarnation = identity.incarnation},
+      std::move(addresses), logger_);
+  joining_->Start([this](const StatusOr<controller::OwnCluster>& cluster) {
     if (!cluster.ok()) return refused_(cluster.status());
-    logger_.Info("joining cluster {} as controller {}", *cluster, Self().id());
-    const std::string cluster_id = *cluster;
+    logger_.Info("joining cluster {} as controller {}", cluster->id, Self().id());
+    incarnation_ = cluster->incarnation;
     // The directory belongs to the cluster before it holds anything of it.
-    threads_.background.Post([this, cluster_id] {
-      const Status adopted = storage_.AdoptCluster(cluster_id);
-      threads_.controller.Post([this, cluster_id, adopted] {
-        const Status started = adopted.ok() ? StartController(cluster_id) : adopted;
+    threads_.background.Post([this, own = *cluster] {
+      const Status adopted = storage_.AdoptCluster(own.id, own.incarnation);
+      threads_.controller.Post([this, own, adopted] {
+        const Status started = adopted.ok() ? StartController(own.id) : adopted;
         if (!started.ok()) refused_(started);
       });
     });
@@ -181,10 +190,11 @@ void ControllerRole::LearnClusterId() {
     learn_timer_ = threads_.controller.After(kLearnInterval, [this] { LearnClusterId(); });
     return;
   }
-  threads_.background.Post([&storage = storage_, id = cluster->cluster_id(), refused = refused_] {
-    const Status adopted = storage.AdoptCluster(id);
-    if (!adopted.ok()) refused(adopted);
-  });
+  threads_.background.Post(
+      [&storage = storage_, id = cluster->cluster_id(), incarnation = incarnation_, refused = refused_] {
+        const Status adopted = storage.AdoptCluster(id, incarnation);
+        if (!adopted.ok()) refused(adopted);
+      });
 }
 
 void ControllerRole::RememberAddresses() {

@@ -55,6 +55,7 @@ class ControllerRole {
   Prng prng_;
   Logger logger_;
   std::function<void(Status)> refused_;
+  uint64_t incarnation_ = 1;  // of the cluster, set by Start
   std::unique_ptr<runtime::Network> network_;
   std::unique_ptr<ClusterCheck> check_;
   std::unique_ptr<controller::Joining> joining_;

@@ -48,6 +48,8 @@ node::NodeIdentity NodeRole::Identity() const {
   const wal::Identity identity = storage_.identity();
   return {.uuid = identity.node_uuid,
           .cluster_id = identity.cluster_id,
+          .incarnation = identity.incarnation,
+          .controller_id = storage_.retired() ? 0 : identity.controller_id.value(),
           .name = config_.name,
           .address = config_.advertise.ToString(),
           .resp_address = config_.resp_advertise.ToString(),
@@ -140,10 +142,10 @@ Status NodeRole::Ready() {
   return status ? *status : Error(StatusCode::kUnavailable, "node: does not answer");
 }
 
-void NodeRole::OnJoined(const std::string& cluster_id, NodeId node) {
+void NodeRole::OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) {
   (void)node;
-  threads_.background.Post([&storage = storage_, cluster_id, refused = refused_] {
-    const Status adopted = storage.AdoptCluster(cluster_id);
+  threads_.background.Post([&storage = storage_, cluster_id, incarnation, refused = refused_] {
+    const Status adopted = storage.AdoptCluster(cluster_id, incarnation);
     if (!adopted.ok()) refused(adopted);
   });
 }

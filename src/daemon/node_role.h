@@ -46,7 +46,7 @@ class NodeRole final : private node::NodeOwner {
   Status Ready();
 
  private:
-  void OnJoined(const std::string& cluster_id, NodeId node) override;
+  void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) override;
   void OnRefused(const Status& status) override;
   node::NodeIdentity Identity() const;
   node::NodeOptions Options() const;

@@ -33,8 +33,9 @@ Status Process::Start() {
   TENURE_ASSIGN_OR_RETURN(
       storage_, Storage::Open(config_, threads_, prng_.Fork("storage"), logger_, on_end_.storage_failed));
   const wal::Identity identity = storage_->identity();
-  logger_.Named("process").Info("tenured {}, {}, cluster {}", kVersion, storage_->path(),
-                                identity.cluster_id.empty() ? "not known yet" : identity.cluster_id);
+  logger_.Named("process").Info("tenured {}, {}, cluster {}, incarnation {}", kVersion, storage_->path(),
+                                identity.cluster_id.empty() ? "not known yet" : identity.cluster_id,
+                                identity.incarnation);
   grpc_ = std::make_unique<rpc::GrpcProcess>();
   if (config_.controller) {
     controller_ = std::make_unique<ControllerRole>(config_, threads_, *storage_, *grpc_,

@@ -7,6 +7,7 @@
 
 #include "base/format.h"
 #include "catalog/refusal.h"
+#include "recovery/intent.h"
 
 namespace tenure::daemon {
 namespace {
@@ -52,6 +53,11 @@ StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& 
   TENURE_ASSIGN_OR_RETURN(storage->wal_,
                           wal::Wal::Open(storage->wal_disk_, threads.wal, storage->directory_->log_path(), {},
                                          logger.Named("wal"), std::move(on_log_failure)));
+  // A recovery that was interrupted is finished or forgotten before anybody acts on either state.
+  const auto catalog_log = storage->wal_->recovered().find(kCatalogGroup);
+  TENURE_RETURN_IF_ERROR(recovery::Resolve(
+      *storage->directory_,
+      catalog_log == storage->wal_->recovered().end() ? nullptr : &catalog_log->second.state));
   // A controller that crashed while its cluster formed has voted already, although it does not know the
   // cluster's id.
   if (storage->wal_->recovered().contains(kCatalogGroup)) storage->fresh_ = false;
@@ -150,16 +156,31 @@ wal::Identity Storage::identity() const {
   return directory_->identity();
 }
 
-Status Storage::AdoptCluster(const std::string& cluster_id) {
+Status Storage::AdoptCluster(const std::string& cluster_id, uint64_t incarnation) {
   const std::lock_guard lock(mutex_);
   wal::Identity identity = directory_->identity();
-  if (identity.cluster_id == cluster_id) return OkStatus();
-  if (!identity.cluster_id.empty()) {
+  if (identity.cluster_id == cluster_id && identity.incarnation >= incarnation) return OkStatus();
+  if (!identity.cluster_id.empty() && identity.cluster_id != cluster_id) {
     return catalog::Refuse(pb::REASON_WRONG_CLUSTER, "the data directory {} belongs to cluster {}, not to {}",
                            directory_->path(), identity.cluster_id, cluster_id);
   }
+  if (!identity.cluster_id.empty() && !identity.controller_id.IsNone() && !retired_)
+    return LeftBehind(identity, incarnation);
+  const bool joined_before = !identity.cluster_id.empty();
+  identity.incarnation = incarnation;
   identity.cluster_id = cluster_id;
-  return directory_->Update(identity);
+  return joined_before ? directory_->EnterIncarnation(identity) : directory_->Update(identity);
+}
+
+Status Storage::LeftBehind(const wal::Identity& identity, uint64_t incarnation) const {
+  return catalog::Refuse(pb::REASON_STALE_INCARNATION,
+                         "the data directory {} is of incarnation {} of cluster {}, the cluster is at "
+                         "incarnation {}: controller {} "
+                         "was left behind by a recovery and cannot join again. Keep the directory aside, or "
+                         "empty it and let the "
+                         "process join as a new one (docs/recovery.md)",
+                         directory_->path(), identity.incarnation, identity.cluster_id, incarnation,
+                         identity.controller_id);
 }
 
 std::map<uint64_t, std::string> Storage::controllers() const {

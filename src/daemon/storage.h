@@ -39,17 +39,22 @@ class Storage {
   bool fresh() const { return fresh_; }
   // The controller of this directory was removed from its cluster: only its node may run.
   bool retired() const { return retired_; }
-  // Durable on return. FAILED_PRECONDITION if the directory belongs to another cluster already.
-  Status AdoptCluster(const std::string& cluster_id);
   // Where the controllers were last, by id; durable on return.
   std::map<uint64_t, std::string> controllers() const;
   Status RememberControllers(const std::map<uint64_t, std::string>& controllers);
+  // Durable on return. Refused if the directory belongs to another cluster already (WRONG_CLUSTER), or is
+  // that of a controller that a recovery has left behind (STALE_INCARNATION): a node follows its cluster into
+  // a higher incarnation, a controller only by `tenure recover`.
+  Status AdoptCluster(const std::string& cluster_id, uint64_t incarnation);
+
+  // What a controller is told whose cluster has gone on without it.
+  Status LeftBehind(const wal::Identity& identity, uint64_t incarnation) const;
 
   wal::Wal& wal() { return *wal_; }
   kv::RocksEngine& engine() { return *engine_; }
   wal::SnapshotStore& snapshots() { return *snapshots_; }
   runtime::Disk& background_disk() { return background_disk_; }
-  std::string view_path() const { return directory_->path() + "/catalog-view"; }
+  std::string view_path() const { return directory_->view_path(); }
   const std::string& path() const { return directory_->path(); }
 
  private:

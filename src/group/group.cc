@@ -451,6 +451,7 @@ GroupStatus Group::Describe() const {
   status.commit = commit_;
   status.applied = applied_;
   status.last = core_.last_index();
+  status.last_term = core_.TermAt(status.last);
   status.configuration = core_.configuration();
   status.configuration_index = core_.configuration_index();
   status.peers = core_.Peers(shared_.dependencies.executor.Now());

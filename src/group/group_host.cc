@@ -8,8 +8,10 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "group/group.h"
 #include "group/host_monitor.h"
+#include "group/recovery.h"
 #include "group/snapshot_transfer.h"
 
 namespace tenure::group {
@@ -95,6 +97,7 @@ class GroupHost::Impl : private HostListener {
                std::unique_ptr<StateMachine> machine, bool campaign) {
     if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
     if (tombstones_.contains(id)) {
+      TENURE_RARE_PATH("group: a replica that was dropped may not start again");
       return Error(StatusCode::kFailedPrecondition,
                    "group {} was removed from this process and cannot return", id);
     }
@@ -116,30 +119,59 @@ class GroupHost::Impl : private HostListener {
       dependencies_.wal.Append(std::move(writes), [](Status) {});
       if (HasState(id)) RemoveState(id);
     }
-    started_.insert(id);
-    auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
-    Group& started = *group;
-    groups_[id] = std::move(group);
-    shared_.groups = groups_.size();
-    started.Start();
-    if (disk_stalled_) started.SetDiskStalled(true);
-    if (!known && campaign) started.Campaign();
-    Wake(id);
+    StartGroup(id, self, std::move(state), std::move(machine));
+    if (!known && campaign) Find(id)->Campaign();
     return OkStatus();
+  }
+
+  // What a group's log holds: of one that runs, else as found at start.
+  std::optional<raft::PersistedState> LogOf(GroupId id) const {
+    if (const Group* group = Find(id)) return group->core().Persistent();
+    const auto recovered = dependencies_.wal.recovered().find(id);
+    if (started_.contains(id) || recovered == dependencies_.wal.recovered().end() ||
+        recovered->second.tombstone) {
+      return std::nullopt;
+    }
+    return recovered->second.state;
+  }
+
+  void Recover(GroupId id, ReplicaId from, ReplicaId to, uint64_t host, Term above,
+               std::unique_ptr<StateMachine> machine, Callback<Status> done) {
+    auto log = LogOf(id);
+    if (!log) return done(Error(StatusCode::kFailedPrecondition, "group {}: there is no log here", id));
+    const raft::Configuration& active =
+        log->configurations.empty() ? log->mark.configuration : log->configurations.back().second;
+    const Group* running = Find(id);
+    if (active.Contains(to)) {
+      TENURE_CHECK(running == nullptr, "group {} runs as replica {}", id, running->self());
+      StartGroup(id, to, *std::move(log), std::move(machine));
+      return done(OkStatus());
+    }
+    if (!active.Contains(from)) {
+      return done(Error(StatusCode::kFailedPrecondition,
+                        "group {}: the log here has the configuration {}, neither replica {} nor {} is in it",
+                        id, raft::ToString(active), from, to));
+    }
+    if (running != nullptr && !running->CanSnapshot()) {
+      return done(Error(StatusCode::kUnavailable, "group {}: a snapshot is being installed", id));
+    }
+    Remove(id);
+    started_.insert(id);
+    wal::Write write = RecoveryOf(id, *log, to, host, above);
+    std::vector<wal::Write> writes;
+    writes.push_back(std::move(write));
+    dependencies_.wal.Append(std::move(writes),
+                             PostHere([this, id, to, log = *std::move(log), machine = std::move(machine),
+                                       done = std::move(done)](Status status) mutable {
+                               if (!status.ok()) return done(std::move(status));
+                               StartGroup(id, to, std::move(log), std::move(machine));
+                               done(OkStatus());
+                             }));
   }
 
   void Destroy(GroupId id, Callback<Status> done) {
     if (tombstones_.contains(id)) return done(OkStatus());
-    if (auto node = groups_.extract(id); !node.empty()) {
-      Turn turn;
-      shared_.groups = groups_.size();
-      node.mapped()->Abandon(turn);
-      deadlines_.erase({deadline_of_[id], id});
-      deadline_of_.erase(id);
-      for (Closure& answer : turn.answers) dependencies_.executor.Post(std::move(answer));
-      // Callbacks on the stack may still be inside the group.
-      dependencies_.executor.Post([dead = std::shared_ptr<Group>(std::move(node.mapped()))] {});
-    }
+    Remove(id);
     tombstones_.insert(id);
     transfer_.Forget(id);
     RemoveState(id);
@@ -182,6 +214,32 @@ class GroupHost::Impl : private HostListener {
   }
 
  private:
+  void StartGroup(GroupId id, ReplicaId self, raft::PersistedState state,
+                  std::unique_ptr<StateMachine> machine) {
+    started_.insert(id);
+    auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
+    Group& started = *group;
+    groups_[id] = std::move(group);
+    shared_.groups = groups_.size();
+    started.Start();
+    if (disk_stalled_) started.SetDiskStalled(true);
+    Wake(id);
+  }
+
+  // Ends the replica, if it runs; what is on disk stays.
+  void Remove(GroupId id) {
+    auto node = groups_.extract(id);
+    if (node.empty()) return;
+    Turn turn;
+    shared_.groups = groups_.size();
+    node.mapped()->Abandon(turn);
+    deadlines_.erase({deadline_of_[id], id});
+    deadline_of_.erase(id);
+    for (Closure& answer : turn.answers) dependencies_.executor.Post(std::move(answer));
+    // Callbacks on the stack may still be inside the group.
+    dependencies_.executor.Post([dead = std::shared_ptr<Group>(std::move(node.mapped()))] {});
+  }
+
   // ---- turns ----
 
   void Wake(GroupId id) {
@@ -499,6 +557,15 @@ GroupHost::~GroupHost() = default;
 Status GroupHost::Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
                         std::unique_ptr<StateMachine> machine, bool campaign) {
   return impl_->Start(group, self, initial, std::move(machine), campaign);
+}
+void GroupHost::Recover(GroupId group, ReplicaId from, ReplicaId to, uint64_t host, Term above,
+                        std::unique_ptr<StateMachine> machine, Callback<Status> done) {
+  impl_->Recover(group, from, to, host, above, std::move(machine), std::move(done));
+}
+std::optional<raft::Configuration> GroupHost::ConfigurationOf(GroupId group) const {
+  const auto log = impl_->LogOf(group);
+  if (!log) return std::nullopt;
+  return log->configurations.empty() ? log->mark.configuration : log->configurations.back().second;
 }
 void GroupHost::Destroy(GroupId group, Callback<Status> done) {
   impl_->Destroy(group, std::move(done));

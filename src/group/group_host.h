@@ -66,6 +66,7 @@ struct GroupStatus {
   LogIndex commit;
   LogIndex applied;
   LogIndex last;
+  Term last_term;
   raft::Configuration configuration;  // in force; decided once `commit` has reached `configuration_index`
   LogIndex configuration_index;
   std::vector<raft::RaftCore::PeerStatus> peers;  // on the leader
@@ -149,6 +150,16 @@ class GroupHost : public MessageReceiver {
   // if it runs. `campaign`: a new group need not wait for its first election timeout.
   Status Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
                std::unique_ptr<StateMachine> machine, bool campaign);
+  // Region recovery: the log of replica `from`, whose group has lost its majority for good, goes on as that
+  // of `to`, a replica id which the group has never had, on `host`, as the only voter. Appends that
+  // configuration in a new term and starts the replica once it is durable; starts it only, if the log says so
+  // already. Whatever still speaks for `from`, or to it, finds nobody here. `done`: FAILED_PRECONDITION if
+  // the log is neither replica's, UNAVAILABLE while a snapshot is being installed. `above`: a term that was
+  // known somewhere; the new one is higher, so that nobody takes the past for the present.
+  void Recover(GroupId group, ReplicaId from, ReplicaId to, uint64_t host, Term above,
+               std::unique_ptr<StateMachine> machine, Callback<Status> done);
+  // Of a group that runs, or whose log was found at start: the configuration in force.
+  std::optional<raft::Configuration> ConfigurationOf(GroupId group) const;
   // Stops the replica, removes its state and writes a tombstone; `done` when that is durable. Pending
   // proposals end kUnknown. Destroying what is absent is success.
   void Destroy(GroupId group, Callback<Status> done);

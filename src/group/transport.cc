@@ -1,5 +1,6 @@
 #include "group/transport.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "group/message_codec.h"
@@ -26,6 +27,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
         service_name_(std::move(service_name)),
         cluster_id_(std::move(cluster_id)),
         logger_(std::move(logger)) {}
+  ~NetworkTransport() override { *alive_ = false; }
 
   void SetReceiver(MessageReceiver* receiver) override {
     receiver_ = receiver;
@@ -36,6 +38,10 @@ class NetworkTransport final : public Transport, public runtime::Service {
   uint64_t self() const override { return self_host_; }
   TransportCounters counters() const override { return counters_; }
   void SetClusterId(std::string cluster_id) override { cluster_id_ = std::move(cluster_id); }
+  void SetIncarnation(uint64_t incarnation) override { incarnation_ = incarnation; }
+  void SetOnSuperseded(std::function<void(uint64_t)> on_superseded) override {
+    on_superseded_ = std::move(on_superseded);
+  }
   AddressBook& addresses() override { return addresses_; }
 
   void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
@@ -79,6 +85,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
     request.set_configuration(raft::EncodeConfiguration(offer.mark.configuration));
     request.set_total_bytes(offer.total_bytes);
     request.set_checksum(offer.checksum);
+    request.set_incarnation(incarnation_);
     Call<ipb::SnapshotOfferResponse>(to_host, "/OfferSnapshot", request.SerializeAsString(), std::move(done));
   }
 
@@ -92,6 +99,8 @@ class NetworkTransport final : public Transport, public runtime::Service {
     request.set_content(std::move(chunk.content));
     request.set_checksum(chunk.checksum);
     request.set_last(chunk.last);
+    request.set_cluster_id(cluster_id_);
+    request.set_incarnation(incarnation_);
     Call<ipb::SnapshotChunkResponse>(to_host, "/PutSnapshotChunk", request.SerializeAsString(),
                                      std::move(done));
   }
@@ -120,7 +129,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
   struct Peer final : runtime::StreamHandler {
     explicit Peer(NetworkTransport& owner_in, runtime::Endpoint endpoint_in)
         : owner(owner_in), endpoint(std::move(endpoint_in)) {}
-    void OnMessage(std::string) override {}
+    void OnMessage(std::string message) override { owner.OnAnswer(message); }
     void OnClosed(Status status) override {
       owner.logger_.Debug("raft stream to {} closed: {}", endpoint, MessageOf(status));
       retry_at = owner.executor_.Now() + kReconnectDelay;
@@ -143,6 +152,9 @@ class NetworkTransport final : public Transport, public runtime::Service {
       const Status status = owner_.OnBatch(message);
       if (status.ok()) return;
       owner_.logger_.Warn("raft stream from {} refused: {}", peer_, MessageOf(status));
+      ipb::RaftBatch introduction;
+      owner_.Introduce(introduction);
+      stream_->Send(introduction.SerializeAsString());
       stream_->Close(status);
     }
     void OnClosed(Status) override {}
@@ -174,21 +186,52 @@ class NetworkTransport final : public Transport, public runtime::Service {
       if (!peer.stream) return;
     }
     if (peer.stream->buffered_bytes() > kMaxBufferedBytes) return;
-    batch.set_cluster_id(cluster_id_);
-    batch.set_codec_version(kMessageCodecVersion);
+    Introduce(batch);
     peer.stream->Send(batch.SerializeAsString());
   }
 
-  Status CheckCluster(const std::string& theirs) const {
-    if (theirs.empty() || cluster_id_.empty() || theirs == cluster_id_) return OkStatus();
-    return Error(StatusCode::kFailedPrecondition, "cluster id {}: this process belongs to cluster {}", theirs,
-                 cluster_id_);
+  // Who speaks.
+  void Introduce(ipb::RaftBatch& batch) const {
+    batch.set_cluster_id(cluster_id_);
+    batch.set_incarnation(incarnation_);
+    batch.set_codec_version(kMessageCodecVersion);
+  }
+
+  // What a refused peer says before it closes the stream.
+  void OnAnswer(const std::string& bytes) {
+    ipb::RaftBatch batch;
+    if (batch.ParseFromString(bytes)) (void)CheckSender(batch.cluster_id(), batch.incarnation());
+  }
+
+  // Whether what comes from a process of that cluster and incarnation is for this one.
+  Status CheckSender(const std::string& cluster_id, uint64_t incarnation) {
+    if (cluster_id_.empty()) return OkStatus();  // while a cluster forms nobody knows its id
+    if (cluster_id.empty() && incarnation_ == 1) return OkStatus();
+    if (!cluster_id.empty() && cluster_id != cluster_id_) {
+      return Error(StatusCode::kFailedPrecondition, "cluster id {}: this process belongs to cluster {}",
+                   cluster_id, cluster_id_);
+    }
+    const uint64_t theirs = std::max<uint64_t>(incarnation, 1);  // 0: from before there were any
+#ifdef TENURE_MUTANT_incarnation_unchecked
+    return OkStatus();
+#endif
+    if (theirs == incarnation_ && !cluster_id.empty()) return OkStatus();
+    if (theirs > incarnation_) {
+      executor_.Post([alive = alive_, this, theirs] {
+        if (*alive && on_superseded_) on_superseded_(theirs);
+      });
+    }
+    return Error(
+        StatusCode::kFailedPrecondition,
+        "incarnation {}: this process is of incarnation {} of cluster {}; the lower one was left behind "
+        "by a recovery",
+        theirs, incarnation_, cluster_id_);
   }
 
   Status OnBatch(const std::string& bytes) {
     ipb::RaftBatch batch;
     if (!batch.ParseFromString(bytes)) return Error(StatusCode::kInvalidArgument, "RaftBatch: malformed");
-    TENURE_RETURN_IF_ERROR(CheckCluster(batch.cluster_id()));
+    TENURE_RETURN_IF_ERROR(CheckSender(batch.cluster_id(), batch.incarnation()));
     if (batch.codec_version() != kMessageCodecVersion) {
       return Error(StatusCode::kFailedPrecondition, "codec_version {}: this process speaks {}",
                    batch.codec_version(), kMessageCodecVersion);
@@ -214,7 +257,9 @@ class NetworkTransport final : public Transport, public runtime::Service {
     if (!request.ParseFromString(bytes)) {
       return reply(Error(StatusCode::kInvalidArgument, "SnapshotOffer: malformed"));
     }
-    if (const Status status = CheckCluster(request.cluster_id()); !status.ok()) return reply(status);
+    if (const Status sender = CheckSender(request.cluster_id(), request.incarnation()); !sender.ok()) {
+      return reply(sender);
+    }
     auto configuration = raft::DecodeConfiguration(request.configuration());
     if (!configuration.ok()) return reply(configuration.status());
     SnapshotOffer offer;
@@ -231,6 +276,9 @@ class NetworkTransport final : public Transport, public runtime::Service {
     ipb::SnapshotChunk request;
     if (!request.ParseFromString(bytes)) {
       return reply(Error(StatusCode::kInvalidArgument, "SnapshotChunk: malformed"));
+    }
+    if (const Status sender = CheckSender(request.cluster_id(), request.incarnation()); !sender.ok()) {
+      return reply(sender);
     }
     SnapshotChunk chunk;
     chunk.group = GroupId(request.group());
@@ -279,6 +327,8 @@ class NetworkTransport final : public Transport, public runtime::Service {
   runtime::Network& network_;
   const std::string service_name_;
   std::string cluster_id_;
+  uint64_t incarnation_ = 1;
+  std::function<void(uint64_t)> on_superseded_;
   Logger logger_;
   uint64_t self_host_ = 0;
   TransportCounters counters_;
@@ -286,6 +336,7 @@ class NetworkTransport final : public Transport, public runtime::Service {
   AddressBook addresses_;
   std::map<runtime::Endpoint, std::unique_ptr<Peer>> peers_;
   std::vector<Peer*> dirty_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -105,6 +106,12 @@ class Transport {
   virtual uint64_t self() const = 0;  // 0: not known yet
   // As soon as it is known: from then on batches of another cluster are refused. Empty: not known yet.
   virtual void SetClusterId(std::string cluster_id) = 0;
+  // Of the cluster, as this process's data directory says; 1 until then. What comes from a lower one is
+  // refused, and the sender told; what comes from a higher one is refused as well: it is this process that
+  // was left behind.
+  virtual void SetIncarnation(uint64_t incarnation) = 0;
+  // Called, in a turn of its own, when a process of this cluster speaks for a higher incarnation.
+  virtual void SetOnSuperseded(std::function<void(uint64_t incarnation)> on_superseded) = 0;
   virtual void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
                     const raft::Message& message) = 0;
   // Leaves at once, on its own.

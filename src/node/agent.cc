@@ -19,7 +19,7 @@ constexpr std::string_view kHeartbeat = "tenure.internal.v1.Agent/Heartbeat";
 bool IsFinal(const Status& status) {
   const pb::Reason reason = catalog::ReasonOf(status);
   return reason == pb::REASON_WRONG_CLUSTER || reason == pb::REASON_UNSUPPORTED_FORMAT ||
-         reason == pb::REASON_INVALID_ARGUMENT;
+         reason == pb::REASON_INVALID_ARGUMENT || reason == pb::REASON_STALE_INCARNATION;
 }
 
 // The leader does not know this registration (any more): registering again helps, asking elsewhere does not.
@@ -46,6 +46,9 @@ Agent::~Agent() {
 
 void Agent::Start(const NodeIdentity& identity) {
   registration_.set_cluster_id(identity.cluster_id);
+  if (!identity.cluster_id.empty()) incarnation_ = identity.incarnation;
+  registration_.set_incarnation(incarnation_);
+  registration_.set_controller_id(identity.controller_id);
   auto& node = *registration_.mutable_node();
   node.set_uuid(identity.uuid);
   node.set_name(identity.name);
@@ -74,6 +77,13 @@ void Agent::Stop() {
   answered_ = false;
 }
 
+// Epochs are those of an incarnation.
+void Agent::SetIncarnation(uint64_t incarnation) {
+  if (incarnation > incarnation_) leader_epoch_ = 0;
+  incarnation_ = incarnation;
+  registration_.set_incarnation(incarnation);
+}
+
 // ---- registration ----
 
 void Agent::Register() {
@@ -89,6 +99,14 @@ void Agent::OnRegisterAnswer(StatusOr<std::string> answer) {
   if (answer.ok() && !response.ParseFromString(*answer)) {
     answer = Error(StatusCode::kInternal, "RegisterResponse: malformed");
   }
+  const uint64_t theirs = std::max<uint64_t>(response.incarnation(), 1);
+  if (answer.ok() && theirs < incarnation_) {
+    answer =
+        Error(StatusCode::kUnavailable,
+              "the controller that answered is of incarnation {} of the cluster, this node has seen {}: it "
+              "was left behind by a recovery",
+              theirs, incarnation_);
+  }
   if (!answer.ok()) {
     LogFailure(Annotate(answer.status(), "registration"));
     if (IsFinal(answer.status())) {
@@ -100,6 +118,7 @@ void Agent::OnRegisterAnswer(StatusOr<std::string> answer) {
   node_id_ = response.node_id();
   registration_epoch_ = response.registration_epoch();
   registration_.set_cluster_id(response.cluster_id());
+  SetIncarnation(theirs);
   pause_ = options_.retry_min;
   logger_.Info("registered as node {} of cluster {}, registration {}", node_id_, response.cluster_id(),
                registration_epoch_);
@@ -161,6 +180,7 @@ void Agent::Send(bool full, bool stopping) {
   request.set_sequence(++sequence_);
   request.set_sent_at_ns(now.time_since_epoch().count());
   request.set_leader_epoch(leader_epoch_);
+  request.set_incarnation(incarnation_);
   request.set_full(full);
   request.set_stopping(stopping);
   source_.FillReport(full, request);
@@ -176,6 +196,15 @@ void Agent::OnMessage(std::string message) {
   if (!response.ParseFromString(message)) {
     return Drop(Error(StatusCode::kInternal, "HeartbeatResponse: malformed"));
   }
+  const uint64_t theirs = std::max<uint64_t>(response.incarnation(), 1);
+  if (theirs < incarnation_) {
+    return Drop(
+        Error(StatusCode::kUnavailable,
+              "{} is of incarnation {} of the cluster, this node has seen {}: it was left behind by a "
+              "recovery",
+              stream_to_, theirs, incarnation_));
+  }
+  SetIncarnation(theirs);
   last_answer_ = executor_.Now();
   ever_answered_ = true;
   pause_ = options_.retry_min;

@@ -61,6 +61,7 @@ class Agent final : private runtime::StreamHandler {
  private:
   enum class State { kStopped, kRegistering, kConnecting, kReporting };
 
+  void SetIncarnation(uint64_t incarnation);
   void Register();
   void OnRegisterAnswer(StatusOr<std::string> answer);
   void Connect();
@@ -84,6 +85,7 @@ class Agent final : private runtime::StreamHandler {
   uint64_t node_id_ = 0;
   uint64_t registration_epoch_ = 0;
   uint64_t leader_epoch_ = 0;
+  uint64_t incarnation_ = 0;  // highest that a leader of this cluster has spoken for
   std::unique_ptr<runtime::Stream> stream_;
   runtime::Endpoint stream_to_;
   uint64_t sequence_ = 0;

@@ -33,6 +33,12 @@ void CatalogFeed::Start(NodeId self, std::string uuid) {
   scope_.Spawn(Run());
 }
 
+void CatalogFeed::StartOver() {
+  view_.ForgetRevisions();
+  current_ = false;
+  EndWatch(Error(StatusCode::kOutOfRange, "the cluster has a new incarnation"));
+}
+
 void CatalogFeed::StopAndJoin(Closure joined) {
   stream_.reset();
   scope_.StopAndJoin(std::move(joined));
@@ -135,6 +141,7 @@ runtime::Task<Status> CatalogFeed::Watch() {
 }
 
 void CatalogFeed::OnMessage(std::string message) {
+  if (stream_ended_.is_set()) return;
   pb::WatchResponse response;
   if (!response.ParseFromString(message)) {
     return EndWatch(Error(StatusCode::kInternal, "WatchResponse: malformed"));

@@ -35,6 +35,9 @@ class CatalogFeed final : private runtime::StreamHandler {
   // Once this node is registered.
   void Start(NodeId self, std::string uuid);
   void StopAndJoin(Closure joined);
+  // The cluster has a new incarnation, whose catalog may stand at an older revision than the one followed so
+  // far: everything is listed again.
+  void StartOver();
   // A complete list was taken over in this run: what is absent from the view does not exist.
   bool current() const { return current_; }
   // The leading controller's revision: a watch that stays behind it is opened anew.

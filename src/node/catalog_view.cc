@@ -106,6 +106,10 @@ Status CatalogView::Replace(pb::RecordKind kind, const std::vector<pb::Record>& 
   return OkStatus();
 }
 
+void CatalogView::ForgetRevisions() {
+  node_revision_ = database_revision_ = region_revision_ = newest_ = Revision();
+}
+
 bool CatalogView::Apply(const pb::Event& event) {
   const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
   const pb::RecordKind kind = KindOf(record);

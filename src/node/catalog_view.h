@@ -40,6 +40,9 @@ class CatalogView {
   // One event of a watch; those of kinds that are not kept, and those the view has already, change nothing.
   // True if something changed.
   bool Apply(const pb::Event& event);
+  // The catalog goes on from an older revision (a new incarnation of the cluster): what is known stays until
+  // it is replaced, by a list of any revision.
+  void ForgetRevisions();
   // Every event up to `revision` was applied.
   void AdvanceTo(Revision revision);
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/refusal.h"
 
 namespace tenure::node {
 namespace {
@@ -106,8 +107,29 @@ void Node::SetClusterId(const std::string& cluster_id) {
   if (cluster_id.empty()) return;
   identity_.cluster_id = cluster_id;
   dependencies_.transport.SetClusterId(cluster_id);
+  dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
+}
+
+// A node follows its cluster through a recovery of the catalog: its regions are groups of their own, and were
+// not touched. A controller that was left behind cannot, and its process, which is this one, ends.
+bool Node::FollowInto(uint64_t incarnation) {
+  if (incarnation <= identity_.incarnation) return true;
+  if (identity_.controller_id != 0 && !identity_.cluster_id.empty()) {
+    OnRegistrationRefused(catalog::Refuse(pb::REASON_STALE_INCARNATION,
+                                          "controller {} is of incarnation {} of cluster {}, the cluster is "
+                                          "at incarnation {}: its data directory "
+                                          "was left behind by a recovery and cannot join again",
+                                          identity_.controller_id, identity_.incarnation,
+                                          identity_.cluster_id, incarnation));
+    return false;
+  }
+  identity_.incarnation = incarnation;
+  dependencies_.transport.SetIncarnation(incarnation);
+  feed_.StartOver();
+  file_.SaveLater(view_);
+  return true;
 }
 
 // ---- what the parts report ----
@@ -147,10 +169,11 @@ void Node::OnLocalRoleChanged(const Region& region) {
 
 void Node::OnRegistered(const ipb::RegisterResponse& response) {
   const NodeId self(response.node_id());
+  if (!FollowInto(response.incarnation())) return;
   refused_.clear();
   SetClusterId(response.cluster_id());
   SetSelf(self);
-  dependencies_.owner.OnJoined(response.cluster_id(), self);
+  dependencies_.owner.OnJoined(response.cluster_id(), identity_.incarnation, self);
   if (std::exchange(feed_started_, true)) return;
   reconciler_.Reconcile(feed_.current());
   feed_.Start(self, identity_.uuid);
@@ -162,6 +185,10 @@ void Node::OnRegistrationRefused(const Status& status) {
 }
 
 void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
+  if (response.incarnation() > identity_.incarnation) {
+    if (!FollowInto(response.incarnation())) return;
+    dependencies_.owner.OnJoined(identity_.cluster_id, identity_.incarnation, table_.self());
+  }
   std::set<NodeId> unhealthy;
   for (const uint64_t node : response.unhealthy_nodes()) {
     if (NodeId(node) != table_.self()) unhealthy.insert(NodeId(node));

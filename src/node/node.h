@@ -39,8 +39,9 @@ namespace tenure::node {
 class NodeOwner {
  public:
   virtual ~NodeOwner() = default;
-  // Registered: the cluster id is to be kept in the data directory. Each time.
-  virtual void OnJoined(const std::string& cluster_id, NodeId node) = 0;
+  // Registered, or heard of a new incarnation: cluster id and incarnation are to be kept in the data
+  // directory.
+  virtual void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) = 0;
   // This node cannot take part in that cluster (wrong cluster, format): the process should end with this
   // reason.
   virtual void OnRefused(const Status& status) = 0;
@@ -122,6 +123,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
 
   void SetSelf(NodeId self);
   void SetClusterId(const std::string& cluster_id);
+  // False: this process must not, and ends.
+  bool FollowInto(uint64_t incarnation);
   void OnCatalogChanged();
   void TakeOverView();
   void ScheduleReconcile();

@@ -43,8 +43,10 @@ struct NodeOptions {
 };
 
 struct NodeIdentity {
-  std::string uuid;        // of the data directory
-  std::string cluster_id;  // empty: never joined one
+  std::string uuid;            // of the data directory
+  std::string cluster_id;      // empty: never joined one
+  uint64_t incarnation = 1;    // of that cluster, as the data directory says
+  uint64_t controller_id = 0;  // the process is this controller as well; 0: none
   std::string name;
   std::string address;       // gRPC host:port, as others reach it
   std::string resp_address;  // Redis protocol host:port, as clients reach it

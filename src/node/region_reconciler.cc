@@ -49,20 +49,24 @@ void RegionReconciler::Reconcile(bool current) {
   for (const auto& [id, record] : view_.regions()) {
     const pb::ReplicaRecord* replica = ReplicaHere(record);
     if (replica == nullptr || record.state() == pb::REGION_REMOVING) continue;
-    if (host_.Runs(GroupId(id)) || destroying_.contains(RegionId(id))) continue;
+    if (destroying_.contains(RegionId(id)) || recovering_.contains(RegionId(id))) continue;
+    const auto status = host_.StatusOf(GroupId(id));
     if (host_.IsBuried(GroupId(id))) {
       LogOnce(RegionId(id),
               Error(StatusCode::kDataLoss,
                     "replica {} was here and was dropped: it does not run again, the region has one "
                     "replica less",
                     replica->id()));
-    } else {
+    } else if (!status) {
       StartReplica(record, *replica);
+    } else if (status->self != ReplicaId(replica->id()) &&
+               replica->recovered_from() == status->self.value()) {
+      RecoverReplica(record, *replica);
     }
   }
   const std::vector<RegionId> local(local_.begin(), local_.end());
   for (const RegionId id : local) {
-    if (destroying_.contains(id)) continue;
+    if (destroying_.contains(id) || recovering_.contains(id)) continue;
     const pb::RegionRecord* record = view_.FindRegion(id);
     if (record != nullptr && record->state() == pb::REGION_REMOVING) {
       Destroy(id, "it is being removed");
@@ -77,19 +81,54 @@ void RegionReconciler::Reconcile(bool current) {
 
 void RegionReconciler::StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self) {
   const RegionId id(record.id());
-  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
-                               static_cast<uint16_t>(record.slots().last())};
   const bool known = recovered_.contains(id);
+  if (const auto log = host_.ConfigurationOf(GroupId(record.id()));
+      known && log && !log->Contains(ReplicaId(self.id()))) {
+    if (self.recovered_from() != 0) return RecoverReplica(record, self);
+    return LogOnce(
+        id, Error(StatusCode::kFailedPrecondition,
+                  "the log here has the configuration {}, the catalog's record names replica {}: it is "
+                  "not started until the record is newer",
+                  raft::ToString(*log), self.id()));
+  }
   const bool campaign = !known && record.preferred_leader() == self.id();
   const Status status = host_.Start(GroupId(record.id()), ReplicaId(self.id()), InitialConfiguration(record),
-                                    std::make_unique<RegionStateMachine>(id, slots), campaign);
+                                    MachineFor(record), campaign);
   if (!status.ok()) return LogOnce(id, status);
   failures_.erase(id);
   recovered_.erase(id);
   local_.insert(id);
   table_.SetRunning(id, true);
-  logger_.Info("region {} (slots {}-{}): replica {} {}", id, slots.first, slots.last, self.id(),
-               known ? "started with the state found on disk" : "created");
+  logger_.Info("region {} (slots {}-{}): replica {} {}", id, record.slots().first(), record.slots().last(),
+               self.id(), known ? "started with the state found on disk" : "created");
+}
+
+std::unique_ptr<group::StateMachine> RegionReconciler::MachineFor(const pb::RegionRecord& record) const {
+  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
+                               static_cast<uint16_t>(record.slots().last())};
+  return std::make_unique<RegionStateMachine>(RegionId(record.id()), slots);
+}
+
+// The operator declared the majority of this region's replicas lost; this one goes on under a new id.
+void RegionReconciler::RecoverReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self) {
+  const RegionId id(record.id());
+  recovering_.insert(id);
+  table_.SetRunning(id, false);
+  host_.Recover(GroupId(record.id()), ReplicaId(self.recovered_from()), ReplicaId(self.id()), self.node(),
+                Term(self.recovered_above_term()), MachineFor(record),
+                [this, id, from = self.recovered_from(), to = self.id()](Status status) {
+                  recovering_.erase(id);
+                  if (!status.ok()) {
+                    table_.SetRunning(id, host_.Runs(GroupId(id.value())));
+                    return LogOnce(id, status);  // the next look tries again
+                  }
+                  failures_.erase(id);
+                  recovered_.erase(id);
+                  local_.insert(id);
+                  table_.SetRunning(id, true);
+                  logger_.Warn("region {}: recovered: replica {} goes on alone with the log of replica {}",
+                               id, to, from);
+                });
 }
 
 void RegionReconciler::Destroy(RegionId id, const char* reason) {

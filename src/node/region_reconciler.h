@@ -2,6 +2,7 @@
 // step for every region that differs.
 //
 //   record names a replica here, nothing runs      -> start it (a new group begins with the record's members)
+//   record says that the replica here goes on with the log of another id, alone (region recovery) -> do that
 //   record in state REMOVING                       -> destroy the replica, report it as removed
 //   no record, or none of its replicas is here     -> destroy it, but only on the word of a current view
 //
@@ -14,7 +15,10 @@
 //
 // Threading:  one executor.
 // Errors:     a replica that cannot be started is tried again at every look; its reason is logged when it
-// changes. Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is
+// changes.
+// Invariants: C2 a replica is started only under an id that its own log knows: a record that is older than a
+//             recovery (the copy read at start may be) does not bring the id of before back.
+//             C1 no replica is started for a region in state REMOVING, nor while its destruction is
 // under way.
 #pragma once
 
@@ -49,6 +53,8 @@ class RegionReconciler {
 
  private:
   void StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
+  void RecoverReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
+  std::unique_ptr<group::StateMachine> MachineFor(const pb::RegionRecord& record) const;
   void Destroy(RegionId region, const char* reason);
   void FindRemoved();
   void LogOnce(RegionId region, const Status& status);
@@ -63,6 +69,7 @@ class RegionReconciler {
   std::set<RegionId> local_;      // on this node's disk: running or not
   std::set<RegionId> destroying_;
   std::vector<RegionId> removed_;
+  std::set<RegionId> recovering_;
   std::map<RegionId, std::string> failures_;
 };
 

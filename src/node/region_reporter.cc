@@ -38,6 +38,8 @@ pb::RegionLoad RegionReporter::LoadOf(const Region& region, const group::GroupSt
   load.set_replica(status.self.value());
   load.set_applied(status.applied.value());
   load.set_term(status.term.value());
+  load.set_last_index(status.last.value());
+  load.set_last_term(status.last_term.value());
   load.set_leader_replica(status.leader.value());
   load.set_is_leader(status.role == raft::Role::kLeader);
   load.set_bytes(bytes_[region.id.value()]);

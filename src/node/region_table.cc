@@ -50,6 +50,13 @@ void RegionTable::UpdateRegion(const pb::RegionRecord& record) {
     region.slots = slots;
     region.store = std::make_unique<store::RegionStore>(slots);
   }
+  for (const pb::ReplicaRecord& replica : record.replicas()) {
+    if (replica.recovered_from() == 0 || region.FindReplica(ReplicaId(replica.id())) != nullptr) continue;
+    // The group goes on under this new id alone: what was reported of its leader is the past, whatever the
+    // term.
+    region.reported_leader = NodeId();
+    region.reported_term = Term();
+  }
   region.replicas.clear();
   region.self = ReplicaId();
   for (const pb::ReplicaRecord& replica : record.replicas()) {

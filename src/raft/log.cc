@@ -31,6 +31,13 @@ RaftLog::RaftLog(const PersistedState& state)
   }
 }
 
+void RaftLog::CopyTo(PersistedState& state) const {
+  state.mark = {mark_index_, mark_term_, configurations_.front().second};
+  state.last_index = last_index_;
+  state.terms = runs_;
+  state.configurations.assign(std::next(configurations_.begin()), configurations_.end());
+}
+
 Term RaftLog::TermAt(LogIndex index) const {
   if (index == mark_index_) return mark_term_;
   if (index < mark_index_ || index > last_index_) return Term();

@@ -50,6 +50,8 @@ class RaftLog {
 
   const Configuration& configuration() const { return configurations_.back().second; }
   LogIndex configuration_index() const { return configurations_.back().first; }
+  // Mark, terms and configurations, as they are kept; hard_state is left alone.
+  void CopyTo(PersistedState& state) const;
   // In force at `index`; the mark's if `index` lies before it.
   const Configuration& ConfigurationAt(LogIndex index) const;
 

@@ -174,6 +174,12 @@ const Configuration& RaftCore::configuration() const {
 LogIndex RaftCore::configuration_index() const {
   return impl_->log_.configuration_index();
 }
+PersistedState RaftCore::Persistent() const {
+  PersistedState state;
+  state.hard_state = {impl_->term_, impl_->vote_, impl_->commit_};
+  impl_->log_.CopyTo(state);
+  return state;
+}
 Configuration RaftCore::ConfigurationAt(LogIndex index) const {
   return impl_->log_.ConfigurationAt(index);
 }

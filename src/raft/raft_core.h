@@ -149,6 +149,8 @@ class RaftCore {
   LogIndex configuration_index() const;        // its entry, or the mark's index
   // The configuration in force at `index`, for snapshots.
   Configuration ConfigurationAt(LogIndex index) const;
+  // What a restart would find once everything handed out so far is durable.
+  PersistedState Persistent() const;
   // Entries [from, to] as far as they are cached; stops at the first gap or after max_bytes (at least one).
   std::vector<Entry> CachedEntries(LogIndex from, LogIndex to, size_t max_bytes) const;
   size_t cached_bytes() const;

@@ -97,6 +97,7 @@ std::string EncodeIdentity(const Identity& identity) {
   text += fmt::format("initial_members = {}\n", Quote(identity.initial_members));
   text += fmt::format("controllers = {}\n", Quote(identity.controllers));
   text += fmt::format("history = {}\n", Quote(identity.history));
+  if (!identity.pending.empty()) text += fmt::format("pending = {}\n", Quote(identity.pending));
   text += fmt::format("{}\"{:016x}\"\n", kChecksumKey, HashBytes(text));
   return text;
 }
@@ -147,6 +148,7 @@ StatusOr<Identity> DecodeIdentity(std::string_view text) {
   TENURE_RETURN_IF_ERROR(Take(fields, "name", &identity.name));
   TENURE_RETURN_IF_ERROR(Take(fields, "initial_members", &identity.initial_members));
   TENURE_RETURN_IF_ERROR(Take(fields, "history", &identity.history));
+  if (fields.contains("pending")) TENURE_RETURN_IF_ERROR(Take(fields, "pending", &identity.pending));
   identity.controller_id = ControllerId(controller);
   return identity;
 }
@@ -264,6 +266,14 @@ Status DataDirectory::Update(const Identity& identity) {
   TENURE_RETURN_IF_ERROR(runtime::WriteWholeFile(disk_, IdentityPath(path_), EncodeIdentity(identity)));
   identity_ = identity;
   return OkStatus();
+}
+
+Status DataDirectory::EnterIncarnation(const Identity& identity) {
+  if (disk_.Exists(view_path())) {
+    TENURE_RETURN_IF_ERROR(disk_.Remove(view_path()));
+    TENURE_RETURN_IF_ERROR(disk_.SyncDirectory(path_));
+  }
+  return Update(identity);
 }
 
 }  // namespace tenure::wal

@@ -39,6 +39,8 @@ struct Identity {
   // lost in a crash and comes back only when the others are found.
   std::string controllers;
   std::string history;  // what recoveries did, one line each
+  // A recovery that was begun and perhaps not finished (recovery/intent.h); empty if there is none.
+  std::string pending;
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
@@ -66,11 +68,15 @@ class DataDirectory {
   Status Expect(const Identity& expected) const;
   // Replaces the identity durably and atomically.
   Status Update(const Identity& identity);
+  // The same for one of a higher incarnation. The node's copy of the catalog goes first: it may hold what the
+  // recovered catalog has never heard of, under revisions that come again.
+  Status EnterIncarnation(const Identity& identity);
 
   const Identity& identity() const { return identity_; }
   const std::string& path() const { return path_; }
   std::string log_path() const { return path_ + "/wal"; }
   std::string state_path() const { return path_ + "/kv"; }
+  std::string view_path() const { return path_ + "/catalog-view"; }
   std::string snapshots_path() const { return path_ + "/snapshots"; }
 
  private:

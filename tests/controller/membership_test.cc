@@ -35,7 +35,7 @@ class MembershipTest : public ::testing::Test {
 
   ipb::AnnouncementAnswer Announce(uint64_t id, const std::string& uuid, const std::string& address,
                                    bool joining = false, const std::string& cluster = "cluster",
-                                   uint32_t format = catalog::kNewestFormat) {
+                                   uint32_t format = catalog::kNewestFormat, uint64_t incarnation = 2) {
     ipb::Announcement announcement;
     announcement.set_cluster_id(cluster);
     announcement.mutable_controller()->set_id(id);
@@ -44,6 +44,7 @@ class MembershipTest : public ::testing::Test {
     announcement.mutable_controller()->set_name("c" + std::to_string(id));
     announcement.mutable_controller()->set_newest_format(format);
     announcement.set_joining(joining);
+    announcement.set_incarnation(incarnation);
     auto answer = t.Call<ipb::AnnouncementAnswer>("tenure.internal.v1.Controllers/Announce", announcement);
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? *answer : ipb::AnnouncementAnswer();
@@ -64,7 +65,15 @@ class MembershipTest : public ::testing::Test {
   group::AddressBook book;
   AddressKeeper addresses{book, t.directory};
   MembershipReconciler reconciler{t.executor, t.access, {.replace_after = seconds(10)}, {}};
-  AnnouncementService announcements{t.access, t.leadership, t.directory, addresses, Self(), "cluster", {}};
+  uint64_t superseded_by = 0;
+  AnnouncementService announcements{t.access,
+                                    t.leadership,
+                                    t.directory,
+                                    addresses,
+                                    Self(),
+                                    {.id = "cluster", .incarnation = 2},
+                                    [this](uint64_t incarnation) { superseded_by = incarnation; },
+                                    {}};
 };
 
 TEST_F(MembershipTest, FromAddedToVoterToRemoved) {
@@ -152,6 +161,22 @@ TEST_F(MembershipTest, AnnouncementsAreJudged) {
   EXPECT_EQ(Announce(4, "u4", "c4:7100", true, "").verdict(), ipb::ANNOUNCEMENT_RECORDED);
 }
 
+TEST_F(MembershipTest, OneThatARecoveryLeftBehindIsToldAndOneThatIsAheadSupersedes) {
+  t.Lead();
+  const auto announce = [this](uint64_t incarnation) {
+    return Announce(2, "u2", "c2:7100", false, "cluster", catalog::kNewestFormat, incarnation);
+  };
+  const auto behind = announce(1);
+  EXPECT_EQ(behind.verdict(), ipb::ANNOUNCEMENT_STALE_INCARNATION);
+  EXPECT_NE(behind.message().find("is of incarnation 1 of cluster"), std::string::npos);
+  EXPECT_EQ(behind.incarnation(), 2u);
+  EXPECT_EQ(record(2).uuid(), "") << "nothing of it is written down";
+  EXPECT_EQ(superseded_by, 0u);
+  EXPECT_EQ(announce(3).verdict(), ipb::ANNOUNCEMENT_HEARD);
+  EXPECT_EQ(superseded_by, 3u);
+  EXPECT_EQ(record(2).uuid(), "");
+}
+
 TEST_F(MembershipTest, AFollowerHearsAndTellsItsTransport) {
   t.Lead();
   t.Follow(8, 2);
@@ -184,16 +209,17 @@ TEST_F(MembershipTest, JoiningWaitsUntilItIsAdded) {
   self.set_uuid("u4");
   self.set_name("c4");
   self.set_address("c4:7100");
-  Joining joining(t.executor, *t.network, self, "", {TestController::kEndpoint}, {});
-  std::optional<StatusOr<std::string>> result;
-  joining.Start([&](StatusOr<std::string> cluster) { result = std::move(cluster); });
+  Joining joining(t.executor, *t.network, self, OwnCluster(), {TestController::kEndpoint}, {});
+  std::optional<StatusOr<OwnCluster>> result;
+  joining.Start([&](StatusOr<OwnCluster> cluster) { result = std::move(cluster); });
   Settle();
   EXPECT_FALSE(result);
   EXPECT_NE(joining.waiting().find("tenure controller add 4=c4:7100"), std::string::npos);
   ASSERT_TRUE(Add(4, "c4:7100").ok());
   Settle();
   ASSERT_TRUE(result);
-  EXPECT_EQ(**result, "cluster");
+  EXPECT_EQ((*result)->id, "cluster");
+  EXPECT_EQ((*result)->incarnation, 2u);
   EXPECT_EQ(record(4).uuid(), "u4");
 }
 

@@ -184,6 +184,33 @@ TEST(Agents, WrongClusterAndWrongAddresses) {
   EXPECT_EQ(ReasonOf(call()), pb::REASON_NOT_LEADER);
 }
 
+TEST(Agents, ALowerIncarnationMayJoinUnlessItIsAController) {
+  TestController t({}, nullptr, nullptr, 3);
+  t.Lead();
+  ipb::RegisterRequest request;
+  request.set_cluster_id("cluster");
+  request.set_incarnation(2);
+  request.set_controller_id(2);
+  request.mutable_node()->set_uuid("u");
+  request.mutable_node()->set_address("h:1");
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
+  const auto call = [&] {
+    return t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request);
+  };
+  EXPECT_EQ(ReasonOf(call().status()), pb::REASON_STALE_INCARNATION);
+  EXPECT_THAT(std::string(MessageOf(call().status())),
+              HasSubstr("controller 2 is of incarnation 2 of cluster"));
+  EXPECT_THAT(std::string(MessageOf(call().status())), HasSubstr("the cluster is at incarnation 3"));
+  request.set_controller_id(0);
+  const auto answer = call();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->incarnation(), 3u);
+  EXPECT_EQ(t.superseded_by, 0u);
+  request.set_incarnation(4);
+  EXPECT_EQ(ReasonOf(call().status()), pb::REASON_UNAVAILABLE);
+  EXPECT_EQ(t.superseded_by, 4u);
+}
+
 TEST(Agents, SilenceMakesSuspectThenDownAndAHeartbeatUp) {
   TestController t;
   t.Lead();

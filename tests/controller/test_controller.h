@@ -131,11 +131,12 @@ class TestController {
   static constexpr const char* kEndpoint = "c1:7100";
 
   explicit TestController(WatchOptions watch = {}, runtime::ManualExecutor* shared = nullptr,
-                          runtime::FakeNetwork* shared_network = nullptr)
+                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1)
       : own_executor_(shared == nullptr ? std::make_unique<runtime::ManualExecutor>() : nullptr),
         executor(shared == nullptr ? *own_executor_ : *shared),
         own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
         fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
+        incarnation(of_incarnation),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
          std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
@@ -226,12 +227,20 @@ class TestController {
   FakeGroup group{executor, machine};
   CatalogAccess access{executor, group, machine, leadership, {}};
   ClusterRecordService cluster_record{executor, access, "cluster", ThreeControllers()[0], ThreeControllers()};
-  AgentService agents{executor, access, leadership, {.cluster_id = "cluster"}, {}};
+  const uint64_t incarnation;
+  uint64_t superseded_by = 0;
+  AgentService agents{executor,
+                      access,
+                      leadership,
+                      {.cluster_id = "cluster",
+                       .incarnation = incarnation,
+                       .on_superseded = [this](uint64_t by) { superseded_by = by; }},
+                      {}};
   NodeMonitor monitor{executor, access, agents, {}, {}};
   DatabaseReconciler databases{executor, access, agents, {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
-  Observation observation{executor, access, leadership, directory, agents, "cluster"};
+  Observation observation{executor, access, leadership, directory, agents, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
   ClusterService cluster_service{executor, access, leadership, observation};
   RegionsService regions_service{executor, access, leadership, observation, agents};

@@ -23,6 +23,8 @@ class HostMonitorTest : public testing::Test {
     void SetSelf(uint64_t) override {}
     uint64_t self() const override { return id; }
     void SetClusterId(std::string) override {}
+    void SetIncarnation(uint64_t) override {}
+    void SetOnSuperseded(std::function<void(uint64_t)>) override {}
     void Send(uint64_t, GroupId, ReplicaId, ReplicaId, const raft::Message&) override {}
     void SendHeartbeat(uint64_t to, const HostHeartbeat& heartbeat) override {
       if (cut) return;

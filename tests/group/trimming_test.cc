@@ -24,6 +24,8 @@ class SilentTransport final : public Transport {
   void SetSelf(uint64_t) override {}
   uint64_t self() const override { return 1; }
   void SetClusterId(std::string) override {}
+  void SetIncarnation(uint64_t) override {}
+  void SetOnSuperseded(std::function<void(uint64_t)>) override {}
   void Send(uint64_t, GroupId, ReplicaId, ReplicaId, const raft::Message&) override {}
   void SendHeartbeat(uint64_t, const HostHeartbeat&) override {}
   TransportCounters counters() const override { return {}; }

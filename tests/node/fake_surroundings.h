@@ -59,6 +59,8 @@ class FabricTransport final : public group::Transport {
     });
   }
   group::TransportCounters counters() const override { return counters_; }
+  void SetIncarnation(uint64_t) override {}
+  void SetOnSuperseded(std::function<void(uint64_t)>) override {}
   void Send(uint64_t to_host, GroupId group, ReplicaId from, ReplicaId to,
             const raft::Message& message) override {
     ++counters_.messages;
@@ -176,6 +178,7 @@ class FakeControllers {
   bool up = true;
   std::string cluster_id = "cluster-a";
   uint64_t leader_epoch = 1;
+  uint64_t incarnation = 1;
   std::map<uint64_t, ipb::HeartbeatRequest> last_report;  // by node
   std::map<uint64_t, std::map<uint64_t, pb::RegionLoad>> loads;
   std::vector<ipb::HeartbeatRequest> reports;
@@ -223,6 +226,24 @@ class FakeControllers {
       replica.set_role(pb::REPLICA_VOTER);
     }
     region.set_preferred_leader(1);
+    Put(std::move(record));
+  }
+  // As the catalog's RecoverRegions does: the replica on `node` goes on alone, under the next id.
+  void RecoverRegion(uint64_t id, uint64_t node) {
+    pb::Record record = records_.at({pb::RECORD_REGION, id});
+    pb::RegionRecord& region = *record.mutable_region();
+    uint64_t from = 0;
+    uint64_t highest = 0;
+    for (const pb::ReplicaRecord& replica : region.replicas()) {
+      highest = std::max(highest, replica.id());
+      if (replica.node() == node) from = replica.id();
+    }
+    region.clear_replicas();
+    pb::ReplicaRecord& replica = *region.add_replicas();
+    replica.set_id(highest + 1);
+    replica.set_node(node);
+    replica.set_role(pb::REPLICA_VOTER);
+    replica.set_recovered_from(from);
     Put(std::move(record));
   }
   void Delete(pb::RecordKind kind, uint64_t id) {
@@ -321,6 +342,7 @@ class FakeControllers {
     ipb::HeartbeatResponse response;
     response.set_sequence(request.sequence());
     response.set_leader_epoch(leader_epoch);
+    response.set_incarnation(incarnation);
     response.set_revision(revision_);
     for (const auto& leader : leaders_to_tell) *response.add_leaders() = leader;
     for (const uint64_t node : unhealthy) response.add_unhealthy_nodes(node);
@@ -347,6 +369,7 @@ class FakeControllers {
     ipb::RegisterResponse response;
     response.set_cluster_id(cluster_id);
     response.set_node_id(node.id());
+    response.set_incarnation(incarnation);
     response.set_registration_epoch(node.registration_epoch());
     PutNode(std::move(node));
     response.set_revision(revision_);

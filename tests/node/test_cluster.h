@@ -27,6 +27,8 @@ class TestNode final : public NodeOwner {
   NodeOptions options;
   std::string uuid;
   std::string cluster_id;
+  uint64_t incarnation = 1;
+  uint64_t controller_id = 0;
   std::optional<Status> refused;
 
   std::string address() const { return "n" + std::to_string(number_) + ":1"; }
@@ -41,6 +43,8 @@ class TestNode final : public NodeOwner {
     NodeIdentity identity;
     identity.uuid = uuid;
     identity.cluster_id = cluster_id;
+    identity.incarnation = incarnation;
+    identity.controller_id = controller_id;
     identity.name = std::to_string(number_);
     identity.address = address();
     identity.resp_address = resp_address();
@@ -83,7 +87,10 @@ class TestNode final : public NodeOwner {
   MemoryDisk& disk() { return disk_; }
   kv::MemoryEngine& engine() { return *engine_; }
 
-  void OnJoined(const std::string& id, NodeId) override { cluster_id = id; }
+  void OnJoined(const std::string& id, uint64_t of, NodeId) override {
+    cluster_id = id;
+    incarnation = of;
+  }
   void OnRefused(const Status& status) override { refused = status; }
 
  private:

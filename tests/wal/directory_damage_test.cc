@@ -39,6 +39,8 @@ class NoTransport final : public group::Transport {
   void SetSelf(uint64_t host) override { self_ = host; }
   uint64_t self() const override { return self_; }
   void SetClusterId(std::string) override {}
+  void SetIncarnation(uint64_t) override {}
+  void SetOnSuperseded(std::function<void(uint64_t)>) override {}
   void Send(uint64_t, GroupId, ReplicaId, ReplicaId, const raft::Message&) override {}
   void SendHeartbeat(uint64_t, const group::HostHeartbeat&) override {}
   group::TransportCounters counters() const override { return {}; }

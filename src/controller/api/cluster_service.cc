@@ -262,6 +262,10 @@ RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& acces
           TransferLeader(deadline, request, std::move(done));
         });
   };
+  calls_["Recover"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::RecoverRegionsRequest, pb::RecoverRegionsResponse>(
+        bytes, std::move(reply), [this](auto request, auto done) { Recover(request, std::move(done)); });
+  };
 }
 
 void RegionsService::OnCall(const CallInfo& info, std::string request, Reply reply) {

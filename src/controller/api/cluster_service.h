@@ -70,6 +70,8 @@ class RegionsService : public runtime::Service {
   void List(const ::tenure::v1::ListRegionsRequest& request, Answer<::tenure::v1::ListRegionsResponse> done);
   void TransferLeader(Instant deadline, const ::tenure::v1::TransferRegionRequest& request,
                       Answer<::tenure::v1::TransferRegionResponse> done);
+  void Recover(const ::tenure::v1::RecoverRegionsRequest& request,
+               Answer<::tenure::v1::RecoverRegionsResponse> done);
   runtime::Task<void> Transfer(Instant deadline, RegionId region, NodeId to_node, ReplicaId to,
                                Answer<::tenure::v1::TransferRegionResponse> done);
 

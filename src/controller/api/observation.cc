@@ -24,6 +24,7 @@ pb::StatusResponse Observation::Status() const {
   pb::StatusResponse response;
   const pb::ClusterRecord* cluster = access_.catalog().cluster();
   response.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
+  response.set_incarnation(incarnation_);
   response.set_revision(access_.applied().value());
   response.set_phase(std::string(leadership_.phase()));
   const uint64_t leader = leadership_.leader().value();
@@ -143,19 +144,18 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   status.set_state(std::string(catalog::NameOf(record.state())));
   status.set_last_heard_ms(-1);
   const NodeLoad* load = agents_.load().Find(NodeId(record.id()));
-  if (load == nullptr) {
-    for (const auto& [id, region] : access_.catalog().regions()) {
-      const auto& replicas = region.region().replicas();
-      const bool here = std::any_of(replicas.begin(), replicas.end(), [&](const pb::ReplicaRecord& replica) {
-        return replica.node() == record.id();
-      });
-      if (here) status.set_regions(status.regions() + 1);
-    }
-    return status;
+  // By the records: what a node reported may be a replica that it has been told to destroy.
+  for (const auto& [id, region] : access_.catalog().regions()) {
+    const auto& replicas = region.region().replicas();
+    const bool here = std::any_of(replicas.begin(), replicas.end(), [&](const pb::ReplicaRecord& replica) {
+      return replica.node() == record.id();
+    });
+    const bool reported = load == nullptr || load->regions.contains(id);
+    if (here && reported) status.set_regions(status.regions() + 1);
   }
+  if (load == nullptr) return status;
   status.set_last_heard_ms(ToMillis(executor_.Now() - load->last_heard));
   status.set_revision(load->revision.value());
-  status.set_regions(static_cast<uint32_t>(load->regions.size()));
   status.set_leaders(LoadTable::LeadersOf(*load));
   status.set_disk_free_bytes(load->disk_free_bytes);
   status.set_fsync_p99_us(load->fsync_p99_us);

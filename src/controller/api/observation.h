@@ -19,13 +19,15 @@ namespace tenure::controller {
 class Observation {
  public:
   Observation(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-              const ControllerDirectory& directory, const AgentService& agents, std::string cluster_id)
+              const ControllerDirectory& directory, const AgentService& agents, std::string cluster_id,
+              uint64_t incarnation)
       : executor_(executor),
         access_(access),
         leadership_(leadership),
         directory_(directory),
         agents_(agents),
-        cluster_id_(std::move(cluster_id)) {}
+        cluster_id_(std::move(cluster_id)),
+        incarnation_(incarnation) {}
 
   ::tenure::v1::StatusResponse Status() const;
   ::tenure::v1::ListControllersResponse Controllers() const;
@@ -48,6 +50,7 @@ class Observation {
   const ControllerDirectory& directory_;
   const AgentService& agents_;
   const std::string cluster_id_;
+  const uint64_t incarnation_;
 };
 
 }  // namespace tenure::controller

@@ -31,13 +31,15 @@ pb::ControllerRecord Merged(pb::ControllerRecord record, const pb::ControllerRec
 
 AnnouncementService::AnnouncementService(CatalogAccess& access, const Leadership& leadership,
                                          const ControllerDirectory& directory, AddressKeeper& addresses,
-                                         pb::ControllerRecord self, std::string cluster_id, Logger logger)
+                                         pb::ControllerRecord self, OwnCluster own,
+                                         std::function<void(uint64_t)> on_superseded, Logger logger)
     : access_(access),
       leadership_(leadership),
       directory_(directory),
       addresses_(addresses),
       self_(std::move(self)),
-      cluster_id_(std::move(cluster_id)),
+      own_(std::move(own)),
+      on_superseded_(std::move(on_superseded)),
       logger_(std::move(logger)) {
   announced_[self_.id()] = self_;
   calls_["Announce"] = [this](const runtime::CallInfo&, std::string bytes, runtime::Reply reply) {
@@ -54,8 +56,9 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
   const pb::ControllerRecord& announced = announcement.controller();
   const pb::ClusterRecord* cluster = access_.catalog().cluster();
   ipb::AnnouncementAnswer answer;
-  answer.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
+  answer.set_cluster_id(cluster == nullptr ? own_.id : cluster->cluster_id());
   *answer.mutable_answered_by() = self_;
+  answer.set_incarnation(own_.incarnation);
   for (const pb::ControllerRecord& controller : directory_.All()) {
     if (!controller.address().empty()) answer.add_addresses(controller.address());
   }
@@ -69,6 +72,13 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
     return say(ipb::ANNOUNCEMENT_WRONG_CLUSTER,
                fmt::format("controller {} at {} belongs to cluster {}, {} to cluster {}", announced.id(),
                            announced.address(), theirs, self_.address(), answer.cluster_id()));
+  }
+  if (announcement.incarnation() != 0 && announcement.incarnation() < own_.incarnation) {
+    return say(
+        ipb::ANNOUNCEMENT_STALE_INCARNATION,
+        fmt::format("controller {} is of incarnation {} of cluster {}, which a recovery has taken to "
+                    "incarnation {}: its data directory was left behind and cannot join again",
+                    announced.id(), announcement.incarnation(), answer.cluster_id(), own_.incarnation));
   }
   if (cluster == nullptr) return say(ipb::ANNOUNCEMENT_HEARD, {});
   if (catalog::NewestFormatOr1(announced.newest_format()) < cluster->format_version()) {
@@ -119,6 +129,10 @@ void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers do
   }
   ipb::AnnouncementAnswer answer = Judge(announcement);
   if (answer.verdict() != ipb::ANNOUNCEMENT_HEARD) return done(std::move(answer));
+  if (announcement.incarnation() > own_.incarnation && announcement.cluster_id() == answer.cluster_id()) {
+    on_superseded_(announcement.incarnation());
+    return done(std::move(answer));
+  }
   addresses_.OnAnnounced(announced.id(), announced.address());
   announced_[announced.id()] = announced;
   if (access_.catalog().cluster() == nullptr || !leadership_.serving()) return done(std::move(answer));

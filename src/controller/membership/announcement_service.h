@@ -17,6 +17,7 @@
 #include "controller/controller_directory.h"
 #include "controller/leadership/leadership.h"
 #include "controller/membership/address_keeper.h"
+#include "controller/membership/announcing.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/controllers.pb.h"
 
@@ -24,10 +25,11 @@ namespace tenure::controller {
 
 class AnnouncementService : public runtime::Service {
  public:
-  // All must outlive this. `cluster_id`: as in ControllerOptions.
+  // All must outlive this. `on_superseded`: as in ControllerOptions.
   AnnouncementService(CatalogAccess& access, const Leadership& leadership,
                       const ControllerDirectory& directory, AddressKeeper& addresses,
-                      ::tenure::v1::ControllerRecord self, std::string cluster_id, Logger logger);
+                      ::tenure::v1::ControllerRecord self, OwnCluster own,
+                      std::function<void(uint64_t incarnation)> on_superseded, Logger logger);
   ~AnnouncementService() override { *alive_ = false; }
 
   // runtime::Service
@@ -52,7 +54,8 @@ class AnnouncementService : public runtime::Service {
   const ControllerDirectory& directory_;
   AddressKeeper& addresses_;
   const ::tenure::v1::ControllerRecord self_;
-  const std::string cluster_id_;
+  const OwnCluster own_;
+  const std::function<void(uint64_t)> on_superseded_;
   Logger logger_;
   CallTable calls_;
   std::map<uint64_t, ::tenure::v1::ControllerRecord> announced_;  // what members said last

@@ -28,6 +28,8 @@ pb::Reason ReasonOf(ipb::AnnouncementVerdict verdict) {
       return pb::REASON_WRONG_CLUSTER;
     case ipb::ANNOUNCEMENT_WRONG_FORMAT:
       return pb::REASON_UNSUPPORTED_FORMAT;
+    case ipb::ANNOUNCEMENT_STALE_INCARNATION:
+      return pb::REASON_STALE_INCARNATION;
     default:
       return pb::REASON_UNAVAILABLE;
   }

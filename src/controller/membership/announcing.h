@@ -3,6 +3,7 @@
 // Threading: the caller's executor.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,12 @@
 #include "tenure/internal/v1/controllers.pb.h"
 
 namespace tenure::controller {
+
+// The cluster as a controller's data directory knows it.
+struct OwnCluster {
+  std::string id;  // empty: not known yet
+  uint64_t incarnation = 1;
+};
 
 inline constexpr std::string_view kAnnounceService = "tenure.internal.v1.Controllers";
 

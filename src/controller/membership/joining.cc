@@ -17,17 +17,17 @@ constexpr Duration kTick = std::chrono::milliseconds(300);
 }  // namespace
 
 Joining::Joining(runtime::Executor& executor, runtime::Network& network, pb::ControllerRecord self,
-                 std::string cluster_id, std::vector<runtime::Endpoint> hints, Logger logger)
+                 OwnCluster own, std::vector<runtime::Endpoint> hints, Logger logger)
     : executor_(executor),
       network_(network),
       self_(std::move(self)),
-      cluster_id_(std::move(cluster_id)),
+      own_(std::move(own)),
       logger_(std::move(logger)) {
   // Its own address is asked as well: if another controller is there, that one has to say so.
   AddAddresses(hints, {}, addresses_);
 }
 
-void Joining::Start(Callback<StatusOr<std::string>> done) {
+void Joining::Start(Callback<StatusOr<OwnCluster>> done) {
   done_ = std::move(done);
   OnTick();
 }
@@ -40,7 +40,8 @@ void Joining::Stop() {
 void Joining::OnTick() {
   tick_ = executor_.After(kTick, [this] { OnTick(); });
   ipb::Announcement announcement;
-  announcement.set_cluster_id(cluster_id_);
+  announcement.set_cluster_id(own_.id);
+  if (!own_.id.empty()) announcement.set_incarnation(own_.incarnation);
   *announcement.mutable_controller() = self_;
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   announcement.set_joining(true);
@@ -56,7 +57,7 @@ void Joining::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   AddAddresses({answer.addresses().begin(), answer.addresses().end()}, {}, addresses_);
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_RECORDED:
-      return Finish(answer.cluster_id());
+      return Finish(OwnCluster{answer.cluster_id(), answer.incarnation()});
     case ipb::ANNOUNCEMENT_NOT_ADDED:
       if (std::exchange(waiting_, answer.message()) != answer.message())
         logger_.Warn("waiting: {}", waiting_);
@@ -69,9 +70,9 @@ void Joining::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   }
 }
 
-void Joining::Finish(StatusOr<std::string> result) {
+void Joining::Finish(StatusOr<OwnCluster> result) {
   tick_.Cancel();
-  Callback<StatusOr<std::string>> done = std::exchange(done_, nullptr);
+  Callback<StatusOr<OwnCluster>> done = std::exchange(done_, nullptr);
   done(std::move(result));
 }
 

@@ -15,6 +15,7 @@
 #include "base/function.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "controller/membership/announcing.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/controllers.pb.h"
@@ -23,12 +24,12 @@ namespace tenure::controller {
 
 class Joining {
  public:
-  // `cluster_id`: of the directory, empty if it is not known yet. `done` with the cluster's id.
+  // `own`: of the directory. `done` with the cluster that it is a member of.
   Joining(runtime::Executor& executor, runtime::Network& network, ::tenure::v1::ControllerRecord self,
-          std::string cluster_id, std::vector<runtime::Endpoint> hints, Logger logger);
+          OwnCluster own, std::vector<runtime::Endpoint> hints, Logger logger);
   ~Joining() { *alive_ = false; }
 
-  void Start(Callback<StatusOr<std::string>> done);
+  void Start(Callback<StatusOr<OwnCluster>> done);
   void Stop();
   // What it waits for, for /readyz and the log.
   const std::string& waiting() const { return waiting_; }
@@ -38,15 +39,15 @@ class Joining {
  private:
   void OnTick();
   void OnAnswer(const ::tenure::internal::v1::AnnouncementAnswer& answer);
-  void Finish(StatusOr<std::string> result);
+  void Finish(StatusOr<OwnCluster> result);
 
   runtime::Executor& executor_;
   runtime::Network& network_;
   const ::tenure::v1::ControllerRecord self_;
-  const std::string cluster_id_;
+  const OwnCluster own_;
   std::vector<runtime::Endpoint> addresses_;
   Logger logger_;
-  Callback<StatusOr<std::string>> done_;
+  Callback<StatusOr<OwnCluster>> done_;
   std::string waiting_ = "no controller has answered";
   runtime::Timer tick_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

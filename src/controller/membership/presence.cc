@@ -17,11 +17,11 @@ constexpr Duration kReminder = std::chrono::seconds(5);
 
 }  // namespace
 
-Presence::Presence(const Parts& parts, pb::ControllerRecord self, std::string cluster_id,
+Presence::Presence(const Parts& parts, pb::ControllerRecord self, OwnCluster own,
                    std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger)
     : parts_(parts),
       self_(std::move(self)),
-      cluster_id_(std::move(cluster_id)),
+      own_(std::move(own)),
       on_refused_(std::move(on_refused)),
       logger_(std::move(logger)) {
   AddAddresses(hints, self_.address(), hints_);
@@ -56,7 +56,8 @@ void Presence::Tell(const runtime::Endpoint& to) {
   if (to.empty() || to == self_.address()) return;
   const pb::ClusterRecord* cluster = parts_.access.catalog().cluster();
   ipb::Announcement announcement;
-  announcement.set_cluster_id(cluster == nullptr ? cluster_id_ : cluster->cluster_id());
+  announcement.set_cluster_id(cluster == nullptr ? own_.id : cluster->cluster_id());
+  announcement.set_incarnation(own_.incarnation);
   *announcement.mutable_controller() = self_;
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   Announce(parts_.network, to, announcement,
@@ -83,6 +84,7 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_REMOVED:
     case ipb::ANNOUNCEMENT_ID_IN_USE:
+    case ipb::ANNOUNCEMENT_STALE_INCARNATION:
     case ipb::ANNOUNCEMENT_WRONG_FORMAT: {
       Callback<Status> refused = std::exchange(on_refused_, nullptr);
       tick_.Cancel();

@@ -17,6 +17,7 @@
 #include "controller/controller_directory.h"
 #include "controller/leadership/leadership.h"
 #include "controller/membership/address_keeper.h"
+#include "controller/membership/announcing.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/controllers.pb.h"
@@ -34,8 +35,9 @@ class Presence {
     AddressKeeper& addresses;
   };
   // `hints`: where controllers may be found beside what the catalog says. `on_refused`: this process can be
-  // no controller of the cluster any more (removed, its id taken, too old); called at most once.
-  Presence(const Parts& parts, ::tenure::v1::ControllerRecord self, std::string cluster_id,
+  // no controller of the cluster any more (removed, its id taken, too old, left behind by a recovery); called
+  // at most once.
+  Presence(const Parts& parts, ::tenure::v1::ControllerRecord self, OwnCluster own,
            std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger);
   ~Presence() { *alive_ = false; }
 
@@ -49,7 +51,7 @@ class Presence {
 
   const Parts parts_;
   const ::tenure::v1::ControllerRecord self_;
-  const std::string cluster_id_;  // empty: the catalog will say
+  const OwnCluster own_;  // its id empty: the catalog will say
   std::vector<runtime::Endpoint> hints_;
   Callback<Status> on_refused_;
   Logger logger_;

@@ -105,6 +105,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   void Send(ipb::HeartbeatResponse response) {
     response.set_leader_epoch(service_->epoch_.value());
     response.set_revision(service_->access_.applied().value());
+    response.set_incarnation(service_->options_.incarnation);
     for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
       ipb::RegionLeader& leader = *response.add_leaders();
       leader.set_region(region.value());
@@ -165,6 +166,7 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
                "the cluster has format {}; the node's program reads formats up to {}: start a newer one",
                access_.catalog().format_version(), newest));
   }
+  if (const Status allowed = CheckIncarnation(request); !allowed.ok()) return done(allowed);
   ipb::CatalogCommand command;
   *command.mutable_register_node()->mutable_node() = std::move(*request.mutable_node());
   access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
@@ -175,8 +177,30 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
                            response.set_node_id(result->object_id());
                            response.set_registration_epoch(result->registration_epoch());
                            response.set_revision(result->revision());
+                           response.set_incarnation(options_.incarnation);
                            done(std::move(response));
                          });
+}
+
+// A node follows its cluster into a higher incarnation; a process that is a controller as well cannot: its
+// vote belongs to the members of before.
+Status AgentService::CheckIncarnation(const ipb::RegisterRequest& request) const {
+  if (request.cluster_id().empty()) return OkStatus();
+  const uint64_t theirs = std::max<uint64_t>(request.incarnation(), 1);
+  if (theirs > options_.incarnation) {
+    if (options_.on_superseded) options_.on_superseded(theirs);
+    return Refuse(
+        pb::REASON_UNAVAILABLE,
+        "this controller is of incarnation {} of the cluster, the node of {}: the controller was left "
+        "behind by a recovery",
+        options_.incarnation, theirs);
+  }
+  if (theirs == options_.incarnation || request.controller_id() == 0) return OkStatus();
+  return Refuse(
+      pb::REASON_STALE_INCARNATION,
+      "controller {} is of incarnation {} of cluster {}, the cluster is at incarnation {}: its data "
+      "directory was left behind by a recovery and cannot join again",
+      request.controller_id(), theirs, ClusterId(), options_.incarnation);
 }
 
 std::string AgentService::ClusterId() const {
@@ -197,7 +221,13 @@ std::unique_ptr<runtime::StreamHandler> AgentService::OnStream(const runtime::Ca
 }
 
 Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
-  if (report.leader_epoch() > epoch_.value()) return catalog::NotLeaderRefusal(0, "");
+  if (report.incarnation() > options_.incarnation) {
+    if (options_.on_superseded) options_.on_superseded(report.incarnation());
+    return catalog::NotLeaderRefusal(0, "");
+  }
+  // Epochs of a lower incarnation say nothing: those who led them may have been lost with terms of their own.
+  const bool comparable = std::max<uint64_t>(report.incarnation(), 1) == options_.incarnation;
+  if (comparable && report.leader_epoch() > epoch_.value()) return catalog::NotLeaderRefusal(0, "");
   const auto found = access_.catalog().nodes().find(report.node_id());
   if (found == access_.catalog().nodes().end() || found->second.node().state() == pb::NODE_REMOVED) {
     return Refuse(pb::REASON_NOT_FOUND, "node {} does not exist in this cluster", report.node_id());

@@ -34,7 +34,10 @@
 namespace tenure::controller {
 
 struct AgentOptions {
-  std::string cluster_id;  // until the catalog names it; may be empty while the cluster forms
+  std::string cluster_id;    // until the catalog names it; may be empty while the cluster forms
+  uint64_t incarnation = 1;  // of the cluster, as this controller's data directory says
+  // A node has seen a higher incarnation: this controller was left behind by a recovery.
+  std::function<void(uint64_t incarnation)> on_superseded;
   Duration push_delay = std::chrono::milliseconds(20);  // changes within it travel together
 };
 
@@ -76,6 +79,7 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
                 Answer<::tenure::internal::v1::RegisterResponse> done);
   // Checks a report's right to be heard; a refusal ends the stream.
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
+  Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
   void TakeRegions(const ::tenure::internal::v1::HeartbeatRequest& report);
   std::string ClusterId() const;
   void SchedulePush();
