@@ -58,7 +58,7 @@ class Runs:
         if done.returncode in (0, 2):
             return None, output
         violated = re.search(r"violated: ([^:]*):", output)
-        check = re.search(r"^(\S+:\d+): ", output, re.M)
+        check = re.search(r"CHECK failed at (\S+:\d+)", output)
         return (violated or check).group(1) if violated or check else f"exit {done.returncode}", output
 
 

@@ -125,7 +125,8 @@ def main():
                 if shown < 5:
                     how = "did not end" if code is None else f"signal {-code}" if code < 0 else f"exit {code}"
                     print(f"---- seed {seed}: {how}")
-                    print("\n".join(output.splitlines()[-TAIL:]))
+                    lines = [line for line in output.splitlines() if not line.startswith("rare: ")]
+                    print("\n".join(lines[-TAIL:]))
                     shown += 1
             sys.stdout.flush()
             if failed and options.fail_fast:

@@ -56,8 +56,10 @@ constexpr std::array<FaultSpec, kFaultKinds> kAtlas = {{
      "once a run, and no disk is lost besides: less than a majority of every group loses its disk"},
     {kDrift, "drift", Target::kMachine, true, 4, "ppm", -kMaxDriftPpm, kMaxDriftPpm,
      "a clock runs too fast or too slow", "4500 ppm each: two clocks differ by less than the lease's 1 %"},
-    {kWallJump, "wall_jump", Target::kMachine, false, 4, "by_ms", -3'600'000, 3'600'000,
-     "a wall clock is set", "any jump: nothing that is decided depends on it"},
+    {kWallJump, "wall_jump", Target::kMachine, false, 4, "by_ms", -kMaxWallOffsetMs, kMaxWallOffsetMs,
+     "a wall clock is set, so far from the true time",
+     "four minutes: two clocks differ by less than the ten minutes for which the catalog knows a request "
+     "again"},
     {kTransfer, "transfer", Target::kMachine, false, 2, "", 0, 0,
      "an operator moves the catalog's leadership to this controller", "any number"},
 }};

@@ -46,7 +46,11 @@ inline constexpr size_t kFaultKinds = static_cast<size_t>(FaultKind::kTransfer) 
 
 // Bounds that hold for every run, whatever is drawn.
 inline constexpr int64_t kMaxDriftPpm = 4'500;  // of each clock: the lease allows 1 % between any two
-inline constexpr uint32_t kMaxRots = 1;         // replicas lost for good: a region of three bears one
+// Of each wall clock from the true time. Commands carry the leader's wall time, and the catalog ends sessions
+// by it (ten minutes): two clocks must differ by less than that and the time for which clients send a request
+// again.
+inline constexpr int64_t kMaxWallOffsetMs = 240'000;
+inline constexpr uint32_t kMaxRots = 1;  // replicas lost for good: a region of three bears one
 
 struct FaultSpec {
   enum class Target : uint8_t { kNone, kMachine, kLink };

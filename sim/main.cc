@@ -29,6 +29,7 @@ const SimOptions* current = nullptr;
 std::string current_replay;
 
 void ReportSeed(const std::string&) {
+  std::fflush(stdout);  // the trace up to here
   if (current == nullptr) return;
   std::fputs(fmt::format("seed {} FAILED by a check\n  options: {}\n  replay: {}\n", current->seed,
                          Describe(*current), current_replay)

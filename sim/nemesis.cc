@@ -298,7 +298,8 @@ void Nemesis::StrikeDisk(const Fault& fault, Machine& machine) {
 
 void Nemesis::StrikeClock(const Fault& fault, Machine& machine) {
   if (fault.kind == FaultKind::kWallJump) {
-    machine.clock.JumpWall(std::chrono::milliseconds(fault.value));
+    int64_t& offset = wall_offsets_ms_[fault.machine];
+    machine.clock.JumpWall(std::chrono::milliseconds(fault.value - std::exchange(offset, fault.value)));
     return Struck(fault);
   }
   machine.clock.SetDrift(fault.value * 1000);

@@ -49,6 +49,7 @@ class Nemesis {
   World& world_;
   const std::vector<Fault> plan_;
   std::vector<std::shared_ptr<Fault>> resolved_;  // struck the leader
+  std::map<uint32_t, int64_t> wall_offsets_ms_;
   uint64_t faults_ = 0;
   bool healed_ = false;
   uint64_t next_mend_ = 1;

@@ -207,14 +207,20 @@ StatusOr<SimOptions> ParseScenario(std::string_view text, const std::string& sou
   if (faults != nullptr) TENURE_RETURN_IF_ERROR(ParseFaults(*faults, source, options));
   const auto rots = std::count_if(options.plan->begin(), options.plan->end(),
                                   [](const Fault& fault) { return fault.kind == FaultKind::kRot; });
+  const auto at = [&root](std::string_view path) -> const toml::node& {
+    const toml::node* const node = root.at_path(path).node();
+    return node == nullptr ? root : *node;
+  };
   if (options.processes % 2 == 0)
-    return place.Bad(root, "cluster.processes", "is {}: controllers are an odd number", options.processes);
+    return place.Bad(at("cluster.processes"), "cluster.processes", "is {}: controllers are an odd number",
+                     options.processes);
   if (options.recovery && (options.processes != 3 || options.spares > 0 || rots > 0))
-    return place.Bad(root, "run.recovery", "needs 3 processes that keep their replicas: no spares, no rot");
+    return place.Bad(at("run.recovery"), "run.recovery",
+                     "needs 3 processes that keep their replicas: no spares, no rot");
   if (options.links.min_delay > options.links.max_delay)
-    return place.Bad(root, "network.min_delay_us", "is above max_delay_us");
+    return place.Bad(at("network.min_delay_us"), "network.min_delay_us", "is above max_delay_us");
   if (options.disks.min_sync > options.disks.max_sync)
-    return place.Bad(root, "disk.min_sync_us", "is above max_sync_us");
+    return place.Bad(at("disk.min_sync_us"), "disk.min_sync_us", "is above max_sync_us");
   return options;
 }
 
