@@ -78,6 +78,7 @@ TEST_P(WalCrashTest, OpensWithWhatWasAcknowledged) {
     }
     LosePower();
   }
+  EXPECT_GT(acknowledged, 100u) << boots;
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, WalCrashTest, testing::Range<uint64_t>(1, 21));
