@@ -171,7 +171,7 @@ TEST_F(ControllerClientTest, FinalRefusalsComeAsTheyAre) {
 TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
   cluster.Everyone(
       [](const auto&, const auto&) { return Refuse(pb::REASON_OUT_OF_SPACE, "the disk is full"); });
-  cluster.network.LoseAnswers("a:1", 1);
+  for (const char* endpoint : {"a:1", "b:1", "c:1"}) cluster.network.LoseAnswers(endpoint, 1);
   Call({.changes = true});
   executor().Advance(seconds(1));
   ASSERT_TRUE(answer);
