@@ -65,6 +65,12 @@ class Run {
     result_.phase = std::move(phase);
   }
 
+  // A while, and a look at what must always hold.
+  void Pass() {
+    world_.scheduler().RunFor(kCheckInterval);
+    world_.leadership().Check();
+  }
+
   // Runs until `done`, looking now and then; a violation ends it at once. `waiting` says what is missing at
   // the limit.
   bool Until(Duration limit, const std::function<bool()>& done, const std::function<std::string()>& waiting,
@@ -76,7 +82,7 @@ class Run {
         world_.Fail(invariant, fmt::format("not within {} ms; waiting for: {}", ToMillis(limit), waiting()));
         return false;
       }
-      world_.scheduler().RunFor(kCheckInterval);
+      Pass();
     }
     return !world_.failed();
   }
@@ -100,7 +106,7 @@ class Run {
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
                              [this] { world_.CreateDatabase("second", 2, [] {}); });
-    while (world_.scheduler().now() < end && !world_.failed()) world_.scheduler().RunFor(kCheckInterval);
+    while (world_.scheduler().now() < end && !world_.failed()) Pass();
     return !world_.failed();
   }
 

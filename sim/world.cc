@@ -89,6 +89,7 @@ World::World(const SimOptions& options, LogSink* trace)
       prng_(Prng(options.seed).Fork("world")),
       network_(scheduler_, prng_.Fork("network"), options.links),
       membership_(*this),
+      leadership_(*this),
       checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
                [this](ReplicaId leader, const raft::Configuration& configuration) {
                  membership_.OnConfiguration(leader.value(), configuration);
@@ -173,6 +174,7 @@ void World::Boot(size_t index) {
   if (machine.repair) return;                               // boots it when it is done
   if (!machine.node && machine.controller_id == 0) return;  // nothing is meant to run there
   Note("boot " + machine.name);
+  machine.booted_at = scheduler_.now();
   Server::Settings settings;
   settings.id = machine.controller_id;
   settings.uuid = machine.controller_uuid;
@@ -416,6 +418,7 @@ std::string World::Unsettled(bool replicas) {
   }
   controller::Controller* const serving = ServingController();
   if (serving == nullptr) return "a serving controller";
+  if (!serving->leadership().load_ready()) return "the leader to hear of everybody";
   if (std::string missing = membership_.Unsettled(*serving); !missing.empty()) return missing;
   const catalog::Catalog& catalog = serving->catalog();
   for (const auto& [id, record] : catalog.databases()) {

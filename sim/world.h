@@ -19,6 +19,7 @@
 #include "kv/memory_engine.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
+#include "sim/leadership_checker.h"
 #include "sim/log_repair.h"
 #include "sim/membership_checker.h"
 #include "sim/options.h"
@@ -55,6 +56,7 @@ struct Machine {
   uint64_t controller_id = 0;  // 0: none
   std::string controller_uuid;
   Instant killed_at{};
+  Instant booted_at{};
   bool emptied = false;  // the controller's directory was lost: it must not come back under this id
   bool lost = false;     // a recovery has gone on without what is on its disk
 };
@@ -137,6 +139,7 @@ class World {
   uint64_t RegionMessages();
   // The controller that serves in the latest epoch; null if none does.
   controller::Controller* ServingController();
+  LeadershipChecker& leadership() { return leadership_; }
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
@@ -152,6 +155,7 @@ class World {
   Prng prng_;
   SimNetwork network_;
   MembershipChecker membership_;
+  LeadershipChecker leadership_;
   GroupChecker checker_;
   History history_;
   std::vector<std::string> failures_;

@@ -30,6 +30,8 @@ struct Invocation {
   Duration timeout() const {
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_seconds));
   }
+  // Of what a leader does only when its load is ready: longer than it waits for samples (15 s).
+  Duration load_timeout() const { return timeout_given ? timeout() : std::chrono::seconds(30); }
 };
 
 // Makes `command` run `run` (Status(const Invocation&, const Options&)) with the options it was parsed into.

@@ -271,7 +271,10 @@ Json ToJson(const pb::StatusResponse& status) {
   json["warm_up"] = {
       {"reason", status.warm_up_reason()},
       {"missing", std::vector<std::string>(status.warm_up_missing().begin(), status.warm_up_missing().end())},
-      {"remaining_ms", status.warm_up_remaining_ms()}};
+      {"remaining_ms", status.warm_up_remaining_ms()},
+      {"unsampled", std::vector<std::string>(status.unsampled().begin(), status.unsampled().end())}};
+  json["standby_view_age_ms"] =
+      status.standby_view_age_ms() < 0 ? Json(nullptr) : Json(status.standby_view_age_ms());
   json["leader"] = status.leader_id() == 0 ? Json(nullptr)
                                            : Json({{"id", IdText(status.leader_id())},
                                                    {"name", status.leader_name()},

@@ -127,7 +127,7 @@ StatusOr<uint64_t> FindNode(Session& session, const std::string& wanted, Duratio
 
 Status TransferLeader(const Invocation& invocation, const TransferOptions& options) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
-  const Deadline deadline(invocation.timeout());
+  const Deadline deadline(invocation.load_timeout());
   pb::TransferRegionRequest request;
   request.set_region(options.region);
   TENURE_ASSIGN_OR_RETURN(const uint64_t node, FindNode(*session, options.node, invocation.timeout()));

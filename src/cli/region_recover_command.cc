@@ -81,7 +81,7 @@ Status WaitUntilLed(Session& session, const pb::RecoverRegionsResponse& answer, 
 
 Status Recover(const Invocation& invocation, const RecoverOptions& options) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
-  const Deadline deadline(invocation.timeout());
+  const Deadline deadline(invocation.load_timeout());
   pb::RecoverRegionsRequest request;
   for (const uint64_t region : options.regions) request.add_regions(region);
   request.set_digest(options.execute);

@@ -20,11 +20,16 @@ std::string Headline(const pb::StatusResponse& status) {
                       status.leader_epoch(), FormatMillis(static_cast<double>(status.leader_since_ms())));
   if (!status.warm_up_reason().empty()) {
     std::string missing;
-    for (const std::string& name : status.warm_up_missing()) missing += " " + name;
-    text += fmt::format("warm-up   {}{}, {} left\n", status.warm_up_reason(),
-                        missing.empty() ? "" : ": missing" + missing,
-                        FormatMillis(static_cast<double>(status.warm_up_remaining_ms())));
+    for (const std::string& name : status.warm_up_missing()) missing += (missing.empty() ? " " : ", ") + name;
+    text +=
+        fmt::format("warm-up   {}{}", status.warm_up_reason(), missing.empty() ? "" : ", without" + missing);
+    if (status.warm_up_remaining_ms() > 0) {
+      text +=
+          fmt::format(", at most {} more", FormatMillis(static_cast<double>(status.warm_up_remaining_ms())));
+    }
+    text += "\n";
   }
+  if (status.unsampled_size() > 0) text += fmt::format("unheard   {}\n", fmt::join(status.unsampled(), ", "));
   return text;
 }
 

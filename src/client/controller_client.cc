@@ -130,7 +130,7 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
       return TryElsewhere(pending);
     case pb::REASON_WARMING_UP:  // it leads: stay with it
       leader_ = asked;
-      return RetryAfter(pending, std::max(Backoff(*pending), least));
+      return RetryAfter(pending, WarmUpPause(*pending, refusal));
     case pb::REASON_UNAVAILABLE:  // starting, or handing over: another may know more
       Redirect(asked, answer.status());
       return RetryAfter(pending, std::max(Backoff(*pending), least));
@@ -185,6 +185,14 @@ bool ControllerClient::Redirect(const runtime::Endpoint& asked, const Status& st
 bool ControllerClient::OnStreamFailed(const runtime::Endpoint& endpoint, const Status& status) {
   if (!status.ok() && !catalog::RefusalOf(status)) failed_at_[endpoint] = executor_.Now();
   return Redirect(endpoint, status);
+}
+
+// As told, but not beyond the end of the warm-up: then it is tried at once.
+Duration ControllerClient::WarmUpPause(Pending& pending, const pb::Refusal& refusal) {
+  const Duration pause =
+      std::max<Duration>(Backoff(pending), std::chrono::milliseconds(refusal.retry_after_ms()));
+  const Duration left = std::chrono::milliseconds(refusal.warming_up().remaining_ms());
+  return left > Duration::zero() ? std::min(pause, left + options_.backoff_min) : pause;
 }
 
 Duration ControllerClient::Backoff(Pending& pending) {

@@ -23,6 +23,7 @@
 #include "base/time.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
+#include "tenure/v1/catalog.pb.h"
 
 namespace tenure::client {
 
@@ -104,6 +105,7 @@ class ControllerClient {
   void GiveUp(const std::shared_ptr<Pending>& pending);
   void Finish(const std::shared_ptr<Pending>& pending, StatusOr<std::string> answer);
   Duration Backoff(Pending& pending);
+  Duration WarmUpPause(Pending& pending, const ::tenure::v1::Refusal& refusal);
   // Follows a redirect, or moves on from `asked`. True if a leader is known that may be tried at once.
   bool Redirect(const runtime::Endpoint& asked, const Status& status);
 

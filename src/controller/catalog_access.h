@@ -50,6 +50,7 @@ class CatalogAccess {
   const catalog::Catalog& catalog() const { return machine_.catalog(); }
   Revision applied() const { return machine_.applied(); }
   CatalogGroup& group() const { return group_; }
+  const Leadership& leadership() const { return leadership_; }
   const catalog::CatalogLimits& limits() const { return limits_; }
 
  private:

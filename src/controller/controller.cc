@@ -14,6 +14,8 @@
 #include "controller/controller_directory.h"
 #include "controller/incarnation_watch.h"
 #include "controller/leadership/cluster_record.h"
+#include "controller/leadership/standby_view.h"
+#include "controller/leadership/warm_up.h"
 #include "controller/membership/address_keeper.h"
 #include "controller/membership/announcement_service.h"
 #include "controller/membership/announcing.h"
@@ -121,6 +123,10 @@ class Controller::Impl : public group::GroupObserver {
                  .on_superseded = options_.on_superseded},
                 logger_.Named("nodes")),
         incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
+        standby_(executor_, network_, ReplicaId(options_.self.id()), Own(options_), directory_,
+                 agents_.load(), {}),
+        warm_up_(executor_, network_, access_, agents_, standby_, leadership_, options_.warm_up,
+                 logger_.Named("leadership")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
         databases_(executor_, access_, agents_, logger_.Named("databases")),
         membership_(executor_, access_, options_.membership, logger_.Named("membership")),
@@ -130,7 +136,7 @@ class Controller::Impl : public group::GroupObserver {
                   Own(options_), Hints(options_), std::move(on_refused), logger_.Named("membership")),
         database_api_(executor_, access_, leadership_, options_.databases),
         watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
-        observation_(executor_, access_, leadership_, directory_, agents_, options_.cluster_id,
+        observation_(executor_, access_, leadership_, directory_, agents_, standby_, options_.cluster_id,
                      options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
         cluster_service_(executor_, access_, leadership_, observation_),
@@ -147,7 +153,8 @@ class Controller::Impl : public group::GroupObserver {
     transport_->SetOnSuperseded(options_.on_superseded);
     // Nodes are heard first; then what is independent of each other.
     for (LeaderService* service :
-         {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&cluster_record_),
+         {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&standby_),
+          static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
           static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_),
           static_cast<LeaderService*>(&membership_)}) {
@@ -176,6 +183,7 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(RegionsService::kName, regions_service_);
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
+    network_.Serve(StandbyView::kName, standby_);
     presence_.Start();
     incarnations_.Start(OtherAddresses());
     return OkStatus();
@@ -206,6 +214,8 @@ class Controller::Impl : public group::GroupObserver {
   const ControllerOptions& options() const { return options_; }
   const CatalogMachine& machine() const { return machine_; }
   const Leadership& leadership() const { return leadership_; }
+  const StandbyView& standby_view() const { return standby_; }
+  const LoadTable& load() const { return agents_.load(); }
   const Observation& observation() const { return observation_; }
   group::GroupHost& host() { return host_; }
 
@@ -236,6 +246,8 @@ class Controller::Impl : public group::GroupObserver {
   ClusterRecordService cluster_record_;
   AgentService agents_;
   IncarnationWatch incarnations_;
+  StandbyView standby_;
+  WarmUp warm_up_;
   NodeMonitor node_monitor_;
   DatabaseReconciler databases_;
   MembershipReconciler membership_;
@@ -295,6 +307,12 @@ group::GroupHost& Controller::host() {
 }
 const Leadership& Controller::leadership() const {
   return impl_->leadership();
+}
+const StandbyView& Controller::standby_view() const {
+  return impl_->standby_view();
+}
+const LoadTable& Controller::load() const {
+  return impl_->load();
 }
 
 }  // namespace tenure::controller

@@ -24,6 +24,7 @@
 #include "controller/api/database_api.h"
 #include "controller/api/watch_hub.h"
 #include "controller/leadership/leadership.h"
+#include "controller/leadership/warm_up.h"
 #include "group/group_host.h"
 #include "kv/kv.h"
 #include "planner/controller_membership.h"
@@ -54,6 +55,7 @@ struct ControllerOptions {
   group::GroupHostOptions group;
   catalog::CatalogLimits limits;
   LeadershipOptions leadership;
+  WarmUpOptions warm_up;
   planner::NodeHealthOptions node_health;
   planner::MembershipOptions membership;
   WatchOptions watch;
@@ -105,6 +107,8 @@ class Controller {
   std::map<uint64_t, std::string> addresses() const;
   group::GroupHost& host();
   const Leadership& leadership() const;
+  const StandbyView& standby_view() const;
+  const LoadTable& load() const;
 
  private:
   class Impl;

@@ -1,5 +1,6 @@
 #include "daemon/controller_role.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace pb = ::tenure::v1;
 constexpr Duration kAskLimit = std::chrono::seconds(2);
 constexpr Duration kLookAroundLimit = std::chrono::seconds(5);
 constexpr Duration kRememberInterval = std::chrono::milliseconds(500);
+// Nothing that long may run on the controller's executor: it would delay heartbeats and elections.
+constexpr Duration kLongTurn = std::chrono::milliseconds(10);
+constexpr Duration kLongTurnLogGap = std::chrono::seconds(10);
 constexpr Duration kLearnInterval = std::chrono::milliseconds(100);
 
 std::vector<runtime::Endpoint> OtherControllers(const Config& config) {
@@ -35,11 +39,22 @@ ControllerRole::ControllerRole(const Config& config, Threads& threads, Storage& 
       prng_(std::move(prng)),
       logger_(std::move(logger)),
       refused_(std::move(refused)),
-      network_(grpc.MakeNetwork(threads.controller)) {}
+      network_(grpc.MakeNetwork(threads.controller)) {
+  threads_.controller.WatchClosures(kLongTurn, [this](Duration took) { OnLongTurn(took); });
+}
 
 // The network goes before the services it calls.
 ControllerRole::~ControllerRole() {
   network_.reset();
+}
+
+void ControllerRole::OnLongTurn(Duration took) {
+  ++slow_turns_;
+  slowest_turn_ = std::max(slowest_turn_, took);
+  const Instant now = threads_.controller.Now();
+  if (slow_turns_ > 1 && now - long_turn_logged_ < kLongTurnLogGap) return;
+  long_turn_logged_ = now;
+  logger_.Warn("a turn of the controller took {} ms, {} did since the start", ToMillis(took), slow_turns_);
 }
 
 pb::ControllerRecord ControllerRole::Self() const {
@@ -222,10 +237,26 @@ void ControllerRole::Stop(Duration limit) {
 std::optional<ControllerNumbers> ControllerRole::Numbers() {
   return Ask<ControllerNumbers>(threads_.controller, kAskLimit, [this] {
     if (!controller_) return ControllerNumbers{};
-    return ControllerNumbers{.serving = controller_->serving(),
-                             .epoch = controller_->epoch().value(),
-                             .applied = controller_->applied().value(),
-                             .diverged = controller_->diverged_members()};
+    const controller::Leadership& leadership = controller_->leadership();
+    const auto services = leadership.services();
+    const auto view_age = controller_->standby_view().Age();
+    const pb::WarmingUp warm_up = leadership.warm_up();
+    return ControllerNumbers{
+        .serving = controller_->serving(),
+        .epoch = controller_->epoch().value(),
+        .applied = controller_->applied().value(),
+        .diverged = controller_->diverged_members(),
+        .phase = std::string(leadership.phase()),
+        .load_ready = leadership.load_ready(),
+        .warm_up_missing = warm_up.reason() == "load" ? static_cast<uint64_t>(warm_up.missing_size()) : 0,
+        .unsampled = leadership.unsampled().size(),
+        .failed_services = static_cast<uint64_t>(
+            std::count_if(services.begin(), services.end(),
+                          [](const auto& service) { return service.state() == "failed"; })),
+        .transitions = leadership.transitions_done(),
+        .standby_view_age_ms = view_age ? ToMillis(*view_age) : -1,
+        .slow_turns = slow_turns_,
+        .slowest_turn_us = std::chrono::duration_cast<std::chrono::microseconds>(slowest_turn_).count()};
   });
 }
 

@@ -48,6 +48,7 @@ class ControllerRole {
   void OnRefused(const Status& status);
   void LearnClusterId();
   void RememberAddresses();
+  void OnLongTurn(Duration took);
 
   const Config& config_;
   Threads& threads_;
@@ -64,6 +65,10 @@ class ControllerRole {
   runtime::Timer learn_timer_;
   std::map<uint64_t, std::string> remembered_;  // addresses, as the directory has them
   runtime::Timer remember_timer_;
+  // On the controller's executor.
+  uint64_t slow_turns_ = 0;
+  Duration slowest_turn_{};
+  Instant long_turn_logged_{};
 };
 
 }  // namespace tenure::daemon

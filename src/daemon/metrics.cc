@@ -51,6 +51,27 @@ void AddController(const ControllerNumbers& controller, Families& out) {
             "on the leader: controllers whose catalog is not that of the others at the same revision",
             D(controller.diverged));
   out.Gauge("tenure_controller_applied_index", "catalog revision applied here", D(controller.applied));
+  out.Info("tenure_controller_phase",
+           "electing, starting, warming_up or serving, of the cluster as seen here", "phase",
+           controller.phase);
+  out.Gauge("tenure_controller_load_ready", "1 while this controller leads and decides by load",
+            controller.load_ready);
+  out.Gauge("tenure_controller_warm_up_missing", "members that a new leader waits to hear from",
+            D(controller.warm_up_missing));
+  out.Gauge("tenure_controller_unsampled_members", "members without which the leader went on",
+            D(controller.unsampled));
+  out.Gauge("tenure_controller_failed_services", "services of the leader that did not start",
+            D(controller.failed_services));
+  out.Counter("tenure_controller_transitions_total", "changes of leadership seen here",
+              D(controller.transitions));
+  out.Gauge(
+      "tenure_controller_standby_view_age_seconds",
+      "age of the load view this controller would begin with as leader; -1: none",
+      controller.standby_view_age_ms < 0 ? -1.0 : static_cast<double>(controller.standby_view_age_ms) / 1000);
+  out.Counter("tenure_controller_slow_turns_total", "turns of the controller's executor of more than 10 ms",
+              D(controller.slow_turns));
+  out.Gauge("tenure_controller_slowest_turn_seconds", "the longest of them",
+            static_cast<double>(controller.slowest_turn_us) / 1e6);
 }
 
 void AddNode(const node::Node::Stats& node, Families& out) {

@@ -18,6 +18,15 @@ struct ControllerNumbers {
   uint64_t epoch = 0;
   uint64_t applied = 0;
   uint64_t diverged = 0;  // controllers whose catalog differs, as the leader sees it
+  std::string phase = "joining";
+  bool load_ready = false;
+  uint64_t warm_up_missing = 0;  // members without a sample that are waited for
+  uint64_t unsampled = 0;        // without which it went on
+  uint64_t failed_services = 0;
+  uint64_t transitions = 0;
+  int64_t standby_view_age_ms = -1;
+  uint64_t slow_turns = 0;  // closures on the controller's executor that took longer than they may
+  int64_t slowest_turn_us = 0;
 };
 
 struct ProcessNumbers {

@@ -47,7 +47,8 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       reconciler_(
           host_, table_, view_, RecoveredRegions(dependencies_.wal), [this] { agent_.NoteChange(); },
           dependencies_.logger.Named("regions")),
-      reporter_(host_, table_, dependencies_.engine, reconciler_, view_),
+      prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
+      reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
       agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,
              dependencies_.logger.Named("agent")),
       feed_(
@@ -71,6 +72,7 @@ void Node::Start() {
   if (const pb::NodeRecord* self = view_.FindNode(identity_.uuid)) SetSelf(NodeId(self->id()));
   TakeOverView();
   dependencies_.network.Serve(kInternalService, leadership_);
+  dependencies_.network.Serve(Prober::kName, prober_);
   sweeper_.Start();
   ScheduleReconcile();
   agent_.Start(identity_);
@@ -101,6 +103,7 @@ void Node::Stop(Duration limit, Closure done) {
 void Node::SetSelf(NodeId self) {
   table_.SetSelf(self);
   dependencies_.transport.SetSelf(self.value());
+  prober_.SetSelf(self);
 }
 
 void Node::SetClusterId(const std::string& cluster_id) {
@@ -109,6 +112,7 @@ void Node::SetClusterId(const std::string& cluster_id) {
   dependencies_.transport.SetClusterId(cluster_id);
   dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
+  prober_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
 }
 
@@ -197,6 +201,7 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   for (const ipb::RegionLeader& leader : response.leaders()) {
     table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()));
   }
+  for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
   feed_.OnLeaderRevision(Revision(response.revision()));
   for (const ipb::TransferRegion& transfer : response.transfers()) {
     const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));

@@ -28,6 +28,7 @@
 #include "node/expiry_sweeper.h"
 #include "node/leadership.h"
 #include "node/node_options.h"
+#include "node/prober.h"
 #include "node/region_reconciler.h"
 #include "node/region_reporter.h"
 #include "node/region_service.h"
@@ -138,6 +139,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   group::GroupHost host_;
   ClusterViews views_;
   RegionReconciler reconciler_;
+  Prober prober_;
   RegionReporter reporter_;
   Agent agent_;
   CatalogFeed feed_;

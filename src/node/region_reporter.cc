@@ -63,6 +63,7 @@ void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
   candidates_.clear();
   for (const RegionId region : reconciler_.removed()) request.add_removed_regions(region.value());
   for (const RegionId region : reconciler_.lost()) request.add_lost_regions(region.value());
+  for (ipb::ProbeResult& probe : prober_.TakeResults()) *request.add_probes() = std::move(probe);
   request.set_revision(view_.revision().value());
   request.set_disk_free_bytes(load_.disk_free_bytes);
   request.set_fsync_p99_us(load_.fsync_p99_us);

@@ -1,5 +1,5 @@
-// What heartbeats say about this node's regions: all of them in a full report, the changed ones in the
-// others.
+// What heartbeats say: of this node's regions all in a full report, the changed ones in the others; how the
+// process is; what probes found.
 //
 // Threading: one executor.
 // Cost:      of a full report one look at every local replica; of the others one at those whose group had
@@ -14,6 +14,7 @@
 #include "kv/kv.h"
 #include "node/agent.h"
 #include "node/catalog_view.h"
+#include "node/prober.h"
 #include "node/region_reconciler.h"
 #include "node/region_table.h"
 
@@ -31,8 +32,8 @@ class RegionReporter final : public ReportSource {
   static constexpr size_t kSizesPerReport = 32;
 
   RegionReporter(group::GroupHost& host, const RegionTable& table, const kv::Engine& engine,
-                 const RegionReconciler& reconciler, const CatalogView& view)
-      : host_(host), table_(table), engine_(engine), reconciler_(reconciler), view_(view) {}
+                 const RegionReconciler& reconciler, const CatalogView& view, Prober& prober)
+      : host_(host), table_(table), engine_(engine), reconciler_(reconciler), view_(view), prober_(prober) {}
 
   void FillReport(bool full, ipb::HeartbeatRequest& request) override;
   void SetLoad(const ProcessLoad& load) { load_ = load; }
@@ -48,6 +49,7 @@ class RegionReporter final : public ReportSource {
   const kv::Engine& engine_;
   const RegionReconciler& reconciler_;
   const CatalogView& view_;
+  Prober& prober_;
   ProcessLoad load_;
   std::map<uint64_t, uint64_t> bytes_;           // by region
   std::set<uint64_t> candidates_;                // regions that may differ from what was reported

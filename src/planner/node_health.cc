@@ -1,5 +1,7 @@
 #include "planner/node_health.h"
 
+#include <algorithm>
+
 namespace tenure::planner {
 
 using namespace ::tenure::v1;
@@ -9,8 +11,8 @@ namespace {
 // What the evidence says, whatever the record says now: UP, SUSPECT or DOWN; none if it says nothing yet.
 std::optional<NodeState> Observed(const NodeEvidence& evidence, const NodeHealthOptions& options) {
   if (evidence.stopping && !evidence.connected) return NODE_DOWN;
-  if (evidence.silence >= options.down_after) return NODE_DOWN;
-  if (evidence.silence >= options.suspect_after) return NODE_SUSPECT;
+  if (evidence.silence >= options.down_after && !evidence.reached) return NODE_DOWN;
+  if (evidence.silence >= std::min(evidence.suspect_after, options.down_after)) return NODE_SUSPECT;
   if (!evidence.heard) return std::nullopt;
   return evidence.connected ? NODE_UP : NODE_SUSPECT;
 }

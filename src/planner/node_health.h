@@ -4,7 +4,8 @@
 // Threading:  pure function.   Reference: docs/catalog.md, "node states".
 // Invariants: H1 the answer is a legal move or none. H2 DRAINING, REMOVING and REMOVED are the operator's:
 //             never left from here. H3 a node that was never contacted in this leadership has its silence
-//             counted from the leadership's start, and no closed connection is held against it.
+//             counted from the leadership's start, and no closed connection is held against it. H4 a node
+//             that other nodes reach is not DOWN, however long the leader has not heard it: SUSPECT.
 #pragma once
 
 #include <optional>
@@ -20,10 +21,11 @@ struct NodeEvidence {
   bool connected = false;  // its heartbeat stream is open
   bool stopping = false;   // said itself that its process ends
   Duration silence{};      // since its last heartbeat or since this leadership began, whichever is later
+  Duration suspect_after = std::chrono::seconds(5);  // such a silence is suspicious (phi_accrual.h)
+  bool reached = false;                              // another node got an answer from it just now
 };
 
 struct NodeHealthOptions {
-  Duration suspect_after = std::chrono::seconds(5);
   Duration down_after = std::chrono::seconds(30);
 };
 

@@ -328,7 +328,7 @@ TEST(Agents, LeadershipEndClosesTheStreams) {
   // A new leadership accuses nobody of the time before it.
   t.executor.Advance(seconds(100));
   t.Lead(9);
-  t.executor.Advance(seconds(4));
+  t.executor.Advance(milliseconds(2400));
   EXPECT_EQ(node.State(), pb::NODE_UP);
   t.executor.Advance(seconds(2));
   EXPECT_EQ(node.State(), pb::NODE_SUSPECT);

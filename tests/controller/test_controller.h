@@ -14,6 +14,7 @@
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/leadership/cluster_record.h"
+#include "controller/leadership/standby_view.h"
 #include "controller/nodes/node_monitor.h"
 #include "controller/placement/database_reconciler.h"
 #include "kv/memory_engine.h"
@@ -240,7 +241,8 @@ class TestController {
   DatabaseReconciler databases{executor, access, agents, {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
-  Observation observation{executor, access, leadership, directory, agents, "cluster", incarnation};
+  StandbyView standby{executor, *network, ReplicaId(1), {}, directory, agents.load(), {}};
+  Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
   ClusterService cluster_service{executor, access, leadership, observation};
   RegionsService regions_service{executor, access, leadership, observation, agents};

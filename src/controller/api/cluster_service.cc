@@ -284,7 +284,7 @@ void RegionsService::List(const pb::ListRegionsRequest& request, Answer<pb::List
 
 void RegionsService::TransferLeader(Instant deadline, const pb::TransferRegionRequest& request,
                                     Answer<pb::TransferRegionResponse> done) {
-  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
+  if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   const auto found = access_.catalog().regions().find(request.region());
   if (found == access_.catalog().regions().end()) {
     return done(Refuse(pb::REASON_NOT_FOUND, "region: there is no region {}", request.region()));

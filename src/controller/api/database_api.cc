@@ -66,6 +66,7 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
     return done(Refuse(pb::REASON_ALREADY_EXISTS, "database '{}' exists already (id {})", wanted.name,
                        existing->database().id()));
   }
+  if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   auto plan = planner::PlanCreateDatabase(wanted, planner::CandidatesOf(access_.catalog()));
   if (!plan.ok()) return done(plan.status());
   ipb::CatalogCommand command;

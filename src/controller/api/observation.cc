@@ -50,10 +50,13 @@ pb::StatusResponse Observation::Status() const {
   for (auto& service : leadership_.services()) *response.add_services() = std::move(service);
   for (auto& transition : leadership_.transitions()) *response.add_transitions() = std::move(transition);
   AddAlarms(group, response);
-  if (leadership_.phase() == "starting") {
-    response.set_warm_up_reason(leadership_.leading() ? "services" : "raft");
-    for (auto& name : leadership_.missing()) response.add_warm_up_missing(std::move(name));
-  }
+  pb::WarmingUp warm_up = leadership_.warm_up();
+  response.set_warm_up_reason(warm_up.reason());
+  response.set_warm_up_remaining_ms(warm_up.remaining_ms());
+  response.mutable_warm_up_missing()->Swap(warm_up.mutable_missing());
+  for (auto& name : leadership_.unsampled()) response.add_unsampled(std::move(name));
+  const auto view_age = standby_.Age();
+  response.set_standby_view_age_ms(view_age ? ToMillis(*view_age) : -1);
   return response;
 }
 
@@ -144,6 +147,10 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   status.set_state(std::string(catalog::NameOf(record.state())));
   status.set_last_heard_ms(-1);
   const NodeLoad* load = agents_.load().Find(NodeId(record.id()));
+  if (const auto reached = agents_.load().ReachedAt(NodeId(record.id()));
+      reached && (record.state() == pb::NODE_SUSPECT || record.state() == pb::NODE_DOWN)) {
+    status.set_detail(fmt::format("other nodes reached it {} ms ago", ToMillis(executor_.Now() - *reached)));
+  }
   // By the records: what a node reported may be a replica that it has been told to destroy.
   for (const auto& [id, region] : access_.catalog().regions()) {
     const auto& replicas = region.region().replicas();

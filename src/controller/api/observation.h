@@ -10,6 +10,7 @@
 #include "controller/catalog_access.h"
 #include "controller/controller_directory.h"
 #include "controller/leadership/leadership.h"
+#include "controller/leadership/standby_view.h"
 #include "controller/nodes/agent_service.h"
 #include "runtime/executor.h"
 #include "tenure/v1/cluster.pb.h"
@@ -19,13 +20,14 @@ namespace tenure::controller {
 class Observation {
  public:
   Observation(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-              const ControllerDirectory& directory, const AgentService& agents, std::string cluster_id,
-              uint64_t incarnation)
+              const ControllerDirectory& directory, const AgentService& agents, const StandbyView& standby,
+              std::string cluster_id, uint64_t incarnation)
       : executor_(executor),
         access_(access),
         leadership_(leadership),
         directory_(directory),
         agents_(agents),
+        standby_(standby),
         cluster_id_(std::move(cluster_id)),
         incarnation_(incarnation) {}
 
@@ -49,6 +51,7 @@ class Observation {
   const Leadership& leadership_;
   const ControllerDirectory& directory_;
   const AgentService& agents_;
+  const StandbyView& standby_;
   const std::string cluster_id_;
   const uint64_t incarnation_;
 };

@@ -70,7 +70,7 @@ ipb::CatalogCommand CommandFor(const pb::RecoverRegionsResponse& planned, const 
 
 void RegionsService::Recover(const pb::RecoverRegionsRequest& request,
                              Answer<pb::RecoverRegionsResponse> done) {
-  if (const Status serving = leadership_.CheckServing(); !serving.ok()) return done(serving);
+  if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   const std::set<uint64_t> wanted(request.regions().begin(), request.regions().end());
   pb::RecoverRegionsResponse planned =
       planner::PlanRegionRecovery(access_.catalog(), Reports(agents_.load()), wanted);

@@ -44,6 +44,9 @@ void Leadership::OnRoleChange(const raft::RoleChange& change) {
   if (change.leader != leader_ || change.term != term_) since_ = executor_.Now();
   leader_ = change.leader;
   term_ = change.term;
+#ifdef TENURE_MUTANT_leads_before_its_entry
+  if (leads) OnServing(change.term);
+#endif
 }
 
 void Leadership::OnServing(Term term) {
@@ -52,6 +55,8 @@ void Leadership::OnServing(Term term) {
   epoch_ = term;
   leader_ = self_;
   serving_ = false;
+  load_ready_ = readiness_ == nullptr;
+  began_ = executor_.Now();
   epoch_stop_ = runtime::StopSource();
   Queue({.become = true, .epoch = term, .queued = executor_.Now(), .reason = "elected"});
 }
@@ -59,9 +64,25 @@ void Leadership::OnServing(Term term) {
 void Leadership::EndEpoch(std::string reason) {
   const Term ended = epoch_;
   serving_ = false;
+  load_ready_ = false;
+#ifndef TENURE_MUTANT_epoch_ends_late
   epoch_ = Term();
+#endif
   epoch_stop_.RequestStop();
   Queue({.become = false, .epoch = ended, .queued = executor_.Now(), .reason = std::move(reason)});
+}
+
+void Leadership::OnLoadReady(Term epoch, std::string how) {
+#ifndef TENURE_MUTANT_ready_of_any_epoch
+  if (epoch != epoch_) return;
+#endif
+  load_ready_ = true;
+  load_how_ = std::move(how);
+  if (serving_) RecordLoadReady();
+}
+
+void Leadership::RecordLoadReady() {
+  Record({.become = true, .epoch = epoch_, .queued = began_, .reason = load_how_}, "warming_up", "serving");
 }
 
 void Leadership::Queue(Pending transition) {
@@ -96,7 +117,11 @@ Task<void> Leadership::Become(Pending transition) {
   started_epoch_ = epoch;
   epoch_scope_ = std::make_unique<runtime::TaskScope>(executor_);
   const Instant began = executor_.Now();
+#ifdef TENURE_MUTANT_service_without_token
+  const StopToken stop;
+#else
   const StopToken stop = epoch_stop_.token();
+#endif
   for (Slot& slot : slots_) {
     slot.state = ServiceState::kStarting;
     slot.error.clear();
@@ -114,6 +139,7 @@ Task<void> Leadership::Become(Pending transition) {
   if (epoch != epoch_) co_return;
   serving_ = true;
   Record(transition, "follower", "leader");
+  if (load_ready_ && readiness_ != nullptr) RecordLoadReady();
   logger_.Info("leads epoch {}, serving after {} ms", epoch, ToMillis(executor_.Now() - began));
 }
 
@@ -153,6 +179,9 @@ Task<void> Leadership::Resign(Pending transition) {
     slot->error.clear();
   }
   started_epoch_ = Term();
+#ifdef TENURE_MUTANT_epoch_ends_late
+  if (epoch_ == transition.epoch) epoch_ = Term();
+#endif
   Record(transition, "leader", "follower");
   logger_.Info("no longer leads epoch {}: {}", transition.epoch, transition.reason);
 }
@@ -165,6 +194,7 @@ void Leadership::Record(const Pending& transition, std::string_view from, std::s
   record.set_at_ms(ToMillis(executor_.WallNow()));
   record.set_duration_ms(ToMillis(executor_.Now() - transition.queued));
   record.set_reason(transition.reason);
+  ++transitions_done_;
   while (transitions_.size() > options_.kept_transitions) transitions_.pop_back();
 }
 
@@ -174,32 +204,54 @@ Status Leadership::NotLeader() const {
   return catalog::NotLeaderRefusal(leader.value(), directory_.AddressOf(leader.value()));
 }
 
+pb::WarmingUp Leadership::warm_up() const {
+  pb::WarmingUp details;
+  if (!leading() && leader_ != self_) return details;
+  details.set_epoch(term_.value());
+  std::vector<std::string> missing;
+  if (!leading()) {
+    details.set_reason("raft");  // elected, but the first entry of the term is not applied yet
+  } else if (!serving_) {
+    details.set_reason("services");
+    missing = MissingServices();
+  } else if (!load_ready_) {
+    details.set_reason("load");
+    missing = readiness_->missing();
+    details.set_remaining_ms(ToMillis(readiness_->remaining()));
+  }
+  for (std::string& name : missing) details.add_missing(std::move(name));
+  return details;
+}
+
 Status Leadership::CheckLeading() const {
   if (leading()) return OkStatus();
-  if (leader_ != self_) return NotLeader();
-  pb::WarmingUp details;  // elected, but the first entry of the term is not applied yet
-  details.set_epoch(term_.value());
-  details.set_reason("raft");
-  return catalog::WarmingUpRefusal(std::move(details));
+  return leader_ == self_ ? catalog::WarmingUpRefusal(warm_up()) : NotLeader();
 }
 
 Status Leadership::CheckServing() const {
-  TENURE_RETURN_IF_ERROR(CheckLeading());
   if (serving_) return OkStatus();
-  pb::WarmingUp details;
-  details.set_epoch(epoch_.value());
-  details.set_reason("services");
-  for (std::string& name : missing()) details.add_missing(std::move(name));
-  return catalog::WarmingUpRefusal(std::move(details));
+  TENURE_RETURN_IF_ERROR(CheckLeading());
+  return catalog::WarmingUpRefusal(warm_up());
+}
+
+Status Leadership::CheckLoadReady() const {
+  if (load_ready()) return OkStatus();
+  TENURE_RETURN_IF_ERROR(CheckServing());
+  return catalog::WarmingUpRefusal(warm_up());
+}
+
+std::vector<std::string> Leadership::unsampled() const {
+  return leading() && readiness_ != nullptr ? readiness_->unsampled() : std::vector<std::string>();
 }
 
 std::string_view Leadership::phase() const {
   if (leader_.IsNone()) return "electing";
-  if (leader_ != self_ || serving_) return "serving";
-  return "starting";
+  if (leader_ != self_) return "serving";
+  if (!serving_) return "starting";
+  return load_ready_ ? "serving" : "warming_up";
 }
 
-std::vector<std::string> Leadership::missing() const {
+std::vector<std::string> Leadership::MissingServices() const {
   std::vector<std::string> names;
   for (const Slot& slot : slots_) {
     if (slot.state != ServiceState::kRunning) names.emplace_back(slot.service->name());

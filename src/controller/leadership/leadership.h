@@ -1,18 +1,23 @@
-// Whether this controller leads, in which epoch, and whether the services of that epoch have started.
+// Whether this controller leads, in which epoch, whether the services of that epoch have started, and whether
+// the leader has heard enough of the cluster (load ready).
 //
 // Group callbacks set (epoch, serving) at once and stop the old epoch's token; transitions - starting or
 // stopping all services - run one after the other as one task.
 //
-//              OnServing(term)              all services started
-//   follower ------------------> starting ----------------------> serving
-//      ^                            |                                |
-//      +----------------------------+--------------------------------+   role or term changed: token stopped,
-//                                                                        services stopped in reverse order
+//              OnServing(term)          all services started             OnLoadReady
+//   follower ------------------> starting -----------------> warming up -------------> serving
+//      ^                            |                             |                       |
+//      +----------------------------+-----------------------------+-----------------------+
+//                     role or term changed: token stopped, services stopped in reverse order
+//
+// What is answered when: heartbeats and reads from the first entry of the term (`leading`), changes once the
+// services run (`serving`), placement and whatever else depends on load when `load_ready`.
 //
 // Threading:  the controller's executor. Callbacks of the group come within its turn: nothing here calls it
 //             back.
 // Lifetime:   Stop is called and finished before destruction, unless the executor has stopped for good.
-// Invariants: E1 serving() implies leading() in the same epoch. E2 a service runs only between its Start and
+// Invariants: E1 serving() implies leading() in the same epoch, load_ready()
+//             serving(). E2 a service runs only between its Start and
 //             Stop of the current epoch. E3 a become that finds its epoch stale starts nothing.
 // Reference:  docs/catalog.md, "leadership".
 #pragma once
@@ -29,6 +34,7 @@
 #include "base/status.h"
 #include "controller/controller_directory.h"
 #include "controller/leadership/leader_service.h"
+#include "controller/leadership/load_readiness.h"
 #include "raft/effects.h"
 #include "runtime/executor.h"
 #include "runtime/stop_token.h"
@@ -56,6 +62,11 @@ class Leadership {
   // Before the group starts; started in this order, stopped in reverse.
   void AddService(LeaderService& service);
 
+  // Before the group starts; without one the load is always ready.
+  void SetLoadReadiness(const LoadReadiness& readiness) { readiness_ = &readiness; }
+  // From it: in `epoch` enough was heard.
+  void OnLoadReady(Term epoch, std::string how);
+
   // From the group's observer.
   void OnRoleChange(const raft::RoleChange& change);
   void OnServing(Term term);
@@ -64,6 +75,8 @@ class Leadership {
   // Leads and has applied an entry of its term.
   bool leading() const { return !epoch_.IsNone(); }
   bool serving() const { return serving_; }
+  // Serves, and has a sample of every member of the cluster, or has waited for them long enough.
+  bool load_ready() const { return serving_ && load_ready_; }
   Term epoch() const { return epoch_; }         // none if not leading
   ReplicaId leader() const { return leader_; }  // as this controller knows; none during an election
   Instant since() const { return since_; }      // the known leader has been it since then
@@ -73,14 +86,19 @@ class Leadership {
   // OK, or the NOT_LEADER or WARMING_UP refusal for a caller.
   Status CheckLeading() const;
   Status CheckServing() const;
+  Status CheckLoadReady() const;
   Status NotLeader() const;
 
-  // electing | starting | serving
+  // electing | starting | warming_up | serving
   std::string_view phase() const;
   std::vector<::tenure::v1::ServiceStatus> services() const;
   std::vector<::tenure::v1::Transition> transitions() const;  // newest first
-  // Names of services that have not started, while starting.
-  std::vector<std::string> missing() const;
+  // What keeps it from `serving`: raft, services or load, empty if nothing does; who is missing (services by
+  // name, else members); how long it waits for them at most.
+  ::tenure::v1::WarmingUp warm_up() const;
+  // Members without a sample in this epoch, without which it went on.
+  std::vector<std::string> unsampled() const;
+  uint64_t transitions_done() const { return transitions_done_; }
 
   // Ends the epoch, if any, and all tasks; `done` when they have ended. Nothing starts afterwards.
   void Stop(Closure done);
@@ -108,6 +126,8 @@ class Leadership {
   runtime::Task<void> RunService(Slot& slot, Term epoch, runtime::StopToken stop);
   bool ReadyToServe(Instant began) const;
   void Record(const Pending& transition, std::string_view from, std::string_view to);
+  void RecordLoadReady();
+  std::vector<std::string> MissingServices() const;
 
   runtime::Executor& executor_;
   const ReplicaId self_;
@@ -120,12 +140,17 @@ class Leadership {
   Instant since_{};
   Term epoch_;
   bool serving_ = false;
+  bool load_ready_ = false;
+  Instant began_{};       // the epoch
+  std::string load_how_;  // the load became ready
+  const LoadReadiness* readiness_ = nullptr;
   runtime::StopSource epoch_stop_;
 
   std::vector<Slot> slots_;
   Term started_epoch_;  // whose services run or are being started
   std::deque<Pending> pending_;
   std::deque<::tenure::v1::Transition> transitions_;
+  uint64_t transitions_done_ = 0;
   runtime::Event wake_;             // a transition is queued
   runtime::Event service_changed_;  // a Start answered
   std::unique_ptr<runtime::TaskScope> epoch_scope_;

@@ -41,6 +41,9 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     const bool taken = service_->load_.OnReport(report, service_->executor_.Now(),
                                                 [&](uint64_t region) { return regions.contains(region); });
     if (taken) service_->TakeRegions(report);
+    for (const ipb::ProbeResult& probe : report.probes()) {
+      if (probe.reached()) service_->load_.OnReached(NodeId(probe.node()), service_->executor_.Now());
+    }
     Answer(report, !taken);
     service_->News();
   }
@@ -64,9 +67,8 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   // Whether there is something this node has not been told.
   void PushIfBehind() {
     if (node_.IsNone()) return;
-    const bool transfers = service_->transfers_.contains(node_);
-    if (!transfers && told_version_ == service_->leaders_.version() &&
-        told_unhealthy_ == service_->unhealthy_)
+    const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_);
+    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_)
       return;
     Send({});
   }
@@ -115,14 +117,17 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     told_version_ = service_->leaders_.version();
     told_unhealthy_ = service_->unhealthy_;
     for (const uint64_t node : told_unhealthy_) response.add_unhealthy_nodes(node);
+    if (const auto probes = service_->probes_.extract(node_); !probes.empty()) {
+      for (const NodeId target : probes.mapped()) response.add_probe_nodes(target.value());
+    }
     if (auto transfers = service_->transfers_.extract(node_); !transfers.empty()) {
       for (const auto& transfer : transfers.mapped()) *response.add_transfers() = transfer;
     }
     stream_->Send(response.SerializeAsString());
   }
 
-  AgentService* service_;
-  const uint64_t number_;  // null once closed
+  AgentService* service_;  // null once closed
+  const uint64_t number_;
   std::unique_ptr<runtime::Stream> stream_;
   NodeId node_;  // none before the first report
   uint64_t registration_epoch_ = 0;
@@ -136,7 +141,8 @@ AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, c
       access_(access),
       leadership_(leadership),
       options_(std::move(options)),
-      logger_(std::move(logger)) {}
+      logger_(std::move(logger)),
+      load_(options_.phi) {}
 
 AgentService::~AgentService() {
   observers_.clear();
@@ -211,7 +217,11 @@ std::string AgentService::ClusterId() const {
 std::unique_ptr<runtime::StreamHandler> AgentService::OnStream(const runtime::CallInfo& info,
                                                                std::unique_ptr<runtime::Stream> stream) {
   if (info.method != "Heartbeat") return nullptr;
+#ifdef TENURE_MUTANT_heartbeats_wait_for_load
+  Status allowed = leadership_.CheckLoadReady();
+#else
   Status allowed = leadership_.CheckLeading();
+#endif
   // Leading, but the services of this epoch are a turn away: heartbeats wait for nothing else.
   if (allowed.ok() && epoch_ != leadership_.epoch()) allowed = leadership_.CheckServing();
   if (allowed.ok() && epoch_.IsNone()) allowed = Refuse(pb::REASON_UNAVAILABLE, "the controller is starting");
@@ -260,6 +270,10 @@ void AgentService::RequestTransfer(NodeId leader, RegionId region, ReplicaId to)
   SchedulePush();
 }
 
+void AgentService::RequestProbe(NodeId by, NodeId node) {
+  if (probes_[by].insert(node).second) SchedulePush();
+}
+
 void AgentService::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
   bool nodes_changed = false;
   for (const pb::Event& event : events) {
@@ -297,6 +311,7 @@ runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   load_.Begin(executor_.Now());
   leaders_.Clear();
   transfers_.clear();
+  probes_.clear();
   unhealthy_.clear();
   for (const auto& [id, record] : access_.catalog().nodes()) {
     const pb::NodeState state = record.node().state();
@@ -314,6 +329,7 @@ void AgentService::Stop() {
   load_.Clear();
   leaders_.Clear();
   transfers_.clear();
+  probes_.clear();
 }
 
 }  // namespace tenure::controller

@@ -38,6 +38,7 @@ struct AgentOptions {
   uint64_t incarnation = 1;  // of the cluster, as this controller's data directory says
   // A node has seen a higher incarnation: this controller was left behind by a recovery.
   std::function<void(uint64_t incarnation)> on_superseded;
+  planner::PhiOptions phi;
   Duration push_delay = std::chrono::milliseconds(20);  // changes within it travel together
 };
 
@@ -58,6 +59,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   const RegionLeaders& region_leaders() const { return leaders_; }
   // Asks the node that leads the region to hand it over.
   void RequestTransfer(NodeId leader, RegionId region, ReplicaId to);
+  // Asks `by` whether it reaches `node`; the answer goes to the load table.
+  void RequestProbe(NodeId by, NodeId node);
 
   // runtime::Service
   bool IsStream(std::string_view method) const override { return method == "Heartbeat"; }
@@ -97,6 +100,7 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   RegionLeaders leaders_;
   std::vector<uint64_t> unhealthy_;  // SUSPECT or DOWN, sorted
   std::map<NodeId, std::vector<::tenure::internal::v1::TransferRegion>> transfers_;
+  std::map<NodeId, std::set<NodeId>> probes_;  // to be asked for, by whom
   std::set<HeartbeatStream*, ByNumber> streams_;
   uint64_t next_stream_ = 1;
   std::map<NodeId, HeartbeatStream*> by_node_;

@@ -7,12 +7,28 @@ namespace tenure::controller {
 namespace ipb = ::tenure::internal::v1;
 
 void LoadTable::Begin(Instant now) {
-  nodes_.clear();
+  Clear();
   observing_since_ = now;
 }
 
 void LoadTable::Clear() {
   nodes_.clear();
+  reached_.clear();
+}
+
+void LoadTable::ForgiveSilence(Instant now) {
+  observing_since_ = now;
+  for (auto& [node, load] : nodes_) load.arrivals.Skip();
+}
+
+std::optional<Instant> LoadTable::ReachedAt(NodeId node) const {
+  const auto found = reached_.find(node);
+  return found == reached_.end() ? std::nullopt : std::optional(found->second);
+}
+
+Duration LoadTable::SuspectAfter(NodeId node) const {
+  const NodeLoad* load = Find(node);
+  return load == nullptr ? planner::ArrivalHistory().SuspectAfter(phi_) : load->arrivals.SuspectAfter(phi_);
 }
 
 void LoadTable::OnConnected(NodeId node, uint64_t registration_epoch, Instant now) {
@@ -37,6 +53,7 @@ bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now,
   if (found == nodes_.end() || found->second.registration_epoch != report.registration_epoch()) return false;
   NodeLoad& load = found->second;
   load.last_heard = now;
+  load.arrivals.Add(now, phi_);
   load.stopping = load.stopping || report.stopping();
   load.disk_free_bytes = report.disk_free_bytes();
   load.fsync_p99_us = report.fsync_p99_us();

@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/ids.h"
 #include "base/time.h"
+#include "planner/phi_accrual.h"
 #include "tenure/internal/v1/agent.pb.h"
 
 namespace tenure::controller {
@@ -20,6 +22,7 @@ namespace tenure::controller {
 struct NodeLoad {
   uint64_t registration_epoch = 0;
   Instant last_heard{};
+  planner::ArrivalHistory arrivals;
   bool connected = false;
   bool stopping = false;
   bool full = false;  // a full report arrived
@@ -34,6 +37,7 @@ struct NodeLoad {
 
 class LoadTable {
  public:
+  explicit LoadTable(planner::PhiOptions phi = {}) : phi_(phi) {}
   // A leadership begins: nothing is known.
   void Begin(Instant now);
   void Clear();
@@ -44,13 +48,19 @@ class LoadTable {
   bool OnReport(const ::tenure::internal::v1::HeartbeatRequest& report, Instant now,
                 const std::function<bool(uint64_t region)>& region_exists);
   // Silence before `now` proves nothing: the observer itself stood still.
-  void ForgiveSilence(Instant now) { observing_since_ = now; }
+  void ForgiveSilence(Instant now);
+  // Another node got an answer from `node`.
+  void OnReached(NodeId node, Instant now) { reached_[node] = now; }
+  // When another node reached it last; none if none did, in this leadership.
+  std::optional<Instant> ReachedAt(NodeId node) const;
 
   const NodeLoad* Find(NodeId node) const;
   const std::map<NodeId, NodeLoad>& all() const { return nodes_; }
   // Since the node's last heartbeat, or since this leadership (or the observer's last pause), whichever is
   // later.
   Duration SilenceOf(NodeId node, Instant now) const;
+  // Such a silence is suspicious.
+  Duration SuspectAfter(NodeId node) const;
   // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will
   // make none.
   bool IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const;
@@ -58,8 +68,10 @@ class LoadTable {
   static uint32_t LeadersOf(const NodeLoad& load);
 
  private:
+  planner::PhiOptions phi_;
   Instant observing_since_{};
   std::map<NodeId, NodeLoad> nodes_;
+  std::map<NodeId, Instant> reached_;
 };
 
 }  // namespace tenure::controller

@@ -15,6 +15,10 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(500);
 // A tick this late means that this process stood still, and heard nobody because of itself.
 constexpr Duration kLateTick = 3 * kTick;
+// A silent node is probed by this many others, this often; an answer counts for this long.
+constexpr size_t kProbers = 3;
+constexpr Duration kProbeGap = std::chrono::seconds(2);
+constexpr Duration kProbeCounts = 3 * kProbeGap;
 
 }  // namespace
 
@@ -39,6 +43,7 @@ runtime::Task<Status> NodeMonitor::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
   last_tick_ = executor_.Now();
   in_flight_.clear();
+  probed_at_.clear();
   OnTick();
   co_return OkStatus();
 }
@@ -76,10 +81,36 @@ void NodeMonitor::Look() {
   for (const auto& [id, record] : nodes) LookAt(id, record);
 }
 
+// Others are asked about a node that this controller does not hear: those with the next higher ids, so that
+// the questions about several silent nodes are spread.
+void NodeMonitor::Probe(NodeId silent, Instant now) {
+  const auto [last, first] = probed_at_.try_emplace(silent, now);
+  if (!first && now - last->second < kProbeGap) return;
+  last->second = now;
+  const auto& all = agents_.load().all();
+  auto next = all.upper_bound(silent);
+  size_t asked = 0;
+  for (size_t looked = 0; looked < all.size() && asked < kProbers; ++looked) {
+    if (next == all.end()) next = all.begin();
+    const auto& [node, load] = *next++;
+    if (node == silent || !load.connected) continue;
+    agents_.RequestProbe(node, silent);
+    ++asked;
+  }
+}
+
 void NodeMonitor::LookAt(NodeId node, const pb::NodeRecord& record) {
   planner::NodeEvidence evidence;
   evidence.state = record.state();
-  evidence.silence = agents_.load().SilenceOf(node, executor_.Now());
+  const Instant now = executor_.Now();
+  evidence.silence = agents_.load().SilenceOf(node, now);
+  evidence.suspect_after = agents_.load().SuspectAfter(node);
+  const auto reached = agents_.load().ReachedAt(node);
+  evidence.reached = reached && now - *reached <= kProbeCounts;
+  if (evidence.silence >= evidence.suspect_after &&
+      (record.state() == pb::NODE_UP || record.state() == pb::NODE_SUSPECT)) {
+    Probe(node, now);
+  }
   const NodeLoad* load = agents_.load().Find(node);
   if (load != nullptr && load->registration_epoch == record.registration_epoch()) {
     evidence.heard = true;

@@ -5,6 +5,7 @@
 // Invariant: a change is conditional on the node's registration and on the leadership epoch.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 
@@ -34,6 +35,7 @@ class NodeMonitor : public LeaderService {
   void OnTick();
   void Look();
   void LookAt(NodeId node, const ::tenure::v1::NodeRecord& record);
+  void Probe(NodeId silent, Instant now);
 
   runtime::Executor& executor_;
   CatalogAccess& access_;
@@ -45,6 +47,7 @@ class NodeMonitor : public LeaderService {
   Instant last_tick_{};
   runtime::Timer tick_;
   std::set<NodeId> in_flight_;
+  std::map<NodeId, Instant> probed_at_;
   bool look_posted_ = false;
   std::shared_ptr<NodeMonitor*> self_;  // null inside once this is gone
 };

@@ -89,6 +89,7 @@ void DatabaseReconciler::ScheduleLook() {
 void DatabaseReconciler::Look() {
   // Heartbeats of nodes with many regions call for a look several times a second: usually there is nothing.
   if (epoch_.IsNone() || settled_ || in_flight_.size() >= kMaxInFlight) return;
+  if (!access_.leadership().load_ready()) return;  // the beat looks again
   const Heard heard(access_.catalog(), agents_);
   // What is under way is planned again until it is applied: ask for that many more.
   auto steps = planner::PlanDatabaseSteps(access_.catalog(), heard, kMaxInFlight);

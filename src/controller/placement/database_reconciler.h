@@ -1,5 +1,6 @@
 // Brings databases and regions forward (planner/database_steps.h): looks, proposes the next changes, looks
-// again at every event and at a slow beat. Keeps nothing, so that a crash at any point loses nothing.
+// again at every event and at a slow beat, once the load is ready. Keeps nothing, so that a crash at any
+// point loses nothing.
 //
 // Threading: the controller's executor.
 // Invariant: every change is conditional on the state it was planned for and on the leadership epoch.

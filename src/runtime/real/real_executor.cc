@@ -41,6 +41,13 @@ void RealExecutor::Post(Closure closure) {
   if (wake) wake_.notify_one();
 }
 
+void RealExecutor::WatchClosures(Duration limit, std::function<void(Duration)> on_slow) {
+  RunAndWait([this, limit, on_slow = std::move(on_slow)]() mutable {
+    slow_ = limit;
+    on_slow_ = std::move(on_slow);
+  });
+}
+
 bool RealExecutor::LetHelp() {
   Helper* const helper = work_ == Work::kBlocking ? nullptr : Helper::OfThisThread();
   if (helper == nullptr) return false;
@@ -188,17 +195,25 @@ void RealExecutor::HelpOthers(Helper& helper) {
 void RealExecutor::RunBatch(std::vector<Closure>& batch) {
   for (Closure& closure : batch) {
     if (stop_requested()) return;
-    closure();
+    RunClosure(closure);
     closure = {};
   }
   batch.clear();
+}
+
+void RealExecutor::RunClosure(Closure& closure) {
+  if (!on_slow_) return closure();
+  const Instant began = Now();
+  closure();
+  const Duration took = Now() - began;
+  if (took > slow_) on_slow_(took);
 }
 
 void RealExecutor::RunTimers(Instant now) {
   while (!stop_requested()) {
     Closure closure = timers_.TakeDue(now);
     if (!closure) return;
-    closure();
+    RunClosure(closure);
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -49,6 +50,10 @@ class RealExecutor final : public Executor, private Helped {
   Instant Now() const override { return clock_.Now(); }
   WallTime WallNow() const override { return clock_.WallNow(); }
 
+  // Not from a closure: from now on `on_slow` runs on the executor after a closure that took longer than
+  // `limit`, with the time it took. Costs two readings of the clock for each closure.
+  void WatchClosures(Duration limit, std::function<void(Duration took)> on_slow);
+
   // Idempotent.
   void Stop();
   // Runs `closure` on the executor and returns when it has run; for main threads and tests, not from a
@@ -63,6 +68,7 @@ class RealExecutor final : public Executor, private Helped {
   void HelpOthers(Helper& helper);
   void RunBatch(std::vector<Closure>& batch);
   void RunTimers(Instant now);
+  void RunClosure(Closure& closure);
   // Takes what was posted; if there is nothing, sleeps until something is or the first timer is due.
   void TakeBatch(std::vector<Closure>& batch, Instant now);
   bool stop_requested() const { return stop_requested_.load(std::memory_order_relaxed); }
@@ -81,6 +87,9 @@ class RealExecutor final : public Executor, private Helped {
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> stopped_{false};
   TimerHeap timers_;
+  // Written before the first closure, read by whoever is in charge.
+  Duration slow_ = Duration::max();
+  std::function<void(Duration)> on_slow_;
   std::thread thread_;
 };
 

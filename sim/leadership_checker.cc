@@ -1,0 +1,88 @@
+#include "sim/leadership_checker.h"
+
+#include <fmt/format.h>
+
+#include "base/format.h"
+#include "catalog/controllers.h"
+#include "controller/controller.h"
+#include "sim/server.h"
+#include "sim/world.h"
+
+namespace tenure::sim {
+
+namespace pb = ::tenure::v1;
+
+namespace {
+
+// Clocks drift, and what is looked at may have happened since the last look.
+bool Lasted(Duration at_most, Duration limit) {
+  return at_most >= limit - limit / 50;
+}
+
+}  // namespace
+
+void LeadershipChecker::Check() {
+  for (const auto& machine : world_.machines()) {
+    if (!machine->server || !machine->server->started() || !machine->server->process().alive()) continue;
+    controller::Controller* const controller = machine->server->controller();
+    if (controller == nullptr) continue;
+    const controller::Leadership& leadership = controller->leadership();
+    if (!leadership.leading()) {
+      seen_.erase(machine->number);
+      continue;
+    }
+    CheckEpoch(*machine, *controller);
+    Seen& seen = seen_[machine->number];
+    if (seen.epoch != leadership.epoch() || seen.boot != machine->boots) {
+      // Views of others are taken until it leads, and none afterwards.
+      const auto age = controller->standby_view().Age();
+      seen = {.boot = machine->boots,
+              .epoch = leadership.epoch(),
+              .not_before = last_look_,
+              .fresh_view = age && *age <= controller::WarmUpOptions().view_age + std::chrono::seconds(1)};
+    }
+    if (!leadership.load_ready() || seen.ready) continue;
+    seen.ready = true;
+    ++ready_;
+    CheckReady(*machine, *controller, seen);
+  }
+  last_look_ = world_.scheduler().now();
+}
+
+void LeadershipChecker::CheckEpoch(const Machine& machine, controller::Controller& controller) {
+  const auto status = controller.host().StatusOf(kCatalogGroup);
+  const Term epoch = controller.leadership().epoch();
+  if (status && status->role == raft::Role::kLeader && status->term == epoch && status->serving) return;
+  world_.Fail("who leads is the group's leader and has applied an entry of its term",
+              fmt::format("{} leads epoch {}, its replica is {}", machine.name, epoch,
+                          status ? fmt::format("at term {}, {}", status->term,
+                                               status->serving ? "serving" : "not serving")
+                                 : "gone"));
+}
+
+void LeadershipChecker::CheckReady(const Machine& machine, controller::Controller& controller,
+                                   const Seen& seen) {
+  const controller::WarmUpOptions options;
+  const Duration at_most = world_.scheduler().now() - seen.not_before;
+  if (Lasted(at_most, options.tolerance)) return;
+  if (seen.fresh_view && Lasted(at_most, options.warm_round)) return;
+  for (const auto& other : world_.machines()) {
+    // Whoever was down since then may have refused a connection.
+    const bool was_up = other->server && other->server->started() && other->server->process().alive() &&
+                        other->booted_at <= seen.not_before;
+    if (!was_up || other.get() == &machine || other->server->node() == nullptr) continue;
+    for (const auto& [id, record] : controller.catalog().nodes()) {
+      const pb::NodeState state = record.node().state();
+      if (record.node().address() != other->address || (state != pb::NODE_UP && state != pb::NODE_SUSPECT))
+        continue;
+      const controller::NodeLoad* load = controller.load().Find(NodeId(id));
+      if (load != nullptr && load->full) continue;
+      if (seen.fresh_view && !controller.standby_view().Find(NodeId(id))->connected) continue;
+      world_.Fail("load ready with a sample of everybody, or after a while",
+                  fmt::format("{} decides by load at most {} ms after epoch {} began, without node {} on {}",
+                              machine.name, ToMillis(at_most), seen.epoch, id, other->name));
+    }
+  }
+}
+
+}  // namespace tenure::sim

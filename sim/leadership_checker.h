@@ -1,0 +1,53 @@
+// What must hold of the catalog's leadership, looked at from outside between events:
+//
+// - who says that it leads does so by its group, in the same term, and has applied an entry of it;
+// - who decides by load has a sample of every member that could give one, or has waited as long as it must:
+//   the tolerance, or one heartbeat round with a standby view that was young.
+//
+// Threading: the simulation's thread, outside of events.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace tenure::controller {
+class Controller;
+}
+
+namespace tenure::sim {
+
+class World;
+struct Machine;
+
+class LeadershipChecker {
+ public:
+  explicit LeadershipChecker(World& world) : world_(world) {}
+
+  // Often: what it has not seen begin counts as begun at the last look.
+  void Check();
+  // Leaderships of which the load became ready.
+  uint64_t ready() const { return ready_; }
+
+ private:
+  struct Seen {
+    uint64_t boot = 0;
+    Term epoch;
+    Instant not_before{};  // the leadership began then or later
+    bool fresh_view = false;
+    bool ready = false;
+  };
+  void CheckEpoch(const Machine& machine, controller::Controller& controller);
+  void CheckReady(const Machine& machine, controller::Controller& controller, const Seen& seen);
+
+  World& world_;
+  std::map<uint64_t, Seen> seen_;  // by machine
+  Instant last_look_{};
+  uint64_t ready_ = 0;
+};
+
+}  // namespace tenure::sim
