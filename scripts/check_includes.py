@@ -59,7 +59,7 @@ EXTERNAL = [
     (r"rocksdb/", {"kv/rocksdb"}),
     (r"asio(\.hpp|/)", {"resp/asio", "daemon", "cli"}),
     (r"CLI/", {"cli", "daemon", "sim"}),
-    (r"toml\+\+/", {"cli", "daemon"}),
+    (r"toml\+\+/", {"cli", "daemon", "sim"}),
     (r"spdlog/", {"runtime/real", "cli", "daemon"}),
     (r"prometheus/", {"cli", "daemon", "runtime/real"}),
     (r"(thread|random|fstream|filesystem|future|condition_variable|semaphore|latch|barrier)$", TOUCH | {"sim/main"}),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace tenure::sim {
@@ -34,6 +35,25 @@ uint64_t History::unknown() const {
     for (const auto& operation : operations) count += operation && !operation->returned ? 1 : 0;
   }
   return count;
+}
+
+History::Silence History::LongestSilence(std::string_view prefix, Instant from, Instant to) const {
+  std::vector<Instant> acknowledged = {to};
+  for (const auto& [key, operations] : operations_) {
+    if (!key.starts_with(prefix)) continue;
+    for (const auto& operation : operations) {
+      if (!operation || operation->kind != Operation::Kind::kWrite || !operation->returned) continue;
+      if (*operation->returned > from && *operation->returned < to)
+        acknowledged.push_back(*operation->returned);
+    }
+  }
+  std::sort(acknowledged.begin(), acknowledged.end());
+  Silence longest{from, {}};
+  for (Instant last = from; const Instant time : acknowledged) {
+    if (time - last > longest.length) longest = {last, time - last};
+    last = time;
+  }
+  return longest;
 }
 
 History::Judgement History::Judge(uint64_t max_steps_per_register) const {

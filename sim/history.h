@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -33,6 +34,14 @@ class History {
   uint64_t unknown() const;
   // Writes acknowledged at or after `time`: progress.
   std::optional<Instant> last_acknowledged() const { return last_acknowledged_; }
+
+  // The longest time between `from` and `to` in which no write of a register was acknowledged whose name
+  // begins with `prefix`; and when that began.
+  struct Silence {
+    Instant began;
+    Duration length{};
+  };
+  Silence LongestSilence(std::string_view prefix, Instant from, Instant to) const;
 
   struct Judgement {
     uint64_t registers = 0;

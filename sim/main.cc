@@ -1,64 +1,45 @@
-// tenure-sim: runs seeds of the simulation. See docs/testing.md.
+// tenure-sim: runs seeds of the simulation, or a scenario. See docs/simulator.md.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <deque>
+#include <ctime>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "base/format.h"
+#include "base/rare_path.h"
+#include "sim/report.h"
 #include "sim/run.h"
+#include "sim/scenario.h"
+#include "sim/trace.h"
 
 namespace tenure::sim {
 namespace {
 
-uint64_t current_seed = 0;
+constexpr size_t kLastLines = 60;
+
+// What runs now, for the report of a check that fails.
+const SimOptions* current = nullptr;
+std::string current_replay;
 
 void ReportSeed(const std::string&) {
-  std::fprintf(stderr, "seed %llu failed; replay: ./dev sim --seed %llu --trace\n",
-               static_cast<unsigned long long>(current_seed), static_cast<unsigned long long>(current_seed));
+  std::fflush(stdout);  // the trace up to here
+  if (current == nullptr) return;
+  std::fputs(fmt::format("seed {} FAILED by a check\n  options: {}\n  replay: {}\n", current->seed,
+                         Describe(*current), current_replay)
+                 .c_str(),
+             stderr);
 }
-
-// Keeps the last lines, or prints them all.
-class Trace final : public LogSink {
- public:
-  Trace(bool print, size_t kept) : print_(print), kept_(kept) {}
-  bool Enabled(LogLevel level) const override { return level != LogLevel::kDebug; }
-  void Write(LogLevel, std::string_view source, std::string_view message) override {
-    std::string line = fmt::format("{:<28} {}", source, message);
-    if (print_) fmt::print("{}\n", line);
-    lines_.push_back(std::move(line));
-    if (lines_.size() > kept_) lines_.pop_front();
-  }
-  const std::deque<std::string>& lines() const { return lines_; }
-
- private:
-  const bool print_;
-  const size_t kept_;
-  std::deque<std::string> lines_;
-};
-
-struct Totals {
-  uint64_t passed = 0;
-  uint64_t failed = 0;
-  uint64_t events = 0;
-  uint64_t faults = 0;
-  uint64_t elections = 0;
-  uint64_t changes = 0;
-  uint64_t entries = 0;
-  uint64_t comparisons = 0;
-  uint64_t acknowledged = 0;
-  uint64_t unknown = 0;
-  uint64_t undecided = 0;
-  Duration simulated{};
-};
 
 // Where two runs of one seed part: the first event that differs, and those before it.
 std::string FirstDifference(const SimOptions& options) {
-  Trace silent(false, 1);
+  Trace silent(false, 0);
   std::vector<std::string> first;
   const auto show = [](Instant time, std::string_view label) {
     return fmt::format("{} ns {}", time.time_since_epoch().count(), label);
@@ -80,87 +61,116 @@ std::string FirstDifference(const SimOptions& options) {
   return difference;
 }
 
-bool RunOne(uint64_t seed, bool print, Totals& totals) {
-  current_seed = seed;
-  const SimOptions options = DrawOptions(seed);
-  Trace trace(print, 60);
-  const RunResult result = RunSeed(options, &trace);
-  std::vector<std::string> failures = result.failures;
-  if (failures.empty()) {
-    Trace silent(false, 1);
-    const RunResult again = RunSeed(options, &silent);
-    if (again.event_hash != result.event_hash || again.events != result.events) {
-      failures.push_back(fmt::format(
-          "a run is a function of its seed: {} events, hash {:016x}, then {} events, hash {:016x}{}",
-          result.events, result.event_hash, again.events, again.event_hash, FirstDifference(options)));
-    }
+// Runs it twice, which must give the same. Lines are only made for whoever wants to see them: the second run
+// of a seed that failed keeps its last ones.
+RunResult RunTwice(const SimOptions& options, bool print, const std::string& replay, Totals& totals) {
+  current = &options;
+  current_replay = replay;
+  Trace trace(print, 0);
+  RunResult result = RunSeed(options, &trace);
+  Trace last(false, result.failures.empty() || print ? 0 : kLastLines);
+  const RunResult again = RunSeed(options, &last);
+  if (again.event_hash != result.event_hash || again.events != result.events) {
+    result.failures.push_back(fmt::format(
+        "a run is a function of its seed: {} events, hash {:016x}, then {} events, hash {:016x}{}",
+        result.events, result.event_hash, again.events, again.event_hash, FirstDifference(options)));
   }
-  totals.events += result.events;
-  totals.faults += result.faults;
-  totals.elections += result.elections;
-  totals.changes += result.changes;
-  totals.entries += result.entries;
-  totals.comparisons += result.comparisons;
-  totals.acknowledged += result.acknowledged;
-  totals.unknown += result.unknown;
-  totals.undecided += result.undecided;
-  totals.simulated += result.simulated;
-  (failures.empty() ? totals.passed : totals.failed) += 1;
-  if (print || !failures.empty()) {
-    fmt::print(
-        "seed {} {} in phase {}: {} events, hash {:016x}, {} ms simulated, {} faults, {} elections, {} "
-        "operations\n",
-        seed, failures.empty() ? "passed" : "FAILED", result.phase, result.events, result.event_hash,
-        ToMillis(result.simulated), result.faults, result.elections, result.acknowledged);
-  }
-  if (!failures.empty()) {
-    fmt::print("  options: {}\n", Describe(options));
-    for (const std::string& failure : failures) fmt::print("  violated: {}\n", failure);
-    if (!print) {
-      fmt::print("  last events:\n");
-      for (const std::string& line : trace.lines()) fmt::print("    {}\n", line);
-    }
-    fmt::print("  replay: ./dev sim --seed {} --trace\n", seed);
-  }
+  totals.runs += 2;
+  totals.simulated += result.simulated + again.simulated;
+  totals.events += result.events + again.events;
+  totals.Add(result);
+  if (print || !result.failures.empty())
+    fmt::print("{}", FormatResult(options, result, last.lines(), replay));
   std::fflush(stdout);
-  return failures.empty();
+  return result;
+}
+
+// What users saw of a rehearsed failure.
+void PrintOutage(const RunResult& result) {
+  const auto seconds = [](Duration time) { return static_cast<double>(ToMillis(time)) / 1000; };
+  const auto silence = [&](const char* what, const History::Silence& longest) {
+    fmt::print("{} longest time without an acknowledged write {:.3f} s, from {:.3f}\n", what,
+               seconds(longest.length), seconds(longest.began - Instant()));
+  };
+  fmt::print("faults began at {:.3f}, everything served again at {:.3f}\n",
+             seconds(result.broken - Instant()), seconds(result.healed - Instant()));
+  silence("keys:   ", result.key_silence);
+  silence("catalog:", result.entry_silence);
+}
+
+StatusOr<SimOptions> ReadScenario(const std::string& path) {
+  std::ifstream file(path);  // lint: allow(file) the scenario that the user names
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf()))
+    return Error(StatusCode::kNotFound, "scenario {} cannot be read or is empty", path);
+  return ParseScenario(text.str(), path);
+}
+
+struct Arguments {
+  uint64_t seed = 0;
+  uint64_t first = 1;
+  uint64_t seeds = 0;
+  std::string scenario;
+  bool trace = false;
+  bool print_scenario = false;
+  bool rare_paths = false;
+};
+
+int Run(const Arguments& arguments) {
+  SetCheckHook(ReportSeed);
+  const auto began = std::chrono::steady_clock::now();
+  Totals totals;
+  if (!arguments.scenario.empty()) {
+    const StatusOr<SimOptions> options = ReadScenario(arguments.scenario);
+    if (!options.ok()) {
+      std::fputs(fmt::format("error: {}\n", MessageOf(options.status())).c_str(), stderr);
+      return 2;
+    }
+    PrintOutage(RunTwice(*options, arguments.trace,
+                         fmt::format("tenure-sim --scenario {} --trace", arguments.scenario), totals));
+  }
+  for (uint64_t i = 0; i < arguments.seeds; ++i) {
+    const uint64_t seed = arguments.first + i;
+    RunTwice(DrawOptions(seed), arguments.trace, fmt::format("./dev sim --seed {} --trace", seed), totals);
+  }
+  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  fmt::print("{}", FormatTotals(totals, wall, static_cast<double>(std::clock()) / CLOCKS_PER_SEC));
+  if (arguments.rare_paths) {
+    for (const auto& [name, hits] : RarePath::Hits()) fmt::print("rare: {:>9} {}\n", hits, name);
+  }
+  return totals.failed == 0 ? 0 : 1;
 }
 
 int Main(int argc, char** argv) {
   CLI::App app(
-      "Deterministic simulation of whole clusters. Every seed is run twice and must give the same events.");
-  uint64_t seed = 0;
-  uint64_t first = 1;
-  uint64_t seeds = 0;
-  bool trace = false;
-  auto* one = app.add_option("--seed", seed, "run this seed");
-  auto* many = app.add_option("--seeds", seeds, "run this many seeds")->excludes(one);
-  app.add_option("--first", first, "beginning with this one")->needs(many);
-  app.add_flag("--trace", trace, "print what happens");
+      "Deterministic simulation of whole clusters. Every run is made twice and must give the same events.");
+  Arguments arguments;
+  auto* one = app.add_option("--seed", arguments.seed, "run this seed");
+  auto* many = app.add_option("--seeds", arguments.seeds, "run this many seeds")->excludes(one);
+  app.add_option("--first", arguments.first, "beginning with this one")->needs(many);
+  auto* scenario = app.add_option("--scenario", arguments.scenario, "run this scenario, a TOML file")
+                       ->excludes(one)
+                       ->excludes(many);
+  app.add_flag("--trace", arguments.trace, "print what happens");
+  app.add_flag("--print-scenario", arguments.print_scenario,
+               "print --seed as a scenario instead of running it")
+      ->needs(one);
+  app.add_flag("--rare-paths", arguments.rare_paths, "print how often each rare path was taken");
   try {
     app.parse(argc, argv);
-    if (!*one && !*many) throw CLI::RequiredError("--seed or --seeds");
+    if (!*one && !*many && !*scenario) throw CLI::RequiredError("--seed, --seeds or --scenario");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  SetCheckHook(ReportSeed);
-  const auto began = std::chrono::steady_clock::now();
-  Totals totals;
-  if (*one) {
-    first = seed;
-    seeds = 1;
+  if (arguments.print_scenario) {
+    fmt::print("{}", FormatScenario(DrawOptions(arguments.seed)));
+    return 0;
   }
-  for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, trace, totals);
-  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  fmt::print(
-      "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, "
-      "{} entries, {} state hashes compared, {} operations acknowledged, {} unknown, {} registers undecided, "
-      "{:.1f} s\n",
-      seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
-      totals.elections, totals.changes, totals.entries, totals.comparisons, totals.acknowledged,
-      totals.unknown, totals.undecided, wall);
-  fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
-  return totals.failed == 0 ? 0 : 1;
+  if (*one) {
+    arguments.first = arguments.seed;
+    arguments.seeds = 1;
+  }
+  return Run(arguments);
 }
 
 }  // namespace

@@ -5,32 +5,19 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/prng.h"
 #include "base/time.h"
+#include "sim/atlas.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_network.h"
 
 namespace tenure::sim {
-
-struct FaultWeights {
-  uint32_t crash = 0;       // one process dies; its machine keeps what its page cache held
-  uint32_t power_loss = 0;  // one machine loses power: unsynced writes are lost or torn
-  uint32_t total_loss = 0;  // all machines lose power at once
-  uint32_t pause = 0;       // a process stands still and goes on
-  uint32_t isolate = 0;     // one machine from all others
-  uint32_t one_way = 0;     // one direction of one link
-  uint32_t split = 0;       // a random cut through all machines, clients included
-  uint32_t hang_disk = 0;   // syncs do not end for a while
-  uint32_t reset = 0;       // connections between two machines break
-  uint32_t transfer = 0;    // an operator moves the catalog's leadership
-  uint32_t rot = 0;         // a bit of a stopped machine's log flips and the log is repaired; once a run
-  uint32_t total() const {
-    return crash + power_loss + total_loss + pause + isolate + one_way + split + hang_disk + reset +
-           transfer + rot;
-  }
-};
 
 struct SimOptions {
   uint64_t seed = 0;
@@ -40,26 +27,45 @@ struct SimOptions {
   uint32_t regions = 2;
   uint32_t key_clients = 3;
   uint32_t entry_clients = 2;
-  uint32_t registers = 4;  // of each kind
+  uint32_t registers = 4;                                // of each kind
+  Duration think_time = std::chrono::milliseconds(200);  // of a client between two operations, at most
   Duration fault_phase = std::chrono::seconds(40);
   Duration mean_fault_gap = std::chrono::seconds(3);
   Duration max_fault_length = std::chrono::seconds(8);
   // After the last fault everything must serve again within this time.
   Duration convergence_limit = std::chrono::seconds(60);
-  FaultWeights faults;
+  FaultWeights faults{};
+  // Instead of one that is drawn from the weights.
+  std::optional<std::vector<Fault>> plan;
   SimLinkOptions links;
   SimDiskOptions disks;
   int64_t max_drift_ppm = 0;                         // of each clock, either way
   Duration quiesce_after = std::chrono::seconds(1);  // of region groups
   // Now and then a client of the store does nothing for up to this long: groups become quiescent.
   Duration max_rest = Duration::zero();
-  bool small_log =
-      false;  // segments, caches and kept entries so small that trimming and snapshots happen all the time
+  // Segments, caches and kept entries so small that trimming and snapshots happen all the time.
+  bool small_log = false;
+  // After the last fault a disk hangs, then the groups are to sleep (docs/testing.md).
+  bool more_phases = true;
   bool recovery = false;  // in the end a majority is lost for good, recovered from, and revived
 };
 
+// A number among the options, by the name it has in scenarios and reports. Times are in the unit that the
+// name ends in.
+struct OptionField {
+  std::string_view section;
+  std::string_view key;
+  int64_t min = 0;
+  int64_t max = 0;  // 1 from 0 on: true or false
+  int64_t (*get)(const SimOptions&) = nullptr;
+  void (*set)(SimOptions&, int64_t) = nullptr;
+};
+std::span<const OptionField> OptionFields();
+
 SimOptions DrawOptions(uint64_t seed);
-// One line, for a failure's report.
+// The plan that is given, or drawn.
+std::vector<Fault> PlanOf(const SimOptions& options);
+// One line, for a failure's report: what differs from the defaults.
 std::string Describe(const SimOptions& options);
 
 }  // namespace tenure::sim

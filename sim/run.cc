@@ -35,7 +35,7 @@ class Run {
   Run(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
       : options_(options),
         world_(options, trace),
-        nemesis_(world_, Prng(options.seed).Fork("nemesis")),
+        nemesis_(world_, PlanOf(options)),
         membership_(world_, Prng(options.seed).Fork("membership")) {
     if (on_event) world_.scheduler().set_trace(std::move(on_event));
   }
@@ -99,6 +99,7 @@ class Run {
   bool Break() {
     Enter("faults");
     world_.StartClients();
+    result_.broken = result_.healed = world_.scheduler().now();
     nemesis_.Start();
     membership_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
@@ -114,7 +115,7 @@ class Run {
     nemesis_.Heal();
     membership_.Finish();
     const Instant healed = world_.scheduler().now();
-    return Until(
+    const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
           return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
@@ -124,12 +125,16 @@ class Run {
           return world_.Unsettled(false) + " " + membership_.Unfinished() + " " +
                  world_.UnservedSince(healed);
         });
+    result_.healed = world_.scheduler().now();
+    result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
+    result_.entry_silence = world_.history().LongestSilence("entry", result_.broken, result_.healed);
+    return converged;
   }
 
   // With everything else sound: whoever does not get his writes to his disk gives up what he leads, of which
   // nobody may hear while nothing is written.
   bool HangDisk() {
-    if (!world_.has_spare_members()) return true;
+    if (!options_.more_phases || !world_.has_spare_members()) return true;
     Enter("hung disk");
     const std::string invariant = "a leader whose disk hangs is replaced";
     world_.scheduler().RunFor(kReconnectTime);
@@ -167,7 +172,7 @@ class Run {
 
   // Without clients region groups send nothing, with one process gone as well; and yet they find new leaders.
   bool Sleep() {
-    if (!world_.has_spare_members()) return true;
+    if (!options_.more_phases || !world_.has_spare_members()) return true;
     Enter("sleep");
     const std::string invariant = "idle groups sleep";
     const auto asleep = [&](const char* when) {

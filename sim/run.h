@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "sim/history.h"
 #include "sim/options.h"
 #include "sim/scheduler.h"
 
@@ -29,6 +30,11 @@ struct RunResult {
   uint64_t acknowledged = 0;  // client operations
   uint64_t unknown = 0;
   uint64_t undecided = 0;  // registers whose history was too hard to judge
+  // From the first fault to the moment when everything served again.
+  Instant broken{};
+  Instant healed{};
+  History::Silence key_silence;    // no write of a key was acknowledged
+  History::Silence entry_silence;  // no change of the catalog was acknowledged
 };
 
 // `trace`: null for none. `on_event` is told of every event of the scheduler before it runs.

@@ -10,7 +10,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +27,17 @@ class SimExecutor;
 
 class Scheduler {
  public:
+  // A name of events, interned once by whoever makes many of them.
+  class Label {
+   public:
+    Label() = default;
+
+   private:
+    friend Scheduler;
+    explicit Label(uint32_t index) : index_(index) {}
+    uint32_t index_ = 0;
+  };
+
   // Cancels the event when destroyed; may outlive the scheduler.
   class Event {
    public:
@@ -32,21 +45,25 @@ class Scheduler {
     Event(Event&&) = default;
     Event& operator=(Event&& other) noexcept {
       Cancel();
-      closure_ = std::move(other.closure_);
+      events_ = std::move(other.events_);
+      slot_ = other.slot_;
+      sequence_ = other.sequence_;
       return *this;
     }
     ~Event() { Cancel(); }
     void Cancel();
-    // Lets it happen without the handle.
-    void Detach() { closure_.reset(); }
 
    private:
     friend Scheduler;
-    explicit Event(std::weak_ptr<Closure> closure) : closure_(std::move(closure)) {}
-    std::weak_ptr<Closure> closure_;
+    struct Pool;
+    Event(std::shared_ptr<Pool> events, uint32_t slot, uint64_t sequence)
+        : events_(std::move(events)), slot_(slot), sequence_(sequence) {}
+    std::shared_ptr<Pool> events_;
+    uint32_t slot_ = 0;
+    uint64_t sequence_ = 0;
   };
 
-  Scheduler() = default;
+  Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
   ~Scheduler();
@@ -54,10 +71,17 @@ class Scheduler {
   // World time: starts at zero, is nobody's clock (SimClock is).
   Instant now() const { return now_; }
 
+  Label Intern(std::string_view label);
+
   // Runs `closure` at `time`, or now if that has passed; `label` says what it is in the trace and the hash.
-  [[nodiscard]] Event At(Instant time, std::string_view label, Closure closure);
+  [[nodiscard]] Event At(Instant time, Label label, Closure closure);
+  [[nodiscard]] Event At(Instant time, std::string_view label, Closure closure) {
+    return At(time, Intern(label), std::move(closure));
+  }
+  // The same for what is never cancelled.
+  void Post(Instant time, Label label, Closure closure) { Add(time, label, std::move(closure)); }
   void Post(Instant time, std::string_view label, Closure closure) {
-    At(time, label, std::move(closure)).Detach();
+    Add(time, Intern(label), std::move(closure));
   }
   void After(Duration delay, std::string_view label, Closure closure) {
     Post(now_ + delay, label, std::move(closure));
@@ -72,40 +96,46 @@ class Scheduler {
 
   uint64_t event_hash() const { return hash_; }
   uint64_t events_run() const { return events_run_; }
-  size_t pending() const { return heap_.size(); }
   void Mix(uint64_t value);
   void Mix(std::string_view bytes);
 
   // Told of every event before it runs.
   using Trace = std::function<void(Instant time, std::string_view label)>;
   void set_trace(Trace trace) { trace_ = std::move(trace); }
-  // Run after every event: where cheap invariants are checked.
-  void set_after_event(std::function<void()> check) { after_event_ = std::move(check); }
 
   // The executor whose closure is running; null outside. For SimExecutor.
   const SimExecutor* current_executor() const { return current_executor_; }
   void set_current_executor(const SimExecutor* executor) { current_executor_ = executor; }
 
  private:
+  // Small, for the heap moves them a lot. The closure is in the slot as long as that has this sequence.
   struct Entry {
     Instant time;
     uint64_t sequence = 0;
-    std::string label;
-    std::shared_ptr<Closure> closure;  // empty inside once cancelled
+    uint32_t slot = 0;
+    Label label;
   };
-  static bool Later(const Entry& a, const Entry& b) {
-    return a.time != b.time ? a.time > b.time : a.sequence > b.sequence;
-  }
+  struct Name {
+    std::string text;
+    uint64_t hash = 0;
+  };
+  Entry Add(Instant time, Label label, Closure closure);
+  Entry PopFront();
+  bool Cancelled(const Entry& entry) const;
+  // Drops the cancelled events when most are: of calls that were answered long before their deadline.
+  void Sweep();
   // Drops cancelled events from the front; the time of the next one, or kFarFuture.
   Instant NextTime();
 
   Instant now_{};
-  uint64_t next_sequence_ = 0;
+  uint64_t next_sequence_ = 1;
   uint64_t hash_ = 0;
   uint64_t events_run_ = 0;
   std::vector<Entry> heap_;
+  const std::shared_ptr<Event::Pool> pool_;
+  std::deque<Name> names_;
+  std::map<std::string, Label, std::less<>> labels_;
   Trace trace_;
-  std::function<void()> after_event_;
   const SimExecutor* current_executor_ = nullptr;
 };
 

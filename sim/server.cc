@@ -27,7 +27,7 @@ group::GroupHostOptions GroupOptions(bool small_log) {
 
 wal::WalOptions LogOptions(bool small_log) {
   wal::WalOptions options;
-  options.segment_bytes = small_log ? 32 << 10 : 1 << 20;
+  options.segment_bytes = small_log ? 32 << 10 : 256 << 10;
   options.max_log_bytes = small_log ? 128 << 10 : 64 << 20;
   return options;
 }
@@ -45,8 +45,12 @@ Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Log
       log_(process_->AddExecutor("log")),
       background_(process_->AddExecutor("background")) {
   world_.network().AddHost(*process_, machine.address);
+  machine_.process = process_.get();
   const Status status = Start();
-  if (!status.ok()) {
+  if (status.ok() || !process_->alive()) return;
+  if (machine_.disk.TakeFailures() > 0) {
+    EndOfDisk(status);
+  } else {
     world_.Fail("a process starts on what a crash left",
                 fmt::format("{}: {}", machine.name, MessageOf(status)));
   }
@@ -54,6 +58,7 @@ Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Log
 
 Server::~Server() {
   process_->Kill();
+  machine_.process = nullptr;
   // In reverse order of construction, as the members say; the engine's store stays on the machine.
 }
 
@@ -222,8 +227,17 @@ void Server::OnLeftBehind(const std::string& message) {
 }
 
 void Server::OnWalFailure(const Status& status) {
-  logger_.Warn("the log failed, the process ends: {}", MessageOf(status));
+  if (!process_->alive()) return;  // of dead hands
+  if (machine_.disk.TakeFailures() == 0) {
+    world_.Fail("a log fails only with its disk", fmt::format("{}: {}", machine_.name, MessageOf(status)));
+  }
+  EndOfDisk(status);
+}
+
+// As the daemon does; whoever looks after the machine starts it again.
+void Server::EndOfDisk(const Status& status) {
   process_->Kill();
+  world_.OnProcessEnded(machine_, std::string(MessageOf(status)));
 }
 
 }  // namespace tenure::sim

@@ -78,6 +78,7 @@ class Server final : public node::NodeOwner {
   void OnControllerRefused(const Status& status);
   void StartNode();
   void OnWalFailure(const Status& status);
+  void EndOfDisk(const Status& status);
   Status OpenDirectory();
   // A recovery went on without this machine.
   void OnLeftBehind(const std::string& message);

@@ -121,7 +121,12 @@ void SimDisk::SyncNames(const std::string& directory) {
 // ----------------------------------------------------------------------------------------------------
 
 SimDisk::SimDisk(Scheduler& world, std::string name, Prng prng, SimDiskOptions options)
-    : world_(world), name_(std::move(name)), prng_(prng), options_(options), directories_{"/", "."} {}
+    : world_(world),
+      name_(std::move(name)),
+      sync_label_(world.Intern(name_ + " sync")),
+      prng_(prng),
+      options_(options),
+      directories_{"/", "."} {}
 
 SimDisk::~SimDisk() = default;
 
@@ -170,6 +175,7 @@ void SimDisk::FailWrites(int count, std::string part) {
 bool SimDisk::TakeFailure(int& count, const std::string& part, const std::string& path) {
   if (count == 0 || path.find(part) == std::string::npos) return false;
   --count;
+  ++failures_;
   return true;
 }
 
@@ -262,6 +268,7 @@ class SimFile final : public runtime::File {
     const uint64_t end = offset + bytes.size();
     if (end > inode_->current.size() &&
         disk.used_bytes() + (end - inode_->current.size()) > disk.options_.capacity) {
+      ++disk.failures_;
       return Error(StatusCode::kResourceExhausted, "cannot write {}: No space left on device", path_);
     }
     if (!bytes.empty()) disk.AddChange(*inode_, {.offset = offset, .bytes = std::string(bytes)});
@@ -289,7 +296,7 @@ class SimFile final : public runtime::File {
         finish();
       }
     };
-    disk.world_.After(disk.DrawSyncTime(), disk.name_ + " sync", std::move(arrive));
+    disk.world_.Post(disk.world_.now() + disk.DrawSyncTime(), disk.sync_label_, std::move(arrive));
   }
 
   Status SyncNow() override {

@@ -72,6 +72,8 @@ class SimDisk {
   // The next `count` syncs / writes (of files whose path contains `part`) fail with INTERNAL.
   void FailSyncs(int count, std::string part = "");
   void FailWrites(int count, std::string part = "");
+  // Operations that failed since this was asked last: whether the disk is to blame.
+  uint64_t TakeFailures() { return std::exchange(failures_, 0); }
   // Flips one bit at rest, in what was synced and in what is cached. False if the file is not that long.
   bool FlipBit(const std::string& path, uint64_t byte, unsigned bit);
   // Flips a random bit of a random non-empty file whose path contains `part`: the place, or nullopt if none
@@ -128,6 +130,7 @@ class SimDisk {
 
   Scheduler& world_;
   const std::string name_;
+  const Scheduler::Label sync_label_;
   Prng prng_;
   SimDiskOptions options_;
   Boundary boundary_;
@@ -138,6 +141,7 @@ class SimDisk {
   std::map<std::string, std::string> locks_;  // path -> process
   uint64_t next_sequence_ = 1;
   uint64_t syncs_ = 0;
+  uint64_t failures_ = 0;
   bool hung_ = false;
   std::vector<Closure> hanging_;
   int failing_syncs_ = 0;

@@ -25,8 +25,8 @@ SimExecutor::SimExecutor(Scheduler& world, const SimClock& clock, std::string na
     : world_(world),
       clock_(clock),
       name_(std::move(name)),
-      run_label_(name_ + " run"),
-      timer_label_(name_ + " timer"),
+      run_label_(world.Intern(name_ + " run")),
+      timer_label_(world.Intern(name_ + " timer")),
       prng_(prng),
       options_(options) {}
 

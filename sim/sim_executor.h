@@ -69,8 +69,8 @@ class SimExecutor final : public runtime::Executor {
   Scheduler& world_;
   const SimClock& clock_;
   const std::string name_;
-  const std::string run_label_;
-  const std::string timer_label_;
+  const Scheduler::Label run_label_;
+  const Scheduler::Label timer_label_;
   Prng prng_;
   const SimExecutorOptions options_;
   std::deque<Item> queue_;
@@ -95,6 +95,9 @@ class SimProcess {
   const std::string& name() const { return name_; }
   Scheduler& world() { return world_; }
   const SimClock& clock() const { return clock_; }
+
+  // In the order in which they were added.
+  const std::vector<std::unique_ptr<SimExecutor>>& executors() const { return executors_; }
 
   bool alive() const { return alive_; }
   bool paused() const { return paused_; }

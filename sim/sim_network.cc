@@ -37,7 +37,8 @@ SimNetwork::Link& SimNetwork::LinkOf(const Endpoint& from, const Endpoint& to) {
   const auto [found, added] = links_.try_emplace({from, to});
   if (added) {
     found->second.options = defaults_;
-    found->second.label = from + " > " + to;
+    found->second.name = from + " > " + to;
+    found->second.label = world_.Intern(found->second.name);
   }
   return found->second;
 }
@@ -75,7 +76,7 @@ void SimNetwork::Block(const Endpoint& from, const Endpoint& to) {
   if (std::exchange(link.blocked, true)) return;
   ++link.epoch;
   const Duration patience(prng_.Between(min_keepalive_.count(), max_keepalive_.count()));
-  world_.After(patience, link.label + " keepalive",
+  world_.After(patience, link.name + " keepalive",
                [this, from, to, epoch = link.epoch] { GiveUp(from, to, epoch); });
 }
 

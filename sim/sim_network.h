@@ -90,7 +90,8 @@ class SimNetwork {
 
   struct Link {
     SimLinkOptions options;
-    std::string label;
+    std::string name;
+    Scheduler::Label label;
     bool blocked = false;
     bool given_up = false;  // blocked for longer than connections live
     uint64_t epoch = 0;     // counts changes of `blocked`

@@ -30,7 +30,7 @@ class StampedSink final : public LogSink {
   void Write(LogLevel level, std::string_view source, std::string_view message) override {
     const int64_t us =
         std::chrono::duration_cast<std::chrono::microseconds>(scheduler_.now().time_since_epoch()).count();
-    to_->Write(level, fmt::format("{:>5}.{:06} {}", us / 1'000'000, us % 1'000'000, source), message);
+    to_->Write(level, fmt::format("{}.{:06} {}", us / 1'000'000, us % 1'000'000, source), message);
   }
 
  private:
@@ -56,7 +56,8 @@ Machine::Machine(Scheduler& world, uint64_t number_in, Prng prng, const SimOptio
             WallFromMillis(1'700'000'000'000 + prng.Fork("wall").Between(-2000, 2000))),
       disk(world, name, prng.Fork("disk"), options.disks),
       store(std::make_shared<kv::MemoryStore>()) {
-  clock.SetDrift(DrawDriftPpb(prng.Fork("drift"), options.max_drift_ppm));
+  drift_ppb = DrawDriftPpb(prng.Fork("drift"), options.max_drift_ppm);
+  clock.SetDrift(drift_ppb);
 }
 Machine::~Machine() = default;
 
@@ -109,6 +110,7 @@ World::World(const SimOptions& options, LogSink* trace)
   RegisterClientOptions registers;
   registers.registers = options_.registers;
   registers.max_rest = options_.max_rest;
+  registers.think_time_max = options_.think_time;
   for (uint32_t i = 0; i < options_.key_clients; ++i) {
     Client& client = add_client(fmt::format("k{}", i + 1));
     registers.name = client.name;
@@ -199,6 +201,39 @@ void World::Kill(size_t index, CrashKind kind) {
   machine.disk.Crash(kind);
   Prng draws = prng_.Fork(fmt::format("{} crash {}", machine.name, machine.boots));
   machine.store->Crash(draws);
+}
+
+void World::CrashAtDisk(size_t index, int64_t operations, CrashKind kind) {
+  Machine& machine = *machines_[index];
+  if (operations == 0) return machine.disk.set_boundary({});
+  machine.disk.set_boundary(
+      [this, index, kind, operations](std::string_view operation, const std::string& path) mutable {
+        Machine& dying = *machines_[index];
+        if (dying.process == nullptr || !dying.process->alive() || operations == 0 || --operations > 0)
+          return;
+        Note(fmt::format("{} dies after it did {} {}", dying.name, operation, path));
+        if (kind == CrashKind::kPower) network_.PowerOff(dying.address);
+        dying.process->Kill();
+        // What it was doing goes on with dead hands; the graph is destroyed when that has ended.
+        scheduler_.After(Duration(0), "crash", [this, index, kind, boots = dying.boots] {
+          if (machines_[index]->boots == boots) EndProcess(index, kind);
+        });
+      });
+}
+
+void World::EndProcess(size_t index, CrashKind kind) {
+  Kill(index, kind);
+  if (!supervised_) return;
+  scheduler_.After(std::chrono::seconds(1), "supervisor", [this, index] {
+    if (!Up(index)) Boot(index);
+  });
+}
+
+void World::OnProcessEnded(Machine& machine, const std::string& why) {
+  Note(fmt::format("{} ends: {}", machine.name, why));
+  scheduler_.After(Duration(0), "end", [this, index = machine.number - 1, boots = machine.boots] {
+    if (machines_[index]->boots == boots) EndProcess(index, CrashKind::kProcess);
+  });
 }
 
 void World::RotAndRepair(size_t index) {

@@ -46,7 +46,9 @@ struct Machine {
   SimDisk disk;
   std::shared_ptr<kv::MemoryStore> store;
   std::unique_ptr<Server> server;  // null while nothing runs
+  SimProcess* process = nullptr;   // of the server, also while that is being made
   uint64_t boots = 0;
+  int64_t drift_ppb = 0;              // unless a fault changes it
   std::unique_ptr<LogRepair> repair;  // not null while its log is repaired: nothing else may run
   // What runs on it.
   bool node = false;
@@ -86,6 +88,14 @@ class World {
   // Kills it, damages its log, repairs that, and boots it again.
   void RotAndRepair(size_t machine);
   bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }
+  bool paused(size_t machine) const { return Up(machine) && machines_[machine]->process->paused(); }
+  // Kills its process after `operations` more changes of its disk, in the middle of what it is doing; 0: not
+  // any more.
+  void CrashAtDisk(size_t machine, int64_t operations, CrashKind kind);
+  // From now on what ends by itself is started again, as a service manager does.
+  void Supervise() { supervised_ = true; }
+  // From a server whose process has ended by itself, or could not start: its disk failed.
+  void OnProcessEnded(Machine& machine, const std::string& why);
   void Pause(size_t machine);
   void Resume(size_t machine);
   // The machine (which is down) gets a new disk.
@@ -153,7 +163,9 @@ class World {
   std::vector<std::unique_ptr<Client>> clients_;
   std::unique_ptr<Client> operator_;
   runtime::Timer operator_retry_;
+  void EndProcess(size_t machine, CrashKind kind);
   bool lost_replicas_ = false;
+  bool supervised_ = false;
 };
 
 }  // namespace tenure::sim

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/codec.h"
+#include "base/rare_path.h"
 #include "catalog/keys.h"
 
 namespace tenure::catalog {
@@ -58,6 +59,7 @@ std::optional<ipb::CatalogResult> Deduplication::Find(const pb::RequestId& id) c
   result.set_object_id(answer->object_id);
   result.set_reason(answer->reason);
   result.set_message(answer->message);
+  TENURE_RARE_PATH("catalog: a repeated request gets its first answer");
   result.set_duplicate(true);
   return result;
 }

@@ -126,6 +126,12 @@ Status WarmingUpRefusal(WarmingUp details) {
   return MakeRefusal(std::move(refusal));
 }
 
+Status AfterUnknownOutcome(Status refusal) {
+  if (!IsReason(refusal, REASON_OUT_OF_SPACE)) return refusal;
+  return Refuse(REASON_UNKNOWN_OUTCOME, "{}; it was sent before and may or may not have been done",
+                MessageOf(refusal));
+}
+
 std::optional<Refusal> RefusalOf(const Status& status) {
   if (status.ok()) return std::nullopt;
   const auto payload = status.GetPayload(ToAbsl(kRefusalTypeUrl));

@@ -49,6 +49,11 @@ Status Refuse(::tenure::v1::Reason reason, fmt::format_string<Args...> format, A
 Status NotLeaderRefusal(uint64_t leader_id, std::string_view leader_address);
 Status WarmingUpRefusal(::tenure::v1::WarmingUp details);
 
+// The refusal of a request that was sent before with an unknown outcome. What the state machine says of a
+// request it knows is the outcome of both. A leader without space says nothing of what an earlier one took:
+// that becomes UNKNOWN_OUTCOME.
+Status AfterUnknownOutcome(Status refusal);
+
 // The payload, if there is one.
 std::optional<::tenure::v1::Refusal> RefusalOf(const Status& status);
 // UNSPECIFIED for OK and for a status that is no refusal.

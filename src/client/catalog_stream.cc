@@ -125,7 +125,7 @@ Status CatalogStream::OnResponse(pb::StreamResponse response) {
   if (reason == pb::REASON_DUPLICATE_EXPIRED) {
     OnExpiredSession(pending, status);
   } else if (!response.refusal().retryable()) {
-    Finish(tag, status);
+    Finish(tag, pending->second.unsure_sends > 0 ? catalog::AfterUnknownOutcome(status) : status);
   } else if (reason == pb::REASON_NOT_LEADER) {
     return status;  // sent again with the rest
   } else {

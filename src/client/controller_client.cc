@@ -116,8 +116,10 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
     pending->maybe_executed = true;
     if (pending->options.maybe_executed) *pending->options.maybe_executed = true;
   }
-  if (!refusal.retryable() || (unknown && !pending->options.idempotent))
+  if (!refusal.retryable() || (unknown && !pending->options.idempotent)) {
+    if (pending->maybe_executed) return Finish(pending, catalog::AfterUnknownOutcome(answer.status()));
     return Finish(pending, std::move(answer));
+  }
   pending->last_reason = refusal.reason();
   const Duration least = std::chrono::milliseconds(refusal.retry_after_ms());
   switch (refusal.reason()) {

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "group/group.h"
 #include "group/host_monitor.h"
 #include "group/recovery.h"
@@ -96,6 +97,7 @@ class GroupHost::Impl : private HostListener {
                std::unique_ptr<StateMachine> machine, bool campaign) {
     if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
     if (tombstones_.contains(id)) {
+      TENURE_RARE_PATH("group: a replica that was dropped may not start again");
       return Error(StatusCode::kFailedPrecondition,
                    "group {} was removed from this process and cannot return", id);
     }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "group/group.h"
 
 namespace tenure::group {
@@ -72,9 +73,11 @@ bool Group::OnHostSilent(uint64_t host, Duration delay) {
   if (core_.role() == raft::Role::kLeader) {
     // One that still has a majority goes on sleeping. The others learn that they lead no more.
     if (MajorityLives()) return false;
+    TENURE_RARE_PATH("group: a sleeping leader wakes because a majority is silent");
     core_.Wake(now, delay);
   } else {
     if (!LivesOn(core_.leader(), host)) return false;
+    TENURE_RARE_PATH("group: a sleeping group wakes because its leader's host is silent");
     core_.Wake(now, delay + TurnToStand(core_.leader()));
   }
   shared_.wake(id_);
@@ -92,6 +95,7 @@ bool Group::OnHostReturned(uint64_t host, bool restarted, Duration delay) {
   } else {
     if (!LivesOn(core_.leader(), host)) return false;
     if (restarted) {
+      TENURE_RARE_PATH("group: a sleeping group wakes because its leader was restarted");
       core_.Wake(now, delay + TurnToStand(core_.leader()));
     } else {
       core_.Wake(now);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "group/group.h"
 
 namespace tenure::group {
@@ -185,6 +186,7 @@ void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
   const wal::SnapshotMeta* stored = shared_.snapshots.Find(id_);
   if (stored == nullptr || stored->mark.index != mark.index || stored->mark.term != mark.term) {
     // The core waits for nothing: the leader offers the snapshot again.
+    TENURE_RARE_PATH("group: a snapshot is announced that is not stored");
     logger_.Warn("snapshot at index {} is not stored here", mark.index);
     core_.OnSnapshotRejected();
     return;
@@ -200,6 +202,7 @@ void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
 }
 
 void Group::Install(const raft::SnapshotMark& mark, bool report) {
+  TENURE_RARE_PATH("group: a snapshot is installed");
   installing_ = true;
   logger_.Info("installing a snapshot at index {}", mark.index);
   const auto installed = [this, alive = alive_, mark, report](StatusOr<uint64_t> hash) {

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "raft/core.h"
 #include "raft/quorum.h"
 
@@ -26,7 +27,9 @@ bool IsMajority(const Configuration& configuration, const std::vector<ReplicaId>
 bool RaftCore::Impl::IsPossibleLeader() const {
   if (IsVoter()) return true;
   const LogIndex index = log_.configuration_index();
-  return index > commit_ && log_.ConfigurationAt(index.Previous()).IsVoter(config_.self);
+  const bool possible = index > commit_ && log_.ConfigurationAt(index.Previous()).IsVoter(config_.self);
+  if (possible) TENURE_RARE_PATH("raft: a voter that is being removed may still lead");
+  return possible;
 }
 
 bool RaftCore::Impl::MayStand() const {
@@ -106,7 +109,14 @@ void RaftCore::Impl::Handle(ReplicaId from, const VoteRequest& request) {
   const Leader* leader = AsLeader();
   const bool hears_leader = IsSticky() || quiescent_ || (leader != nullptr && now_ < leader->lease_until);
   if (quiescent_) Unquiesce();
-  if (IsWaitingAfterRestart() || (hears_leader && !request.transfer)) return refuse();
+  if (IsWaitingAfterRestart()) {
+    TENURE_RARE_PATH("raft: a vote is refused in the wait after a restart");
+    return refuse();
+  }
+  if (hears_leader && !request.transfer) {
+    TENURE_RARE_PATH("raft: a vote is refused because a leader is heard");
+    return refuse();
+  }
 #ifdef TENURE_MUTANT_vote_any_log
   const bool up_to_date = true;
 #else
@@ -118,7 +128,14 @@ void RaftCore::Impl::Handle(ReplicaId from, const VoteRequest& request) {
     return;
   }
   if (request.term > term_) BecomeFollower(request.term, ReplicaId());
-  if ((!vote_.IsNone() && vote_ != from) || !up_to_date) return refuse();
+  if (!vote_.IsNone() && vote_ != from) {
+    TENURE_RARE_PATH("raft: a second candidate of a term is refused");
+    return refuse();
+  }
+  if (!up_to_date) {
+    TENURE_RARE_PATH("raft: a candidate lacks entries");
+    return refuse();
+  }
   if (vote_.IsNone()) {
     LeaveRole();
     vote_ = from;

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "raft/core.h"
 
 namespace tenure::raft {
@@ -82,7 +83,11 @@ LogIndex RaftCore::Impl::MergeEntries(AppendRequest&& request) {
     const LogIndex configured_at = log_.configuration_index();
     log_.TruncateFrom(entry->index);
     outbox_.TruncateFrom(entry->index);
-    if (configured_at >= entry->index) OnConfigurationInForce();
+    TENURE_RARE_PATH("raft: a conflict truncates the log");
+    if (configured_at >= entry->index) {
+      TENURE_RARE_PATH("raft: a truncation rolls a configuration back");
+      OnConfigurationInForce();
+    }
   }
   for (; entry != request.entries.end(); ++entry) AppendToLog(std::move(*entry));
   return verified;
@@ -121,6 +126,7 @@ void RaftCore::Impl::Handle(ReplicaId from, const InstallSnapshot& request) {
   }
   if (installing_) return;
   if (mark.index <= commit_ || log_.Matches(mark.index, mark.term)) {
+    TENURE_RARE_PATH("raft: a snapshot is offered that brings nothing new");
     AdvanceCommit(mark.index);
     return Acknowledge(from, mark.index);
   }

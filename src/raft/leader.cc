@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "raft/core.h"
 #include "raft/quorum.h"
 
@@ -61,7 +62,10 @@ void RaftCore::Impl::AppendOwn(EntryType type, Bytes payload) {
 ProposeResult RaftCore::Impl::Propose(std::vector<Bytes> payloads, LogIndex* first, Term* term) {
   Leader* leader = AsLeader();
   if (leader == nullptr) return ProposeResult::kNotLeader;
-  if (leader->handover) return ProposeResult::kTransferring;
+  if (leader->handover) {
+    TENURE_RARE_PATH("raft: a proposal is refused during a transfer");
+    return ProposeResult::kTransferring;
+  }
   size_t bytes = 0;
   for (const Bytes& payload : payloads) bytes += payload.size();
   if (leader->uncommitted_bytes > 0 && leader->uncommitted_bytes + bytes > config_.max_uncommitted_bytes) {
@@ -85,6 +89,7 @@ void RaftCore::Impl::SendAppendsToAll() {
 void RaftCore::Impl::SendAppends(Peer& peer) {
   while (peer.state != Peer::State::kSnapshot && !peer.fetching) {
     if (peer.next.Previous() < log_.mark_index()) {
+      TENURE_RARE_PATH("raft: a follower is so far behind that it needs a snapshot");
       peer.BecomeSnapshot();
       if (!peer.snapshot_running) outbox_.effects().snapshots_needed.push_back(peer.id);
       peer.snapshot_running = true;
@@ -100,6 +105,7 @@ void RaftCore::Impl::SendAppends(Peer& peer) {
     if (peer.next > log_.last_index()) return;
     if (peer.WindowIsFull(config_.max_inflight_appends, config_.max_inflight_bytes)) return;
     if (peer.next < log_.cache_first()) {
+      TENURE_RARE_PATH("raft: entries for a follower are read from the log on disk");
       peer.fetching = peer.next;
       outbox_.effects().fetches.push_back({peer.id, peer.next, config_.max_append_bytes});
       return;

@@ -1,6 +1,7 @@
 // Changes of configuration and transfer of leadership (thesis 4.3, 3.10).
 #include <algorithm>
 
+#include "base/rare_path.h"
 #include "raft/config_change.h"
 #include "raft/core.h"
 
@@ -14,6 +15,7 @@ ProposeResult RaftCore::Impl::ProposeConfiguration(const Configuration& target, 
   // Without an entry of this term committed, an earlier leader's change may still be undecided (thesis 4.1,
   // erratum).
   if (log_.configuration_index() > commit_ || active().IsJoint() || commit_ < leader->term_start) {
+    TENURE_RARE_PATH("raft: a change waits for the one before it");
     return ProposeResult::kChangePending;
   }
   if (target != active()) {
@@ -38,6 +40,7 @@ void RaftCore::Impl::LeaveJointOrOffice() {
   if (IsVoter() || leader.handover) return;
   const Peer* successor = BestSuccessor();
   if (successor == nullptr) return BecomeFollower(term_, ReplicaId());
+  TENURE_RARE_PATH("raft: a leader that was removed hands over");
   StartHandover(successor->id);
 }
 
@@ -66,6 +69,7 @@ void RaftCore::Impl::SetDiskStalled(bool stalled) {
   if (successor == nullptr) return;  // nobody else could lead
   // If the successor does not come forward the others must miss their leader: sleepers would not.
   if (quiescent_) Unquiesce();
+  TENURE_RARE_PATH("raft: a leader hands over because its disk hangs");
   outbox_.Send(successor->id, TimeoutNow{.term = term_});
 #ifndef TENURE_MUTANT_stalled_leader_stays
   BecomeFollower(term_, ReplicaId());
@@ -113,7 +117,10 @@ void RaftCore::Impl::OnHandoverTimeout() {
   if (!IsVoter()) return BecomeFollower(term_, ReplicaId());
   // Leases come back with a new term only, and this leader, which has none, may call its election at any
   // time.
-  if (lease_is_gone) Stand(true);
+  if (lease_is_gone) {
+    TENURE_RARE_PATH("raft: a transfer was aborted after TimeoutNow");
+    Stand(true);
+  }
 }
 
 }  // namespace tenure::raft

@@ -2,6 +2,7 @@
 // when there are none (thesis 6.4, 6.2; ../../docs/consensus.md "Lease").
 #include <algorithm>
 
+#include "base/rare_path.h"
 #include "raft/core.h"
 #include "raft/quorum.h"
 
@@ -43,7 +44,9 @@ void RaftCore::Impl::OnRoundAcknowledged() {
 #ifdef TENURE_MUTANT_lease_from_receive
     leader.rounds.front().sent = now_;
 #endif
-    if (!leader.lease_is_void) {
+    if (leader.lease_is_void) {
+      TENURE_RARE_PATH("raft: a round does not renew a lease that is void");
+    } else {
       leader.lease_until = std::max(leader.lease_until, leader.rounds.front().sent + LeaseLength());
     }
     leader.rounds.pop_front();
@@ -75,6 +78,7 @@ bool RaftCore::Impl::ReadIndex(uint64_t context) {
     outbox_.effects().reads.push_back({context, commit_});
     return true;
   }
+  TENURE_RARE_PATH("raft: a read waits for a round because there is no lease");
   // Everything that was committed before this term lies before its no-op. A round serves only reads that came
   // before it left.
   const LogIndex index = std::max(commit_, leader->term_start);

@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "wal/log_writer.h"
 
 namespace tenure::wal {
@@ -16,6 +17,7 @@ void LogWriter::Tidy() {
   if (!failure_.ok() || closed_) return;
   if (!end_.fresh) RemoveUnneeded();
   if (copy_segment_ == 0 && ShouldCopyForward()) {
+    TENURE_RARE_PATH("wal: entries of a cold group are copied forward");
     copy_segment_ = files_.oldest().number;
     copy_group_ = GroupId();
     copy_index_ = LogIndex();
@@ -147,10 +149,16 @@ void LogWriter::EncodeCopied(LogState::Group& group, const std::vector<raft::Ent
   builder_.EndRecord();
 }
 
-// The spare is begun when the active segment has a durable commit (G2). It is filled at leisure while nothing
-// else is to be done, and under load as fast as the active segment fills up.
+// The spare is begun when the active segment has a durable commit (G2): one that is only written may be lost
+// while the name of the spare stays. It is filled at leisure while nothing else is to be done, and under load
+// as fast as the active segment fills up.
 void LogWriter::PrepareSpare() {
-  if (end_.fresh || files_.SpareReady() || slice_under_way_ || closed_ || !failure_.ok()) return;
+  if (files_.SpareReady() || slice_under_way_ || closed_ || !failure_.ok()) return;
+#ifdef TENURE_MUTANT_spare_unproven
+  if (end_.fresh) return;
+#else
+  if (!active_begun_) return;
+#endif
   if (executor_.Now() < spare_retry_at_) return;
   if (sync_under_way_ || !queue_.empty()) {
     const uint64_t used = end_.offset * 1024 / files_.active().size;
@@ -175,6 +183,7 @@ void LogWriter::OnSliceSynced(Status status) {
       return;
     }
     // Nothing acknowledged was in it. Appends go on until the active segment is full.
+    TENURE_RARE_PATH("wal: no room for the next segment");
     logger_.Warn("no room for the next segment: {}", MessageOf(status));
     files_.DropSpare();
     UpdateBytes();
@@ -201,6 +210,7 @@ void LogWriter::PollSpace() {
   }
   const bool low = *free < options_.reserve_bytes;
   if (low != low_on_space_.exchange(low, std::memory_order_relaxed)) {
+    TENURE_RARE_PATH("wal: space runs low or comes back");
     logger_.Warn("{} bytes are free, the reserve is {}: {}", *free, options_.reserve_bytes,
                  low ? "new proposals are refused" : "proposals are accepted again");
   }

@@ -15,7 +15,8 @@ LogWriter::LogWriter(runtime::Executor& executor, SegmentFiles files, LogState s
       on_failure_(std::move(on_failure)),
       files_(std::move(files)),
       state_(std::move(state)),
-      end_(end) {
+      end_(end),
+      active_begun_(!end.fresh) {
   UpdateBytes();
 }
 
@@ -196,6 +197,7 @@ bool LogWriter::EnsureRoom(uint64_t bytes) {
     status = files_.Roll(kSegmentHeaderBytes + RoundUpToSector(commit + 2 * CheckpointBound()));
     end_.offset = kSegmentHeaderBytes;
     end_.fresh = true;
+    active_begun_ = false;
     if (status.ok()) PollSpace();
   }
   UpdateBytes();
@@ -238,6 +240,7 @@ void LogWriter::OnSynced(Status status) {
     Fail(Annotate(status, fmt::format("syncing {}", files_.active().path)));
     return;
   }
+  active_begun_ = true;
   last_commit_ = executor_.Now();
   AnswerCommitted(OkStatus());
   if (stopped_) return;

@@ -156,6 +156,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   runtime::Timer timer_;
   bool timer_armed_ = false;
   bool slice_under_way_ = false;
+  bool active_begun_;  // a commit in the active segment is durable
   bool spare_posted_ = false;
   Instant spare_retry_at_;
   Instant next_space_poll_;

@@ -6,6 +6,7 @@
 #include "base/codec.h"
 #include "base/format.h"
 #include "base/hash.h"
+#include "base/rare_path.h"
 
 namespace tenure::wal {
 namespace {
@@ -112,6 +113,7 @@ class WriterImpl : public SnapshotWriter {
     TENURE_RETURN_IF_ERROR(HashContent(*file_, bytes, hash_));
     offset_ = bytes;
     resumed_ = true;
+    TENURE_RARE_PATH("wal: a snapshot is resumed");
     return OkStatus();
   }
   uint64_t offset() const override { return offset_; }

@@ -2,6 +2,7 @@
 
 #include "base/format.h"
 #include "base/hash.h"
+#include "base/rare_path.h"
 #include "wal/log_writer.h"
 #include "wal/scanner.h"
 
@@ -57,6 +58,7 @@ Status WriteZeros(runtime::File& file, const TornTail& torn) {
 // commit.
 Status CutTornTails(Disk& disk, const ScanResult& scan, const Logger& logger) {
   for (const TornTail& torn : scan.torn) {
+    TENURE_RARE_PATH("wal: a torn tail is cut off");
     logger.Warn("{}: cut off a torn tail at offset {} ({} bytes): it was never acknowledged", torn.path,
                 torn.from, torn.to - torn.from);
     TENURE_ASSIGN_OR_RETURN(const auto file, disk.Open(torn.path, runtime::OpenMode::kReadWrite));
@@ -87,6 +89,7 @@ Status MakeLastCommitDurable(Disk& disk, const ScanResult& scan) {
 
 Status Repair(Disk& disk, const std::string& directory, const ScanResult& scan, const Logger& logger) {
   for (const std::string& path : scan.leftovers) {
+    TENURE_RARE_PATH("wal: a segment half made by a crash is removed");
     logger.Info("removing {}, left behind by a crash", path);
     TENURE_RETURN_IF_ERROR(disk.Remove(path));
   }

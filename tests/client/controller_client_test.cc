@@ -198,6 +198,23 @@ TEST_F(ControllerClientTest, FinalRefusalsComeAsTheyAre) {
   EXPECT_EQ(calls(), 1u);
 }
 
+// Found by the simulator: the first answer was lost, and the next leader's disk was full.
+TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
+  cluster.Everyone(
+      [](const auto&, const auto&) { return Refuse(pb::REASON_OUT_OF_SPACE, "the disk is full"); });
+  for (const char* endpoint : {"a:1", "b:1", "c:1"}) cluster.network.LoseAnswers(endpoint, 1);
+  Call({.changes = true});
+  executor().Advance(seconds(1));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_UNKNOWN_OUTCOME);
+  EXPECT_THAT(MessageOf(answer->status()), HasSubstr("the disk is full"));
+  answer.reset();
+  Call({.changes = true});
+  executor().Advance(seconds(1));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_OUT_OF_SPACE) << "sent once, it was refused";
+}
+
 TEST_F(ControllerClientTest, RetryableRefusalsAreRetriedAndNamedInTheEnd) {
   cluster.Everyone([](const auto&, const auto&) { return Refuse(pb::REASON_OVERLOADED, "too much"); });
   Call({.timeout = seconds(2)});

@@ -54,6 +54,16 @@ TEST(LinearizabilityTest, KnownBadHistories) {
   // Reads go back: new value, then the old one.
   EXPECT_EQ(Check({Write("a", 0, 1), Write("b", 2, 20), Read("b", 3, 4), Read("a", 5, 6)}),
             Verdict::kViolation);
+  // A deleted value comes back.
+  EXPECT_EQ(Check({Write("a", 0, 1), {Kind::kWrite, std::nullopt, At(2), At(3), "d"}, Read("a", 4, 5)}),
+            Verdict::kViolation);
+  // Two writes at once may take effect in either order, but in one: it is not read a, b, a.
+  EXPECT_EQ(Check({Write("a", 0, 99), Write("b", 0, 99), Read("a", 1, 2), Read("b", 3, 4), Read("a", 5, 6)}),
+            Verdict::kViolation);
+  // A write without an answer takes effect once.
+  EXPECT_EQ(Check({Write("a", 0, std::nullopt), Write("b", 3, 4), Read("a", 1, 2), Read("b", 5, 6),
+                   Read("a", 7, 8)}),
+            Verdict::kViolation);
   // A value nobody wrote.
   EXPECT_EQ(Check({Read("ghost", 0, 1)}), Verdict::kViolation);
   // Two conditional writes over the same value, both acknowledged.

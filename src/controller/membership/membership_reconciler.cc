@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "base/rare_path.h"
 #include "catalog/controllers.h"
 
 namespace tenure::controller {
@@ -173,6 +174,7 @@ void MembershipReconciler::Finish(Term epoch, const Status& status) {
   if (epoch_ != epoch) return;
   in_flight_ = false;
   if (status.ok()) return ScheduleLook();
+  TENURE_RARE_PATH("controller: a step of membership was not taken");
   logger_.Info("a step was not taken: {}", MessageOf(status));  // the next beat looks again
 }
 

@@ -1,0 +1,49 @@
+#include "sim/report.h"
+
+#include <fmt/format.h>
+
+namespace tenure::sim {
+
+void Totals::Add(const RunResult& result) {
+  (result.failures.empty() ? passed : failed) += 1;
+  sum.faults += result.faults;
+  sum.elections += result.elections;
+  sum.changes += result.changes;
+  sum.entries += result.entries;
+  sum.comparisons += result.comparisons;
+  sum.acknowledged += result.acknowledged;
+  sum.unknown += result.unknown;
+  sum.undecided += result.undecided;
+}
+
+std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
+  const RunResult& sum = totals.sum;
+  const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
+  return fmt::format(
+      "{} faults, {} elections, {} changes of voters, {} entries, {} state hashes compared, {} operations "
+      "acknowledged, {} unknown, {} registers undecided\n"
+      "totals: seeds={} runs={} simulated_min={:.2f} events={} wall_s={:.2f} core_s={:.2f} undecided={}\n"
+      "{:.2f} simulated hours, {} events, {:.1f} s: {:.1f} cluster-minutes per core second\n"
+      "{} passed, {} failed\n",
+      sum.faults, sum.elections, sum.changes, sum.entries, sum.comparisons, sum.acknowledged, sum.unknown,
+      sum.undecided, totals.passed + totals.failed, totals.runs, minutes, totals.events, wall_s, core_s,
+      sum.undecided, minutes / 60, totals.events, wall_s, core_s > 0 ? minutes / core_s : 0, totals.passed,
+      totals.failed);
+}
+
+std::string FormatResult(const SimOptions& options, const RunResult& result,
+                         const std::deque<std::string>& last_lines, const std::string& replay) {
+  std::string text = fmt::format(
+      "seed {} {} in phase {}: {} events, hash {:016x}, {} ms simulated, {} faults, {} elections, {} "
+      "operations\n",
+      options.seed, result.failures.empty() ? "passed" : "FAILED", result.phase, result.events,
+      result.event_hash, ToMillis(result.simulated), result.faults, result.elections, result.acknowledged);
+  if (result.failures.empty()) return text;
+  text += fmt::format("  options: {}\n", Describe(options));
+  for (const std::string& failure : result.failures) text += fmt::format("  violated: {}\n", failure);
+  if (!last_lines.empty()) text += "  last events:\n";
+  for (const std::string& line : last_lines) text += fmt::format("    {}\n", line);
+  return text + fmt::format("  replay: {}\n", replay);
+}
+
+}  // namespace tenure::sim
