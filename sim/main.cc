@@ -53,6 +53,9 @@ struct Totals {
   uint64_t acknowledged = 0;
   uint64_t unknown = 0;
   uint64_t undecided = 0;
+  uint64_t acknowledged_writes = 0;
+  uint64_t power_losses = 0;
+  uint64_t torn_files = 0;
   Duration simulated{};
 };
 
@@ -80,9 +83,10 @@ std::string FirstDifference(const SimOptions& options) {
   return difference;
 }
 
-bool RunOne(uint64_t seed, bool print, Totals& totals) {
+bool RunOne(uint64_t seed, uint32_t power_losses, bool print, Totals& totals) {
   current_seed = seed;
-  const SimOptions options = DrawOptions(seed);
+  SimOptions options = DrawOptions(seed);
+  options.power_losses = power_losses;
   Trace trace(print, 60);
   const RunResult result = RunSeed(options, &trace);
   std::vector<std::string> failures = result.failures;
@@ -103,6 +107,9 @@ bool RunOne(uint64_t seed, bool print, Totals& totals) {
   totals.comparisons += result.comparisons;
   totals.acknowledged += result.acknowledged;
   totals.unknown += result.unknown;
+  totals.acknowledged_writes += result.acknowledged_writes;
+  totals.power_losses += result.power_losses;
+  totals.torn_files += result.torn_files;
   totals.undecided += result.undecided;
   totals.simulated += result.simulated;
   (failures.empty() ? totals.passed : totals.failed) += 1;
@@ -120,7 +127,8 @@ bool RunOne(uint64_t seed, bool print, Totals& totals) {
       fmt::print("  last events:\n");
       for (const std::string& line : trace.lines()) fmt::print("    {}\n", line);
     }
-    fmt::print("  replay: ./dev sim --seed {} --trace\n", seed);
+    fmt::print("  replay: ./dev sim --seed {} {}--trace\n", seed,
+               power_losses == 0 ? "" : fmt::format("--power-losses {} ", power_losses));
   }
   std::fflush(stdout);
   return failures.empty();
@@ -136,6 +144,10 @@ int Main(int argc, char** argv) {
   auto* one = app.add_option("--seed", seed, "run this seed");
   auto* many = app.add_option("--seeds", seeds, "run this many seeds")->excludes(one);
   app.add_option("--first", first, "beginning with this one")->needs(many);
+  uint32_t power_losses = 0;
+  app.add_option("--power-losses", power_losses,
+                 "nothing but power losses of all machines at once, so many in each seed")
+      ->check(CLI::Range(1, 1000));
   app.add_flag("--trace", trace, "print what happens");
   try {
     app.parse(argc, argv);
@@ -150,7 +162,7 @@ int Main(int argc, char** argv) {
     first = seed;
     seeds = 1;
   }
-  for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, trace, totals);
+  for (uint64_t i = 0; i < seeds; ++i) RunOne(first + i, power_losses, trace, totals);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print(
       "{} seeds twice: {:.1f} simulated minutes, {} events, {} faults, {} elections, {} changes of voters, "
@@ -159,6 +171,12 @@ int Main(int argc, char** argv) {
       seeds, 2 * static_cast<double>(ToMillis(totals.simulated)) / 60000, 2 * totals.events, totals.faults,
       totals.elections, totals.changes, totals.entries, totals.comparisons, totals.acknowledged,
       totals.unknown, totals.undecided, wall);
+  if (power_losses > 0) {
+    fmt::print(
+        "{} power losses of all machines at once, {} files with unsynced writes torn, {} writes "
+        "acknowledged\n",
+        totals.power_losses, totals.torn_files, totals.acknowledged_writes);
+  }
   fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
   return totals.failed == 0 ? 0 : 1;
 }

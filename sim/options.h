@@ -47,6 +47,8 @@ struct SimOptions {
   // After the last fault everything must serve again within this time.
   Duration convergence_limit = std::chrono::seconds(60);
   FaultWeights faults;
+  // Instead of all that: so often all machines lose power at once (power_losses.h). Not drawn.
+  uint32_t power_losses = 0;
   SimLinkOptions links;
   SimDiskOptions disks;
   int64_t max_drift_ppm = 0;                         // of each clock, either way

@@ -89,6 +89,8 @@ class SimDisk {
   // What would be there if power was lost now and nothing unsynced survived.
   std::optional<std::string> DurableContent(const std::string& path) const;
   uint64_t syncs() const { return syncs_; }
+  // Of all power losses: files of which something was not synced.
+  uint64_t torn_files() const { return torn_files_; }
 
  private:
   friend class SimDiskView;
@@ -138,6 +140,7 @@ class SimDisk {
   std::map<std::string, std::string> locks_;  // path -> process
   uint64_t next_sequence_ = 1;
   uint64_t syncs_ = 0;
+  uint64_t torn_files_ = 0;
   bool hung_ = false;
   std::vector<Closure> hanging_;
   int failing_syncs_ = 0;
