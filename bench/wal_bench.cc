@@ -44,7 +44,7 @@ class Opened {
   Wal& wal() { return *wal_; }
 
   // Keeps `outstanding` appends of one entry each under way, spread over `groups`, until `total` are durable.
-  void Run(uint64_t total, uint64_t outstanding, uint64_t groups, size_t bytes) {
+  void Run(uint64_t total, uint64_t outstanding, uint64_t groups, size_t bytes, bool compact = true) {
     const Bytes payload(std::string(bytes, 'x'));
     std::unique_lock lock(mutex_);
     done_ = 0;
@@ -61,7 +61,7 @@ class Opened {
         ++done_;
         ready_.notify_one();
       });
-      if (sent % 10000 == 9999) {
+      if (compact && sent % 10000 == 9999) {
         for (const auto& [id, last] : last_) wal_->Compact(id, {last.Previous(), Term(1), {}});
       }
       lock.lock();
@@ -100,6 +100,23 @@ void BM_Append(benchmark::State& state) {
       cpu * 1e6 / entries;  // of the whole process, this load generator included
 }
 BENCHMARK(BM_Append)->Arg(1)->Arg(64)->Arg(1024)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+// A start reads all of the log and compares every checksum; the files are in the page cache here.
+void BM_Open(benchmark::State& state) {
+  constexpr size_t kEntryBytes = 300;
+  Opened log;
+  const uint64_t bytes = static_cast<uint64_t>(state.range(0)) << 20;
+  log.Run(bytes / kEntryBytes, 1024, 16, kEntryBytes, /*compact=*/false);
+  uint64_t read = 0;
+  for (auto _ : state) {
+    log.CloseAndOpen();
+    read += log.wal().bytes_on_disk();
+  }
+  state.counters["MB"] = static_cast<double>(log.wal().bytes_on_disk()) / 1e6;
+  state.counters["MB_per_s"] =
+      benchmark::Counter(static_cast<double>(read) / 1e6, benchmark::Counter::kIsRate);
+}
+BENCHMARK(BM_Open)->Arg(32)->Arg(512)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace tenure::wal

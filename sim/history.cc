@@ -17,6 +17,7 @@ void History::Finish(const Ticket& ticket, Instant returned) {
   Operation& operation = *operations_[ticket.key][ticket.index];
   operation.returned = returned;
   ++acknowledged_;
+  if (operation.kind == Operation::Kind::kWrite) ++acknowledged_writes_;
   last_acknowledged_ = returned;
 }
 

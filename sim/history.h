@@ -31,6 +31,7 @@ class History {
   void Discard(const Ticket& ticket);
 
   uint64_t acknowledged() const { return acknowledged_; }
+  uint64_t acknowledged_writes() const { return acknowledged_writes_; }
   uint64_t unknown() const;
   // Writes acknowledged at or after `time`: progress.
   std::optional<Instant> last_acknowledged() const { return last_acknowledged_; }
@@ -53,6 +54,7 @@ class History {
  private:
   std::map<std::string, std::vector<std::optional<Operation>>> operations_;
   uint64_t acknowledged_ = 0;
+  uint64_t acknowledged_writes_ = 0;
   std::optional<Instant> last_acknowledged_;
 };
 

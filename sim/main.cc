@@ -114,6 +114,7 @@ struct Arguments {
   bool trace = false;
   bool print_scenario = false;
   bool rare_paths = false;
+  uint32_t power_losses = 0;
 };
 
 int Run(const Arguments& arguments) {
@@ -131,7 +132,11 @@ int Run(const Arguments& arguments) {
   }
   for (uint64_t i = 0; i < arguments.seeds; ++i) {
     const uint64_t seed = arguments.first + i;
-    RunTwice(DrawOptions(seed), arguments.trace, fmt::format("./dev sim --seed {} --trace", seed), totals);
+    SimOptions options = DrawOptions(seed);
+    options.power_losses = arguments.power_losses;
+    const std::string rounds =
+        arguments.power_losses == 0 ? "" : fmt::format("--power-losses {} ", arguments.power_losses);
+    RunTwice(options, arguments.trace, fmt::format("./dev sim --seed {} {}--trace", seed, rounds), totals);
   }
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   fmt::print("{}", FormatTotals(totals, wall, static_cast<double>(std::clock()) / CLOCKS_PER_SEC));
@@ -155,6 +160,9 @@ int Main(int argc, char** argv) {
   app.add_flag("--print-scenario", arguments.print_scenario,
                "print --seed as a scenario instead of running it")
       ->needs(one);
+  app.add_option("--power-losses", arguments.power_losses,
+                 "nothing but power losses of all machines at once, so many in each seed")
+      ->excludes(scenario);
   app.add_flag("--rare-paths", arguments.rare_paths, "print how often each rare path was taken");
   try {
     app.parse(argc, argv);

@@ -37,6 +37,8 @@ struct SimOptions {
   FaultWeights faults{};
   // Instead of one that is drawn from the weights.
   std::optional<std::vector<Fault>> plan;
+  // Instead of all that: so often all machines lose power at once (power_losses.h). Not drawn.
+  uint32_t power_losses = 0;
   SimLinkOptions links;
   SimDiskOptions disks;
   int64_t max_drift_ppm = 0;                         // of each clock, either way

@@ -13,22 +13,34 @@ void Totals::Add(const RunResult& result) {
   sum.comparisons += result.comparisons;
   sum.acknowledged += result.acknowledged;
   sum.unknown += result.unknown;
+  sum.acknowledged_writes += result.acknowledged_writes;
+  sum.power_losses += result.power_losses;
+  sum.torn_files += result.torn_files;
   sum.undecided += result.undecided;
 }
 
 std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
   const RunResult& sum = totals.sum;
+  std::string losses;
+  if (sum.power_losses > 0) {
+    losses = fmt::format(
+        "{} power losses of all machines at once, {} files with unsynced writes torn, {} writes "
+        "acknowledged\n",
+        sum.power_losses, sum.torn_files, sum.acknowledged_writes);
+  }
   const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
-  return fmt::format(
-      "{} faults, {} elections, {} changes of voters, {} entries, {} state hashes compared, {} operations "
-      "acknowledged, {} unknown, {} registers undecided\n"
-      "totals: seeds={} runs={} simulated_min={:.2f} events={} wall_s={:.2f} core_s={:.2f} undecided={}\n"
-      "{:.2f} simulated hours, {} events, {:.1f} s: {:.1f} cluster-minutes per core second\n"
-      "{} passed, {} failed\n",
-      sum.faults, sum.elections, sum.changes, sum.entries, sum.comparisons, sum.acknowledged, sum.unknown,
-      sum.undecided, totals.passed + totals.failed, totals.runs, minutes, totals.events, wall_s, core_s,
-      sum.undecided, minutes / 60, totals.events, wall_s, core_s > 0 ? minutes / core_s : 0, totals.passed,
-      totals.failed);
+  return losses + fmt::format(
+                      "{} faults, {} elections, {} changes of voters, {} entries, {} state hashes compared, "
+                      "{} operations "
+                      "acknowledged, {} unknown, {} registers undecided\n"
+                      "totals: seeds={} runs={} simulated_min={:.2f} events={} wall_s={:.2f} core_s={:.2f} "
+                      "undecided={}\n"
+                      "{:.2f} simulated hours, {} events, {:.1f} s: {:.1f} cluster-minutes per core second\n"
+                      "{} passed, {} failed\n",
+                      sum.faults, sum.elections, sum.changes, sum.entries, sum.comparisons, sum.acknowledged,
+                      sum.unknown, sum.undecided, totals.passed + totals.failed, totals.runs, minutes,
+                      totals.events, wall_s, core_s, sum.undecided, minutes / 60, totals.events, wall_s,
+                      core_s > 0 ? minutes / core_s : 0, totals.passed, totals.failed);
 }
 
 std::string FormatResult(const SimOptions& options, const RunResult& result,

@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
+#include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
 #include "sim/server.h"
 #include "sim/world.h"
@@ -55,6 +56,7 @@ class Run {
     result_.entries = world_.groups().entries();
     result_.comparisons = world_.groups().comparisons();
     result_.acknowledged = world_.history().acknowledged();
+    result_.acknowledged_writes = world_.history().acknowledged_writes();
     result_.unknown = world_.history().unknown();
     return result_;
   }
@@ -249,6 +251,7 @@ class Run {
 }  // namespace
 
 RunResult RunSeed(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event) {
+  if (options.power_losses > 0) return RunPowerLosses(options, trace, std::move(on_event));
   return Run(options, trace, std::move(on_event)).Go();
 }
 

@@ -29,7 +29,10 @@ struct RunResult {
   uint64_t comparisons = 0;   // of state hashes at equal indexes
   uint64_t acknowledged = 0;  // client operations
   uint64_t unknown = 0;
-  uint64_t undecided = 0;  // registers whose history was too hard to judge
+  uint64_t acknowledged_writes = 0;
+  uint64_t power_losses = 0;  // of all machines at once, in a run of nothing else
+  uint64_t torn_files = 0;    // in those: files of which something was not synced
+  uint64_t undecided = 0;     // registers whose history was too hard to judge
   // From the first fault to the moment when everything served again.
   Instant broken{};
   Instant healed{};

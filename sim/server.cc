@@ -47,6 +47,7 @@ Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Log
   world_.network().AddHost(*process_, machine.address);
   machine_.process = process_.get();
   const Status status = Start();
+  // A process that the power leaves while it starts ends in the middle, and is no failed start.
   if (status.ok() || !process_->alive()) return;
   if (machine_.disk.TakeFailures() > 0) {
     EndOfDisk(status);

@@ -143,6 +143,7 @@ void SimDisk::Crash(CrashKind kind) {
   std::set<const Inode*> seen;  // lint: allow(pointer) a sum over a set
   for (const auto& [path, inode] : names_) {
     if (!seen.insert(inode.get()).second) continue;  // two names: a torn rename across directories
+    if (!inode->unsynced.empty()) ++torn_files_;
     Tear(*inode);
     inode->current = inode->durable;
   }

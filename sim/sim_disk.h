@@ -91,6 +91,8 @@ class SimDisk {
   // What would be there if power was lost now and nothing unsynced survived.
   std::optional<std::string> DurableContent(const std::string& path) const;
   uint64_t syncs() const { return syncs_; }
+  // Of all power losses: files of which something was not synced.
+  uint64_t torn_files() const { return torn_files_; }
 
  private:
   friend class SimDiskView;
@@ -142,6 +144,7 @@ class SimDisk {
   uint64_t next_sequence_ = 1;
   uint64_t syncs_ = 0;
   uint64_t failures_ = 0;
+  uint64_t torn_files_ = 0;
   bool hung_ = false;
   std::vector<Closure> hanging_;
   int failing_syncs_ = 0;

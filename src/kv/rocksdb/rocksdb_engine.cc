@@ -61,9 +61,13 @@ class ErrorListener : public rocksdb::EventListener {
   std::shared_ptr<FatalOnce> fatal_;
 };
 
-bool HasLz4() {
+// What this build of RocksDB has of the kinds, the first that it has.
+rocksdb::CompressionType FirstSupported(std::initializer_list<rocksdb::CompressionType> wanted) {
   const auto kinds = rocksdb::GetSupportedCompressions();
-  return std::find(kinds.begin(), kinds.end(), rocksdb::kLZ4Compression) != kinds.end();
+  for (const rocksdb::CompressionType kind : wanted) {
+    if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) return kind;
+  }
+  return rocksdb::kNoCompression;
 }
 
 rocksdb::Options MakeOptions(const RocksOptions& settings, std::shared_ptr<rocksdb::Cache> cache,
@@ -77,9 +81,15 @@ rocksdb::Options MakeOptions(const RocksOptions& settings, std::shared_ptr<rocks
   options.max_background_jobs = settings.background_threads;
   options.avoid_flush_during_shutdown = !settings.flush_on_close;
   options.level_compaction_dynamic_level_bytes = true;
-  options.target_file_size_base = 32 << 20;
+  options.max_bytes_for_level_base = 32 << 20;
+  options.target_file_size_base = 8 << 20;
   options.bytes_per_sync = 1 << 20;
-  options.compression = HasLz4() ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+  options.compression = FirstSupported({rocksdb::kLZ4Compression});
+  // The last level holds nearly everything and is written least. LZ4 leaves text without repetitions as it
+  // is.
+  options.bottommost_compression = FirstSupported({rocksdb::kZSTD, rocksdb::kLZ4Compression});
+  options.bottommost_compression_opts.enabled = true;
+  options.bottommost_compression_opts.level = 1;
   options.info_log_level = rocksdb::WARN_LEVEL;
   options.max_log_file_size = 4 << 20;
   options.keep_log_file_num = 3;
