@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -49,9 +50,13 @@ def free_ports(count):
     fail("no free ports between 12000 and 31000")
 
 
-def answers(url):
-    with urllib.request.urlopen(url, timeout=2) as answer:
-        return answer.status == 200
+def answers(url, unless=None):
+    """200, or a refusal that says `unless`."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as error:
+        return unless is not None and unless in error.read().decode(errors="replace")
 
 
 def wait_until(condition, seconds, what, interval=0.05):
@@ -99,45 +104,64 @@ class Workspace:
 
 
 class Tenure:
-    """Three processes, both roles, as `tenure up` makes them."""
+    """Three processes, both roles, as `tenure up` makes them; with `separate_nodes`, three controllers and so many nodes."""
 
     name = "tenure"
 
-    def __init__(self, workspace):
+    def __init__(self, workspace, separate_nodes=0):
         self.workspace = workspace
-        self.directory = workspace.path / "tenure"
-        base = free_ports(40) - 10
+        self.prefix = "c" if separate_nodes else ""
+        self.directory = workspace.path / f"tenure-{separate_nodes}"
+        more = ["--separate", "--nodes", str(separate_nodes)] if separate_nodes else []
+        base = free_ports(100 + 10 * separate_nodes if separate_nodes else 40) - 10
         self.base = base
         workspace.at_end.append(self.stop)
         self.endpoints = [f"127.0.0.1:{base + 10 * i}" for i in (1, 2, 3)]
         self.controllers = ",".join(self.endpoints)
         self.resp_port = base + 11
-        done = subprocess.run([program("tenure"), "up", "--detach", "--data", str(self.directory), "--base-port", str(base)],
+        done = subprocess.run([program("tenure"), "up", "--detach", "--data", str(self.directory), "--base-port", str(base)] + more,
                               capture_output=True, text=True)
         if done.returncode != 0:
             fail(f"tenure up: {done.stderr.strip()}")
         self.pids = [self.pid_of(endpoint) for endpoint in self.endpoints]
 
     def directory_of(self, endpoint):
-        return self.directory / str(self.endpoints.index(endpoint) + 1)
+        return self.directory / f"{self.prefix}{self.endpoints.index(endpoint) + 1}"
 
     def pid_of(self, endpoint):
         return int((self.directory_of(endpoint) / "tenured.pid").read_text())
 
-    def restart(self, endpoint):
-        """Starts a member that has ended, and waits until it serves."""
+    def start(self, endpoint):
+        """Starts a member that has ended."""
         directory = self.directory_of(endpoint)
         log = open(directory / "tenured.log", "ab")
         process = subprocess.Popen([program("tenured"), "--config", str(directory / "tenured.toml")], stdout=log, stderr=log,
                                    stdin=subprocess.DEVNULL)
         self.workspace.at_end.append(lambda: (process.kill(), process.wait()))
         (directory / "tenured.pid").write_text(f"{process.pid}\n")
-        wait_until(lambda: answers(f"http://127.0.0.1:{int(endpoint.rsplit(':', 1)[1]) + 2}/readyz"), 60, "tenured is ready", 0.005)
 
-    def leader(self):
+    def wait_ready(self, endpoint):
+        url = f"http://127.0.0.1:{int(endpoint.rsplit(':', 1)[1]) + 2}/readyz"
+        wait_until(lambda: answers(url, unless="may vote"), 60, "tenured is ready", 0.005)
+
+    def restart(self, endpoint):
+        """Starts a member that has ended, and waits until it serves."""
+        self.start(endpoint)
+        self.wait_ready(endpoint)
+
+    def status(self):
         done = subprocess.run([program("tenure"), "status", "--output", "json", "--controllers", self.controllers],
                               capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)["leader"]["address"]
+        return json.loads(done.stdout)
+
+    def leader(self):
+        return self.status()["leader"]["address"]
+
+    def metric(self, endpoint, name):
+        """Of a metric without labels."""
+        url = f"http://127.0.0.1:{int(endpoint.rsplit(':', 1)[1]) + 2}/metrics"
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return next(float(line.split()[1]) for line in answer.read().decode().splitlines() if line.startswith(name + " "))
 
     def stop(self):
         subprocess.run([program("tenure"), "down", "--kill", "--data", str(self.directory)], capture_output=True)

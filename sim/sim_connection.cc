@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "runtime/connect_failure.h"
 
 namespace tenure::sim {
 namespace {
@@ -71,7 +72,7 @@ const SimServiceEntry* SimConnection::FindService() {
     } else {
       SendRaw(kServer, {}, [self] {
         self->Fail(kClient,
-                   runtime::MarkNotSent(Error(StatusCode::kUnavailable, "{}: Connection refused", self->to)));
+                   runtime::MarkRefused(Error(StatusCode::kUnavailable, "{}: Connection refused", self->to)));
       });
     }
     return nullptr;

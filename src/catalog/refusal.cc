@@ -2,6 +2,7 @@
 
 #include <absl/strings/cord.h>
 
+#include <algorithm>
 #include <array>
 
 namespace tenure::catalog {
@@ -65,6 +66,9 @@ constexpr std::array kRules = {
 constexpr ReasonRule kUnknownReason{REASON_UNSPECIFIED, "UNSPECIFIED", StatusCode::kInternal, false, {},
                                     Effect::kUnknown};
 
+// Of those that a leader waits for, in a message; its details have all.
+constexpr int kNamedMissing = 5;
+
 absl::string_view ToAbsl(std::string_view text) {
   return {text.data(), text.size()};
 }
@@ -120,8 +124,13 @@ Status NotLeaderRefusal(uint64_t leader_id, std::string_view leader_address) {
 Status WarmingUpRefusal(WarmingUp details) {
   Refusal refusal;
   refusal.set_reason(REASON_WARMING_UP);
-  refusal.set_message(
-      fmt::format("the leader of epoch {} is starting ({})", details.epoch(), details.reason()));
+  std::string text =
+      fmt::format("the leader of epoch {} is starting ({})", details.epoch(), details.reason());
+  const int named = std::min(details.missing_size(), kNamedMissing);
+  for (int i = 0; i < named; ++i) text += (i == 0 ? ": waits for " : ", ") + details.missing(i);
+  if (named < details.missing_size()) text += fmt::format(" and {} more", details.missing_size() - named);
+  if (details.remaining_ms() > 0) text += fmt::format(", at most {} ms more", details.remaining_ms());
+  refusal.set_message(std::move(text));
   *refusal.mutable_warming_up() = std::move(details);
   return MakeRefusal(std::move(refusal));
 }

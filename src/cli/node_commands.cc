@@ -37,7 +37,7 @@ std::string Details(const pb::NodeStatus& node) {
       "{}\n"
       "disk       {} free, fsync p99 {}\nmemory     {}\n",
       record.id(), record.name(), record.uuid(), record.address(), record.resp_address(),
-      record.zone().empty() ? "-" : record.zone(), labels.empty() ? " -" : labels, node.state(),
+      record.zone().empty() ? "-" : record.zone(), labels.empty() ? " -" : labels, StateWithDetail(node),
       FormatMillis(static_cast<double>(node.last_heard_ms())), node.revision(), node.regions(),
       node.leaders(), record.registration_epoch(), record.software_version(),
       FormatBytes(node.disk_free_bytes()), FormatMillis(static_cast<double>(node.fsync_p99_us()) / 1000),

@@ -197,6 +197,7 @@ Json ToJson(const pb::NodeStatus& node) {
   json["address"] = node.record().address();
   json["resp_address"] = node.record().resp_address();
   json["state"] = node.state();
+  json["detail"] = node.detail();
   json["fenced"] = false;  // nodes hold no leases yet
   json["lease_ms"] = nullptr;
   json["revision"] = node.revision();

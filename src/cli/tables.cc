@@ -1,5 +1,7 @@
 #include "cli/tables.h"
 
+#include <fmt/format.h>
+
 #include "cli/output.h"
 
 namespace tenure::cli {
@@ -17,13 +19,17 @@ std::string ControllersTable(
   return table.ToString();
 }
 
+std::string StateWithDetail(const tenure::v1::NodeStatus& node) {
+  return node.detail().empty() ? node.state() : fmt::format("{} ({})", node.state(), node.detail());
+}
+
 std::string NodesTable(const google::protobuf::RepeatedPtrField<tenure::v1::NodeStatus>& nodes) {
   Table table(
       {"NODE", "NAME", "ADDRESS", "REDIS PROTOCOL", "STATE", "REVISION", "REGIONS", "LEADERS", "HEARD"});
   for (const auto& node : nodes) {
     table.AddRow({IdText(node.record().id()), node.record().name(), node.record().address(),
-                  node.record().resp_address(), node.state(), IdText(node.revision()), IdText(node.regions()),
-                  IdText(node.leaders()),
+                  node.record().resp_address(), StateWithDetail(node), IdText(node.revision()),
+                  IdText(node.regions()), IdText(node.leaders()),
                   node.last_heard_ms() < 0
                       ? "never"
                       : FormatMillis(static_cast<double>(node.last_heard_ms())) + " ago"});

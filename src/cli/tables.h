@@ -13,6 +13,8 @@ namespace tenure::cli {
 
 std::string ControllersTable(
     const google::protobuf::RepeatedPtrField<tenure::v1::ControllerStatus>& controllers);
+// "SUSPECT (other nodes reached it 20 ms ago)".
+std::string StateWithDetail(const tenure::v1::NodeStatus& node);
 std::string NodesTable(const google::protobuf::RepeatedPtrField<tenure::v1::NodeStatus>& nodes);
 
 }  // namespace tenure::cli

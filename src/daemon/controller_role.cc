@@ -153,6 +153,7 @@ Status ControllerRole::StartController(const std::string& cluster_id) {
                                            .on_failure = refused_},
       Options(cluster_id), [this](const Status& status) { OnRefused(status); });
   TENURE_RETURN_IF_ERROR(controller_->Start());
+  if (!cluster_id.empty()) votes_from_ = threads_.controller.Now() + config_.election_timeout;
   LearnClusterId();
   remembered_ = storage_.controllers();
   RememberAddresses();
@@ -267,6 +268,11 @@ Status ControllerRole::Ready() {
     const controller::Leadership& leadership = controller_->leadership();
     if (leadership.leader().IsNone())
       return Error(StatusCode::kUnavailable, "controller: no leader is known");
+    // Who stops the next process now would leave a leader to whom nobody can succeed.
+    if (const Instant now = threads_.controller.Now(); now < votes_from_) {
+      return Error(StatusCode::kUnavailable, "controller: may vote {} ms from now, after its restart",
+                   ToMillis(votes_from_ - now));
+    }
     if (!leadership.leading() || leadership.serving()) return OkStatus();
     return Error(StatusCode::kUnavailable, "controller: leads and is {}", leadership.phase());
   });

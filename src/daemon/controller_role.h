@@ -36,7 +36,7 @@ class ControllerRole {
 
   // None if the executor does not answer.
   std::optional<ControllerNumbers> Numbers();
-  // OK if a leader of group 0 is known.
+  // OK if a leader of group 0 is known and this replica may vote, so that another one may be stopped.
   Status Ready();
 
  private:
@@ -62,6 +62,8 @@ class ControllerRole {
   std::unique_ptr<controller::Joining> joining_;
   bool retired_ = false;
   std::unique_ptr<controller::Controller> controller_;
+  Instant
+      votes_from_{};  // a replica that ran before is silent for an election timeout (docs/consensus.md, R8)
   runtime::Timer learn_timer_;
   std::map<uint64_t, std::string> remembered_;  // addresses, as the directory has them
   runtime::Timer remember_timer_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rpc/framing.h"
+#include "runtime/connect_failure.h"
 
 namespace tenure::rpc {
 namespace {
@@ -67,7 +68,10 @@ Status FromGrpcStatus(const grpc::Status& status, const grpc::ClientContext& con
   Status local = Error(code, "{}: {}", to, status.error_message());
   const bool no_connection = status.error_message().starts_with("failed to connect to all addresses") ||
                              status.error_message().starts_with("DNS resolution failed");
-  return code == StatusCode::kUnavailable && no_connection ? runtime::MarkNotSent(std::move(local)) : local;
+  if (code != StatusCode::kUnavailable || !no_connection) return local;
+  // The cause is in the text only, in the words of strerror.
+  const bool refused = status.error_message().find("Connection refused") != std::string::npos;
+  return refused ? runtime::MarkRefused(std::move(local)) : runtime::MarkNotSent(std::move(local));
 }
 
 gpr_timespec ToDeadline(Duration timeout) {

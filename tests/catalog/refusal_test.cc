@@ -76,6 +76,26 @@ TEST(Refusal, NotLeaderNamesTheLeader) {
   EXPECT_EQ(unknown->message(), "this controller does not lead; no leader is known");
 }
 
+TEST(Refusal, WarmingUpSaysWhomItWaitsFor) {
+  WarmingUp details;
+  details.set_epoch(4);
+  details.set_reason("raft");
+  EXPECT_EQ(RefusalOf(WarmingUpRefusal(details))->message(), "the leader of epoch 4 is starting (raft)");
+  details.set_reason("load");
+  details.add_missing("node 1");
+  details.add_missing("node 2");
+  details.set_remaining_ms(700);
+  EXPECT_EQ(RefusalOf(WarmingUpRefusal(details))->message(),
+            "the leader of epoch 4 is starting (load): waits for node 1, node 2, at most 700 ms more");
+  for (int i = 3; i <= 100; ++i) details.add_missing("node " + std::to_string(i));
+  const auto refusal = RefusalOf(WarmingUpRefusal(details));
+  EXPECT_EQ(
+      refusal->message(),
+      "the leader of epoch 4 is starting (load): waits for node 1, node 2, node 3, node 4, node 5 and 95 "
+      "more, at most 700 ms more");
+  EXPECT_EQ(refusal->warming_up().missing_size(), 100);
+}
+
 TEST(Refusal, AnyErrorBecomesOne) {
   EXPECT_EQ(ToRefusal(Refuse(REASON_BUSY, "b")).reason(), REASON_BUSY);
   EXPECT_EQ(ToRefusal(absl::UnavailableError("gone")).reason(), REASON_UNAVAILABLE);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/connect_failure.h"
 #include "runtime/network.h"
 #include "tests/runtime/manual_executor.h"
 
@@ -37,6 +38,10 @@ class FakeNetwork {
   void SetHung(const Endpoint& endpoint, bool hung) {
     hung ? (void)hung_.insert(endpoint) : (void)hung_.erase(endpoint);
   }
+  // Connecting does not succeed in time, as where packets are dropped: calls fail, and nobody was asked.
+  void SetUnreachable(const Endpoint& endpoint, bool unreachable) {
+    unreachable ? (void)unreachable_.insert(endpoint) : (void)unreachable_.erase(endpoint);
+  }
   // The next `count` calls to it are executed and their answers lost.
   void LoseAnswers(const Endpoint& endpoint, int count) { lose_answers_[endpoint] = count; }
   void CutStreams(const Endpoint& endpoint);
@@ -63,6 +68,7 @@ class FakeNetwork {
   std::map<std::pair<Endpoint, std::string>, Service*> services_;
   std::set<Endpoint> down_;
   std::set<Endpoint> hung_;
+  std::set<Endpoint> unreachable_;
   std::map<Endpoint, int> lose_answers_;
   std::vector<std::weak_ptr<Pipe>> pipes_;
   size_t server_buffer_ = 0;
@@ -148,10 +154,12 @@ class FakeNetwork::View : public Network {
         executor.After(timeout, [finish] { finish(absl::DeadlineExceededError("no answer in time")); });
     executor.Post([this, to, method = std::string(method), request = std::move(request), timeout, finish] {
       if (network_.down_.contains(to))
-        return finish(MarkNotSent(absl::UnavailableError("connection refused")));
+        return finish(MarkRefused(absl::UnavailableError("connection refused")));
       if (network_.hung_.contains(to)) return;
+      if (network_.unreachable_.contains(to))
+        return finish(MarkNotSent(absl::UnavailableError("connecting timed out")));
       Service* service = network_.Find(to, method);
-      if (service == nullptr) return finish(MarkNotSent(absl::UnavailableError("connection refused")));
+      if (service == nullptr) return finish(MarkRefused(absl::UnavailableError("connection refused")));
       Executor& at = network_.executor_;
       const CallInfo info{Last(method), self_, at.Now() + timeout};
       service->OnCall(info, request, [this, to, finish, &at](StatusOr<std::string> answer) {
@@ -178,7 +186,7 @@ class FakeNetwork::View : public Network {
       Service* service = network_.down_.contains(to) ? nullptr : network_.Find(to, method);
       if (service == nullptr) {
         pipe->closed[1] = true;
-        if (!pipe->closed[0]) pipe->Ended(0, MarkNotSent(absl::UnavailableError("connection refused")));
+        if (!pipe->closed[0]) pipe->Ended(0, MarkRefused(absl::UnavailableError("connection refused")));
         return;
       }
       const CallInfo info{Last(method), self_, kFarFuture};

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/connect_failure.h"
 #include "runtime/network.h"
 #include "tests/contract/worlds.h"
 
@@ -234,6 +235,7 @@ TEST_P(NetworkContract, RefusedConnectionsAreUnavailableAndNotSent) {
   const Status status = CallAt(address, "test.Service/Echo1", "").status();
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
   EXPECT_TRUE(runtime::WasNotSent(status)) << status;
+  EXPECT_TRUE(runtime::WasRefused(status)) << status;
   EXPECT_NE(MessageOf(status).find(address), std::string_view::npos) << status;
 }
 

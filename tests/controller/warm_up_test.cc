@@ -109,6 +109,22 @@ TEST_F(WarmUpTest, ARefusedConnectionIsASampleAndSilenceIsNot) {
   EXPECT_EQ(Missing(), (std::vector<std::string>{"node 2"}));
 }
 
+// Where packets are dropped, a connection attempt ends some time, and everybody who asks then is told so.
+TEST_F(WarmUpTest, AConnectionThatIsNotMadeInTimeIsSilence) {
+  FakeNode node(t, "a");
+  RegisterBefore({&node});
+  t.fake_network.SetUnreachable("a:1", true);
+  t.fake_network.SetUnreachable("c2:7100", true);
+  t.Lead(7);
+  Settle(seconds(5));
+  EXPECT_EQ(Missing(), (std::vector<std::string>{"controller 2", "node 1"}));
+  t.fake_network.SetUnreachable("a:1", false);
+  t.fake_network.SetDown("a:1", true);
+  t.fake_network.SetUnreachable("c2:7100", false);
+  Settle(seconds(2));
+  EXPECT_TRUE(t.leadership.load_ready());
+}
+
 TEST_F(WarmUpTest, TheToleranceEndsItToTheMillisecond) {
   FakeNode node(t, "a");
   RegisterBefore({&node});
@@ -123,6 +139,9 @@ TEST_F(WarmUpTest, TheToleranceEndsItToTheMillisecond) {
   EXPECT_TRUE(t.leadership.load_ready());
   EXPECT_EQ(t.leadership.unsampled(), (std::vector<std::string>{"node 1"}));
   EXPECT_EQ(node.State(), pb::NODE_SUSPECT);
+  node.Connect();
+  Settle();
+  EXPECT_TRUE(t.leadership.unsampled().empty()) << "it was heard after all";
 }
 
 TEST_F(WarmUpTest, AYoungStandbyViewStandsForTheSilentAfterOneRound) {

@@ -19,7 +19,7 @@
 // Invariants: E1 serving() implies leading() in the same epoch, load_ready()
 //             serving(). E2 a service runs only between its Start and
 //             Stop of the current epoch. E3 a become that finds its epoch stale starts nothing.
-// Reference:  docs/catalog.md, "leadership".
+// Reference:  docs/leadership.md.
 #pragma once
 
 #include <cstdint>
@@ -97,7 +97,7 @@ class Leadership {
   // What keeps it from `serving`: raft, services or load, empty if nothing does; who is missing (services by
   // name, else members); how long it waits for them at most.
   ::tenure::v1::WarmingUp warm_up() const;
-  // Members without a sample in this epoch, without which it went on.
+  // Members without which it went on, and which have given no sample in this epoch to this day.
   std::vector<std::string> unsampled() const;
   uint64_t transitions_done() const { return transitions_done_; }
 

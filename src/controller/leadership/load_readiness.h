@@ -16,7 +16,7 @@ class LoadReadiness {
   virtual std::vector<std::string> missing() const = 0;
   // Until it goes on without them.
   virtual Duration remaining() const = 0;
-  // Without whom it went on.
+  // Without whom it went on, and who has given none since.
   virtual std::vector<std::string> unsampled() const = 0;
 };
 

@@ -4,11 +4,23 @@
 
 #include "base/format.h"
 #include "catalog/refusal.h"
+#include "runtime/connect_failure.h"
 
 namespace tenure::controller {
 
 namespace pb = ::tenure::v1;
 namespace ipb = ::tenure::internal::v1;
+
+namespace {
+
+// No answer in time, or no connection, without the machine having said that nobody listens.
+bool IsSilence(const Status& answer) {
+  if (answer.code() == StatusCode::kDeadlineExceeded) return true;
+  return answer.code() == StatusCode::kUnavailable && !runtime::WasRefused(answer) &&
+         !catalog::RefusalOf(answer);
+}
+
+}  // namespace
 
 StandbyView::StandbyView(runtime::Executor& executor, runtime::Network& network, ReplicaId self,
                          OwnCluster own, const ControllerDirectory& directory, const LoadTable& load,
@@ -66,9 +78,8 @@ void StandbyView::OnBeat() {
 
 void StandbyView::OnAnswer(Term epoch, ReplicaId controller, const Status& answer) {
   if (epoch != epoch_) return;
-  // Only what did not come in time says nothing.
 #ifndef TENURE_MUTANT_silence_is_a_sample
-  if (answer.code() == StatusCode::kDeadlineExceeded) return;
+  if (IsSilence(answer)) return;
 #endif
   if (sampled_.insert(controller).second) on_sample_();
 }

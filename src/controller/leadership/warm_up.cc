@@ -1,11 +1,13 @@
 #include "controller/leadership/warm_up.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/format.h"
 #include "catalog/controllers.h"
 #include "catalog/refusal.h"
+#include "runtime/connect_failure.h"
 #include "tenure/internal/v1/agent.pb.h"
 
 namespace tenure::controller {
@@ -54,7 +56,7 @@ runtime::Task<Status> WarmUp::Start(Term epoch, runtime::StopToken) {
   ready_ = false;
   refused_.clear();
   under_way_.clear();
-  unsampled_.clear();
+  unsampled_ = {};
   tick_ = executor_.After(options_.probe_after, [this] { OnTick(); });
   ScheduleLook();
   co_return OkStatus();
@@ -65,7 +67,7 @@ void WarmUp::Stop() {
   ready_ = false;
   tick_.Cancel();
   limit_.Cancel();
-  unsampled_.clear();
+  unsampled_ = {};
 }
 
 bool WarmUp::HasSample(NodeId node, const pb::NodeRecord& record) const {
@@ -111,13 +113,13 @@ void WarmUp::Look() {
     // The view stands for who is in it. Controllers are not: Raft knows of them what matters.
     const auto known = [this](NodeId node) { return standby_.Find(node).has_value(); };
     if (std::all_of(missing.nodes.begin(), missing.nodes.end(), known)) {
-      unsampled_ = NamesOf(missing);
+      GoOnWithout(missing);
       return Ready("standby view");
     }
   }
   if (since >= options_.tolerance) {
-    unsampled_ = NamesOf(missing);
-    return Ready(fmt::format("the tolerance has passed without {}", fmt::join(unsampled_, ", ")));
+    const auto names = GoOnWithout(missing);
+    return Ready(fmt::format("the tolerance has passed without {}", fmt::join(names, ", ")));
   }
   const Duration next = warm_ && since < options_.warm_round ? options_.warm_round : options_.tolerance;
   limit_ = executor_.After(next - since, [this] { Look(); });
@@ -147,11 +149,29 @@ void WarmUp::Probe(NodeId node, const std::string& address) {
                   if (*self == nullptr || (*self)->epoch_ != epoch) return;
                   (*self)->under_way_.erase(node);
 #ifndef TENURE_MUTANT_silence_is_a_sample
-                  if (!runtime::WasNotSent(answer.status())) return;
+                  if (!runtime::WasRefused(answer.status())) return;
 #endif
                   (*self)->refused_.insert(node);
                   (*self)->ScheduleLook();
                 });
+}
+
+std::vector<std::string> WarmUp::GoOnWithout(Missing missing) {
+  unsampled_ = std::move(missing);
+  return NamesOf(unsampled_);
+}
+
+// Who has been heard since is not named any more, nor who is not expected any more.
+std::vector<std::string> WarmUp::unsampled() const {
+  if (unsampled_.empty()) return {};
+  const Missing still = FindMissing();
+  Missing both;
+  std::set_intersection(unsampled_.controllers.begin(), unsampled_.controllers.end(),
+                        still.controllers.begin(), still.controllers.end(),
+                        std::back_inserter(both.controllers));
+  std::set_intersection(unsampled_.nodes.begin(), unsampled_.nodes.end(), still.nodes.begin(),
+                        still.nodes.end(), std::back_inserter(both.nodes));
+  return NamesOf(both);
 }
 
 std::vector<std::string> WarmUp::NamesOf(const Missing& missing) {

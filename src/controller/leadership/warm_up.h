@@ -52,7 +52,7 @@ class WarmUp : public LeaderService, public LoadReadiness {
   // LoadReadiness
   std::vector<std::string> missing() const override;
   Duration remaining() const override;
-  std::vector<std::string> unsampled() const override { return unsampled_; }
+  std::vector<std::string> unsampled() const override;
 
   // LeaderService
   std::string_view name() const override { return "warm-up"; }
@@ -75,6 +75,7 @@ class WarmUp : public LeaderService, public LoadReadiness {
   void OnTick();
   void Probe(NodeId node, const std::string& address);
   void Ready(std::string how);
+  std::vector<std::string> GoOnWithout(Missing missing);
   static std::vector<std::string> NamesOf(const Missing& missing);
 
   runtime::Executor& executor_;
@@ -92,7 +93,7 @@ class WarmUp : public LeaderService, public LoadReadiness {
   bool ready_ = false;
   std::set<NodeId> refused_;    // refused a connection in this leadership
   std::set<NodeId> under_way_;  // probes
-  std::vector<std::string> unsampled_;
+  Missing unsampled_;           // when it became ready
   runtime::Timer tick_;
   runtime::Timer limit_;
   bool look_posted_ = false;

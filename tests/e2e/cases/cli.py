@@ -29,7 +29,7 @@ def status(t):
     t.equal(sorted(c["state"] for c in status["controllers"]), ["follower", "follower", "leader"])
     t.equal(len(status["nodes"]), 3)
     for node in status["nodes"]:
-        has_fields(t, node, "id name address resp_address state fenced lease_ms revision regions leaders", "node")
+        has_fields(t, node, "id name address resp_address state detail fenced lease_ms revision regions leaders", "node")
         t.equal((node["state"], node["fenced"]), ("UP", False))
     assert status["transitions"] and status["services"], status
     for transition in status["transitions"]:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import time
+import urllib.error
 import urllib.request
 
 import redis
@@ -42,10 +43,17 @@ class Cluster:
     def http_port(self, name):
         return self.rpc_port(name) + 2
 
+    def host(self, _name):
+        """Where the process listens."""
+        return "127.0.0.1"
+
+    def rpc_address(self, name):
+        return f"{self.host(name)}:{self.rpc_port(name)}"
+
     @property
     def controllers(self):
         count = 3 if self.separate or self.nodes >= 3 else 1
-        return ",".join(f"127.0.0.1:{self.base + 10 * i}" for i in range(1, count + 1))
+        return ",".join(self.rpc_address(name) for name in self.names[:count])
 
     def process_directory(self, name):
         return self.directory / name
@@ -75,6 +83,15 @@ class Cluster:
         if self.separate:
             command.append("--separate")
         return self.case.tenure(*command, *arguments, expect=expect, timeout=timeout, env=env)
+
+    def start(self, *names):
+        """Starts processes that `up` has made and that have ended, without waiting for anything."""
+        for name in names:
+            directory = self.process_directory(name)
+            with open(directory / "tenured.log", "ab") as log:
+                process = self.case.start(self.case.binary("tenured"), "--config", directory / "tenured.toml", "--data",
+                                          directory, stdout=log, stderr=log)
+            (directory / "tenured.pid").write_text(f"{process.pid}\n")
 
     def down(self, *arguments, expect=0, timeout=60):
         return self.case.tenure("down", "--data", self.directory, *arguments, expect=expect, timeout=timeout)
@@ -113,9 +130,17 @@ class Cluster:
 
     def metrics(self, name):
         """Metrics without labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port(name)}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.host(name)}:{self.http_port(name)}/metrics", timeout=5) as answer:
             lines = [line.split() for line in answer.read().decode().splitlines() if not line.startswith("#")]
         return {line[0]: float(line[1]) for line in lines if "{" not in line[0]}
+
+    def ready(self, name):
+        """What /readyz says: the process serves, and another one may be stopped."""
+        try:
+            with urllib.request.urlopen(f"http://{self.host(name)}:{self.http_port(name)}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
 
     def leader(self):
         """Name of the process whose controller leads, once there is one."""
@@ -141,11 +166,12 @@ class Cluster:
     def redis(self, name=None, **options):
         """A plain connection to one process."""
         options.setdefault("socket_timeout", 10)
-        return redis.Redis(port=self.resp_port(name or self.node_names[0]), decode_responses=True, **options)
+        name = name or self.node_names[0]
+        return redis.Redis(host=self.host(name), port=self.resp_port(name), decode_responses=True, **options)
 
     def redis_cluster(self, **options):
         options.setdefault("socket_timeout", 10)
-        nodes = [redis.cluster.ClusterNode("127.0.0.1", self.resp_port(name)) for name in self.node_names]
+        nodes = [redis.cluster.ClusterNode(self.host(name), self.resp_port(name)) for name in self.node_names]
         client = redis.cluster.RedisCluster(startup_nodes=nodes, decode_responses=True, dynamic_startup_nodes=False,
                                             **options)
         # python3-redis 4.3.4 asks the startup nodes after a failure, and fails itself to connect to those it has not
@@ -157,7 +183,7 @@ class Cluster:
         return client
 
     def redis_cli(self, name, *arguments, **options):
-        return self.case.run("redis-cli", "-c", "-p", self.resp_port(name), *arguments, **options)
+        return self.case.run("redis-cli", "-c", "-h", self.host(name), "-p", self.resp_port(name), *arguments, **options)
 
     def wait_writable(self, limit=30):
         """A write to each of many slots is acknowledged; the time it took."""
