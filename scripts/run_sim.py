@@ -22,7 +22,7 @@ import threading
 import time
 
 SEED_LIMIT_S = int(os.environ.get("TENURE_SIM_SEED_LIMIT", "120"))  # of one seed; a share has that for each
-RARE_PATH_SEEDS = 2000
+RARE_PATH_SEEDS = 10000
 USAGE = 2
 TAIL = 25
 

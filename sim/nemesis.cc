@@ -147,6 +147,10 @@ void Nemesis::StrikeProcess(const Fault& fault, Machine& machine) {
     world_.TransferCatalogLeadership(machine.controller_id);
   } else if (machine.server->started() && !world_.paused(fault.machine)) {
     Struck(fault);
+    // Whoever repairs has a sound disk with room on it.
+    machine.disk.set_options(world_.options().disks);
+    machine.disk.FailSyncs(0);
+    machine.disk.FailWrites(0);
     world_.RotAndRepair(fault.machine);
   }
 }

@@ -21,6 +21,14 @@ Operation NewOperation(Operation::Kind kind, std::optional<std::string> value, I
   return {kind, std::move(value), now, std::nullopt, by};
 }
 
+// Unique; now and then so large that the commit of the log that it is in takes several sectors and may be
+// torn.
+std::string NewValue(const std::string& name, uint64_t number, Prng& prng) {
+  std::string value = fmt::format("{}.{}", name, number);
+  if (prng.Chance(1, 8)) value.append(prng.Below(2000), '.');
+  return value;
+}
+
 // Nothing happened, for sure.
 bool Refused(const Status& status) {
   const auto refusal = catalog::RefusalOf(status);
@@ -58,7 +66,7 @@ void KeyClient::Next() {
   if (!read && prng_.Below(100) < options_.delete_percent) {
     command = {"DEL", key};
   } else if (!read) {
-    value = fmt::format("{}.{}", options_.name, next_value_++);
+    value = NewValue(options_.name, next_value_++, prng_);
     command = {"SET", key, *value};
   }
   const auto ticket =
@@ -115,7 +123,7 @@ void EntryClient::Next() {
 
 void EntryClient::Write(const std::string& key, bool remove) {
   std::optional<std::string> value;
-  if (!remove) value = fmt::format("{}.{}", options_.name, next_value_++);
+  if (!remove) value = NewValue(options_.name, next_value_++, prng_);
   Operation operation = NewOperation(Operation::Kind::kWrite, value, world_.now(), options_.name);
   const auto known = known_.find(key);
   const bool conditional =

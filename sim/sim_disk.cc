@@ -70,8 +70,8 @@ void SimDisk::Settle(Inode& inode, uint64_t sequence) {
 }
 
 void SimDisk::Tear(Inode& inode) {
-  enum Fate : uint64_t { kNothing, kAll, kPrefix, kChanges, kSectors, kFates };
-  const uint64_t fate = prng_.Below(kFates);
+  enum Fate : uint64_t { kNothing, kAll, kPrefix, kChanges, kSectors };
+  const uint64_t fate = std::min<uint64_t>(prng_.Below(kSectors + 3), kSectors);
   const uint64_t prefix = prng_.Below(inode.unsynced.size() + 1);
   for (size_t i = 0; i < inode.unsynced.size() && fate != kNothing; ++i) {
     const Change& change = inode.unsynced[i];

@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/format.h"
-#include "base/rare_path.h"
 #include "group/group.h"
 #include "group/host_monitor.h"
 #include "group/recovery.h"
@@ -97,7 +96,6 @@ class GroupHost::Impl : private HostListener {
                std::unique_ptr<StateMachine> machine, bool campaign) {
     if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
     if (tombstones_.contains(id)) {
-      TENURE_RARE_PATH("group: a replica that was dropped may not start again");
       return Error(StatusCode::kFailedPrecondition,
                    "group {} was removed from this process and cannot return", id);
     }
@@ -174,13 +172,16 @@ class GroupHost::Impl : private HostListener {
     Remove(id);
     tombstones_.insert(id);
     transfer_.Forget(id);
-    RemoveState(id);
     wal::Write write;
     write.group = id;
     write.tombstone = true;
     std::vector<wal::Write> writes;
     writes.push_back(std::move(write));
-    dependencies_.wal.Append(std::move(writes), PostHere([done = std::move(done)](Status status) mutable {
+    // The state goes after the tombstone is durable: a log without one that begins after its first entry
+    // needs the state, and the engine may make a removal durable before the log's disk answers.
+    dependencies_.wal.Append(std::move(writes),
+                             PostHere([this, id, done = std::move(done)](Status status) mutable {
+                               if (status.ok()) RemoveState(id);
                                done(std::move(status));
                              }));
   }

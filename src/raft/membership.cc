@@ -15,7 +15,6 @@ ProposeResult RaftCore::Impl::ProposeConfiguration(const Configuration& target, 
   // Without an entry of this term committed, an earlier leader's change may still be undecided (thesis 4.1,
   // erratum).
   if (log_.configuration_index() > commit_ || active().IsJoint() || commit_ < leader->term_start) {
-    TENURE_RARE_PATH("raft: a change waits for the one before it");
     return ProposeResult::kChangePending;
   }
   if (target != active()) {
