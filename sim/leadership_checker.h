@@ -45,7 +45,8 @@ class LeadershipChecker {
   void CheckReady(const Machine& machine, controller::Controller& controller, const Seen& seen);
 
   World& world_;
-  std::map<uint64_t, Seen> seen_;  // by machine
+  std::map<uint64_t, Seen> seen_;            // by machine
+  std::map<uint64_t, Instant> wrong_since_;  // by machine
   Instant last_look_{};
   uint64_t ready_ = 0;
 };

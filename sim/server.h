@@ -52,6 +52,8 @@ class Server final : public node::NodeOwner {
   ~Server() override;
 
   SimProcess& process() { return *process_; }
+  // The process or its controller's executor is paused.
+  bool stands_still() const { return process_->paused() || control_.paused(); }
   // Its parts are there; they are made in the first events of the process.
   bool started() const {
     return (settings_.id == 0 || retired_ || controller_ || joining_) && (!settings_.node || node_);

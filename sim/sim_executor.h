@@ -53,6 +53,7 @@ class SimExecutor final : public runtime::Executor {
   // A single executor can stand still, too (a stalled disk does that to a log's).
   void Pause();
   void Resume();
+  bool paused() const { return paused_ > 0; }
   void Kill();
 
  private:

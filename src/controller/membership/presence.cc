@@ -39,11 +39,12 @@ void Presence::OnTick() {
     return;
   }
   const Instant now = parts_.executor.Now();
-  const ReplicaId leader = parts_.leadership.leader();
-  if (recorded_ && !leader.IsNone()) {
+  // A new controller may know its leader by id before it has any of the catalog.
+  const std::string leader = parts_.directory.AddressOf(parts_.leadership.leader().value());
+  if (recorded_ && !leader.empty()) {
     if (now < next_word_) return;
     next_word_ = now + kReminder;
-    return Tell(parts_.directory.AddressOf(leader.value()));
+    return Tell(leader);
   }
   std::vector<runtime::Endpoint> all = hints_;
   for (const pb::ControllerRecord& controller : parts_.directory.All()) {
