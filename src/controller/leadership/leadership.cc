@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/format.h"
-#include "base/rare_path.h"
 #include "catalog/refusal.h"
 
 namespace tenure::controller {
@@ -132,10 +131,7 @@ Task<void> Leadership::Become(Pending transition) {
   runtime::Timer limit = executor_.After(options_.start_limit, [this] { service_changed_.Set(); });
   while (!stop.stop_requested() && !ReadyToServe(began)) {
     service_changed_.Reset();
-    if (!co_await service_changed_.Wait(stop)) {
-      TENURE_RARE_PATH("controller: leadership is lost before it serves");
-      co_return;  // the queued Resign undoes what began
-    }
+    if (!co_await service_changed_.Wait(stop)) co_return;  // the queued Resign undoes what began
   }
   if (epoch != epoch_) co_return;
   serving_ = true;
