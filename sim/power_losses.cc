@@ -6,14 +6,12 @@
 #include <string>
 #include <utility>
 
+#include "sim/phases.h"
 #include "sim/server.h"
-#include "sim/world.h"
 
 namespace tenure::sim {
 namespace {
 
-constexpr Duration kFormationLimit = std::chrono::seconds(60);
-constexpr Duration kCheckInterval = std::chrono::milliseconds(100);
 constexpr int64_t kMaxOffMs = 2000;
 constexpr int64_t kMaxBootSpreadMs = 400;
 constexpr int64_t kMaxLoadMs = 2000;
@@ -21,7 +19,6 @@ constexpr int64_t kMaxLoadMs = 2000;
 constexpr int64_t kOperationsOfStart = 150;
 constexpr int64_t kOperationsUnderLoad = 600;
 constexpr Duration kOperationsLimit = std::chrono::seconds(20);
-constexpr uint64_t kMaxJudgeSteps = 2'000'000;
 
 // Only power losses: the rest of what the seed draws stays - shape, load, links, slow syncs, small logs.
 SimOptions WithoutOtherFaults(SimOptions options) {
@@ -31,66 +28,24 @@ SimOptions WithoutOtherFaults(SimOptions options) {
   return options;
 }
 
-class PowerLosses {
+class PowerLosses : private Phases {
  public:
   PowerLosses(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
-      : options_(WithoutOtherFaults(options)),
-        world_(options_, trace),
+      : Phases(WithoutOtherFaults(options), trace, std::move(on_event)),
         prng_(Prng(options.seed).Fork("power losses")) {
-    if (on_event) world_.scheduler().set_trace(std::move(on_event));
     for (auto& machine : world_.machines()) {
       machine->disk.set_boundary([this](std::string_view, const std::string&) { OnDiskOperation(); });
     }
   }
 
   RunResult Go() {
-    result_.seed = options_.seed;
     if (Form() && LosePower() && Settle()) Judge();
-    result_.failures = world_.failures();
-    result_.event_hash = world_.scheduler().event_hash();
-    result_.events = world_.scheduler().events_run();
-    result_.simulated = world_.scheduler().now() - Instant();
-    result_.faults = result_.power_losses;
-    result_.elections = world_.groups().elections();
-    result_.entries = world_.groups().entries();
-    result_.comparisons = world_.groups().comparisons();
-    result_.acknowledged = world_.history().acknowledged();
-    result_.acknowledged_writes = world_.history().acknowledged_writes();
-    result_.unknown = world_.history().unknown();
+    Sum().faults = result_.power_losses;
     for (const auto& machine : world_.machines()) result_.torn_files += machine->disk.torn_files();
     return result_;
   }
 
  private:
-  void Enter(std::string phase) {
-    world_.Note("phase: " + phase);
-    result_.phase = std::move(phase);
-  }
-
-  bool Until(Duration limit, const std::function<bool()>& done, const std::function<std::string()>& waiting) {
-    const Instant deadline = world_.scheduler().now() + limit;
-    while (!done()) {
-      if (world_.failed()) return false;
-      if (world_.scheduler().now() >= deadline) {
-        world_.Fail("everything serves again after a power loss",
-                    fmt::format("not within {} ms; waiting for: {}", ToMillis(limit), waiting()));
-        return false;
-      }
-      world_.scheduler().RunFor(kCheckInterval);
-      world_.leadership().Check();
-    }
-    return !world_.failed();
-  }
-
-  bool Form() {
-    Enter("form");
-    for (size_t i = 0; i < world_.machines().size(); ++i) world_.Boot(i);
-    bool created = false;
-    world_.CreateDatabase("default", options_.regions, [&created] { created = true; });
-    return Until(
-        kFormationLimit, [&created] { return created; }, [] { return std::string("the first database"); });
-  }
-
   bool LosePower() {
     Enter("power losses");
     world_.StartClients();
@@ -156,30 +111,7 @@ class PowerLosses {
     }
   }
 
-  bool Settle() {
-    Enter("settle");
-    world_.StopClients();
-    if (!Until(
-            options_.convergence_limit, [this] { return world_.Unsettled(/*replicas=*/true).empty(); },
-            [this] { return world_.Unsettled(true); })) {
-      return false;
-    }
-    world_.CheckReplicas();
-    return !world_.failed();
-  }
-
-  void Judge() {
-    Enter("judge");
-    const History::Judgement judgement = world_.history().Judge(kMaxJudgeSteps);
-    result_.undecided = judgement.undecided;
-    for (const std::string& violation : judgement.violations)
-      world_.Fail("registers are linearizable", violation);
-  }
-
-  const SimOptions options_;
-  World world_;
   Prng prng_;
-  RunResult result_;
   Instant served_since_;
   uint64_t operations_left_ = 0;  // until the power goes; 0: it does not go
   bool power_ = true;

@@ -2,8 +2,7 @@
 // on any disk, under load or while they still recover from the loss before; what was not synced is lost, torn
 // or reordered. Chosen by SimOptions::power_losses; RunSeed (run.h) is the entry.
 //
-// Invariants: those of every run (docs/testing.md), and after each loss that the machines are left alone
-// after
+// Invariants: those of every run (docs/testing.md). After each loss that the machines are left alone after,
 //             every client has a write acknowledged within SimOptions::convergence_limit.
 // Threading:  one thread.
 #pragma once

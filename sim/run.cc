@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
+#include "sim/phases.h"
 #include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
 #include "sim/server.h"
@@ -17,10 +18,9 @@
 namespace tenure::sim {
 namespace {
 
-constexpr Duration kFormationLimit = std::chrono::seconds(60);
-constexpr Duration kCheckInterval = std::chrono::milliseconds(100);
 // After the last fault connections come back by and by; until then the others may be no majority.
 constexpr Duration kReconnectTime = std::chrono::seconds(6);
+constexpr Duration kWriteLimit = std::chrono::seconds(60);
 // From the first write that hangs: noticed in three quarters of an election timeout; then, at worst, an
 // election without help and the end of a lease.
 constexpr Duration kHungDiskLimit = std::chrono::milliseconds(3200);
@@ -29,75 +29,24 @@ constexpr Duration kSleepTime = std::chrono::seconds(5);
 // Silence is noticed after an election timeout; the first choice stands at once, the second one timeout
 // later.
 constexpr Duration kSleepersLimit = std::chrono::seconds(6);
-constexpr uint64_t kMaxJudgeSteps = 2'000'000;
 
-class Run {
+class Run : private Phases {
  public:
   Run(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
-      : options_(options),
-        world_(options, trace),
+      : Phases(options, trace, std::move(on_event)),
         nemesis_(world_, PlanOf(options)),
-        membership_(world_, Prng(options.seed).Fork("membership")) {
-    if (on_event) world_.scheduler().set_trace(std::move(on_event));
-  }
+        membership_(world_, Prng(options.seed).Fork("membership")) {}
 
   RunResult Go() {
-    result_.seed = options_.seed;
     if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep() &&
         (!options_.recovery || Recover()))
       Judge();
-    result_.failures = world_.failures();
-    result_.event_hash = world_.scheduler().event_hash();
-    result_.events = world_.scheduler().events_run();
-    result_.simulated = world_.scheduler().now() - Instant();
-    result_.faults = nemesis_.faults();
+    Sum().faults = nemesis_.faults();
     result_.changes = world_.membership().changes();
-    result_.elections = world_.groups().elections();
-    result_.entries = world_.groups().entries();
-    result_.comparisons = world_.groups().comparisons();
-    result_.acknowledged = world_.history().acknowledged();
-    result_.acknowledged_writes = world_.history().acknowledged_writes();
-    result_.unknown = world_.history().unknown();
     return result_;
   }
 
  private:
-  void Enter(std::string phase) {
-    world_.Note("phase: " + phase);
-    result_.phase = std::move(phase);
-  }
-
-  // A while, and a look at what must always hold.
-  void Pass() {
-    world_.scheduler().RunFor(kCheckInterval);
-    world_.leadership().Check();
-  }
-
-  // Runs until `done`, looking now and then; a violation ends it at once. `waiting` says what is missing at
-  // the limit.
-  bool Until(Duration limit, const std::function<bool()>& done, const std::function<std::string()>& waiting,
-             const std::string& invariant = "everything serves again after the last fault") {
-    const Instant deadline = world_.scheduler().now() + limit;
-    while (!done()) {
-      if (world_.failed()) return false;
-      if (world_.scheduler().now() >= deadline) {
-        world_.Fail(invariant, fmt::format("not within {} ms; waiting for: {}", ToMillis(limit), waiting()));
-        return false;
-      }
-      Pass();
-    }
-    return !world_.failed();
-  }
-
-  bool Form() {
-    Enter("form");
-    for (size_t i = 0; i < world_.machines().size(); ++i) world_.Boot(i);
-    bool created = false;
-    world_.CreateDatabase("default", options_.regions, [&created] { created = true; });
-    return Until(
-        kFormationLimit, [&created] { return created; }, [] { return std::string("the first database"); });
-  }
-
   bool Break() {
     Enter("faults");
     world_.StartClients();
@@ -148,7 +97,7 @@ class Run {
     machine.disk.HangSyncs();
     // Somebody writes, be it an entry of another leader.
     if (!Until(
-            kFormationLimit, [&] { return machine.server->wal().WaitingSince().has_value(); },
+            kWriteLimit, [&] { return machine.server->wal().WaitingSince().has_value(); },
             [&] { return machine.name + " to write"; }, invariant)) {
       return false;
     }
@@ -212,18 +161,6 @@ class Run {
            asleep("with the process back");
   }
 
-  bool Settle() {
-    Enter("settle");
-    world_.StopClients();
-    if (!Until(
-            options_.convergence_limit, [this] { return world_.Unsettled(/*replicas=*/true).empty(); },
-            [this] { return world_.Unsettled(true); })) {
-      return false;
-    }
-    world_.CheckReplicas();
-    return !world_.failed();
-  }
-
   bool Recover() {
     Enter("recover");
     RecoveryScenario scenario(world_, Prng(options_.seed).Fork("recovery"),
@@ -233,19 +170,8 @@ class Run {
     return scenario.Go() && Settle();
   }
 
-  void Judge() {
-    Enter("judge");
-    const History::Judgement judgement = world_.history().Judge(kMaxJudgeSteps);
-    result_.undecided = judgement.undecided;
-    for (const std::string& violation : judgement.violations)
-      world_.Fail("registers are linearizable", violation);
-  }
-
-  const SimOptions options_;
-  World world_;
   Nemesis nemesis_;
   MembershipOperator membership_;
-  RunResult result_;
 };
 
 }  // namespace
