@@ -78,7 +78,9 @@ void StandbyView::OnBeat() {
 
 void StandbyView::OnAnswer(Term epoch, ReplicaId controller, const Status& answer) {
   if (epoch != epoch_) return;
-#ifndef TENURE_MUTANT_silence_is_a_sample
+#ifdef TENURE_MUTANT_silence_is_a_sample
+  (void)answer;
+#else
   if (IsSilence(answer)) return;
 #endif
   if (sampled_.insert(controller).second) on_sample_();
