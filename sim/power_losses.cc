@@ -25,6 +25,9 @@ SimOptions WithoutOtherFaults(SimOptions options) {
   options.faults = {};
   options.spares = 0;
   options.max_rest = Duration::zero();
+  // In half of the seeds syncs take so long that most power losses come in the middle of several.
+  Prng draws = Prng(options.seed).Fork("slow syncs");
+  if (draws.Chance(1, 2)) options.disks.max_sync = std::chrono::milliseconds(draws.Between(2, 40));
   return options;
 }
 
