@@ -79,7 +79,7 @@ void StandbyView::OnBeat() {
 void StandbyView::OnAnswer(Term epoch, ReplicaId controller, const Status& answer) {
   if (epoch != epoch_) return;
 #ifdef TENURE_MUTANT_silence_is_a_sample
-  (void)answer;
+  (void)IsSilence(answer);
 #else
   if (IsSilence(answer)) return;
 #endif
