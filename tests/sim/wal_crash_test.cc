@@ -81,7 +81,7 @@ TEST_P(WalCrashTest, OpensWithWhatWasAcknowledged) {
   EXPECT_GT(acknowledged, 100u) << boots;
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, WalCrashTest, testing::Range<uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seeds, WalCrashTest, testing::Range<uint64_t>(1, 301));
 
 }  // namespace
 }  // namespace tenure::sim
