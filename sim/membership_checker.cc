@@ -37,13 +37,24 @@ bool MembershipChecker::DiedAMomentAgo(const Machine& machine) const {
          world_.scheduler().now() - machine.killed_at < kMoment;
 }
 
+// Its machine was given to another controller so lately that no leader can know.
+bool MembershipChecker::GaveWayAMomentAgo(uint64_t controller) const {
+  for (const auto& machine : world_.machines()) {
+    if (machine->former_controller_id == controller &&
+        world_.scheduler().now() - machine->killed_at < kMoment)
+      return true;
+  }
+  return false;
+}
+
 bool MembershipChecker::Runs(uint64_t controller) const {
   const Machine* machine = MachineOf(world_, controller);
-  if (machine == nullptr) return false;
+  if (machine == nullptr) return GaveWayAMomentAgo(controller);
   return (machine->server != nullptr && !machine->emptied) || DiedAMomentAgo(*machine);
 }
 
 void MembershipChecker::CheckPromoted(uint64_t id, LogIndex commit, const std::string& what) {
+  if (GaveWayAMomentAgo(id)) return;
   const Machine* machine = MachineOf(world_, id);
   if (machine != nullptr && DiedAMomentAgo(*machine)) return;  // what it held is hidden
   if (machine == nullptr || machine->emptied || (machine->server == nullptr && machine->boots == 0)) {

@@ -30,6 +30,7 @@ class MembershipChecker {
 
  private:
   bool DiedAMomentAgo(const Machine& machine) const;
+  bool GaveWayAMomentAgo(uint64_t controller) const;
   bool Runs(uint64_t controller) const;
   void CheckPromoted(uint64_t controller, LogIndex commit, const std::string& what);
 

@@ -127,6 +127,7 @@ void MembershipOperator::Add(size_t index) {
   world_.Kill(index, CrashKind::kPower);
   world_.EmptyDisk(index);
   machine.emptied = false;
+  machine.former_controller_id = machine.controller_id;
   machine.controller_id = next_id_++;
   machine.controller_uuid = fmt::format("directory {} of {}", machine.controller_id, machine.name);
   const auto boot = [this, index, id = machine.controller_id] {

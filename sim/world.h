@@ -54,6 +54,7 @@ struct Machine {
   bool node = false;
   bool first = false;          // its controller is one of those that form the cluster
   uint64_t controller_id = 0;  // 0: none
+  uint64_t former_controller_id = 0;
   std::string controller_uuid;
   Instant killed_at{};
   Instant booted_at{};

@@ -81,8 +81,9 @@ class GroupHost::Impl : private HostListener {
 #ifndef TENURE_MUTANT_tombstone_ignored
         tombstones_.insert(id);
 #endif
-        // The removal of the state may not have survived the crash that the tombstone survived.
+        // The removals may not have survived the crash that the tombstone survived.
         if (HasState(id)) RemoveState(id);
+        if (files_.Find(id) != nullptr) files_.RemoveGroup(id);
       }
     }
     dependencies_.transport.SetReceiver(&host);
@@ -177,11 +178,14 @@ class GroupHost::Impl : private HostListener {
     write.tombstone = true;
     std::vector<wal::Write> writes;
     writes.push_back(std::move(write));
-    // The state goes after the tombstone is durable: a log without one that begins after its first entry
-    // needs the state, and the engine may make a removal durable before the log's disk answers.
+    // State and snapshots go after the tombstone is durable: a log without one that begins after its first
+    // entry needs them, and the engine may make a removal durable before the log's disk answers.
     dependencies_.wal.Append(std::move(writes),
                              PostHere([this, id, done = std::move(done)](Status status) mutable {
-                               if (status.ok()) RemoveState(id);
+                               if (status.ok()) {
+                                 files_.RemoveGroup(id);
+                                 RemoveState(id);
+                               }
                                done(std::move(status));
                              }));
   }

@@ -50,6 +50,8 @@ struct SnapshotFiles::Files {
                                      const std::optional<wal::SnapshotMeta>& expected) {
     TENURE_ASSIGN_OR_RETURN(wal::SnapshotWriter * writer, Open(id, /*resume=*/true));
     auto meta = writer->Finish(mark, expected ? &*expected : nullptr);
+    // After a failed sync nobody knows what the disk has of it.
+    if (!meta.ok()) writer->Discard();
     parts.erase(id.group);
     if (meta.ok()) RemoveBelow(id.group, id.index);
     return meta;

@@ -214,7 +214,12 @@ void SnapshotTransfer::Receive(SnapshotOffer offer, Callback<StatusOr<uint64_t>>
   offered_[offer.group] = {offer.group, offer.mark, offer.total_bytes, offer.checksum};
   dependencies_.files.PartSize(
       offer.group, offer.mark,
-      [done = std::move(done)](StatusOr<uint64_t> size) mutable { done(std::move(size)); });
+      [total = offer.total_bytes, done = std::move(done)](StatusOr<uint64_t> size) mutable {
+        // More than the content: it was about to be completed and was not. What the disk kept of it is
+        // unknown.
+        if (size.ok() && *size > total) size = uint64_t{0};
+        done(std::move(size));
+      });
 }
 
 void SnapshotTransfer::Receive(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) {
@@ -297,7 +302,6 @@ void SnapshotTransfer::Forget(GroupId group) {
   builds_.erase(group);
   offered_.erase(group);
   std::erase_if(transfers_, [group](const auto& item) { return item.first.first == group; });
-  dependencies_.files.RemoveGroup(group);
 }
 
 bool SnapshotTransfer::Sending(GroupId group) const {

@@ -63,7 +63,10 @@ void Presence::Tell(const runtime::Endpoint& to) {
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   Announce(parts_.network, to, announcement,
            [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
-             if (*alive && answer.ok()) OnAnswer(*answer);
+             if (!*alive) return;
+             if (answer.ok()) return OnAnswer(*answer);
+             // The leader it knows may be one no more, and gone: the others are asked again.
+             recorded_ = false;
            });
 }
 
