@@ -1,0 +1,97 @@
+// The receiver's end of a snapshot whose completion fails.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/hash.h"
+#include "group/snapshot_transfer.h"
+#include "kv/memory_engine.h"
+#include "sim/scheduler.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_executor.h"
+#include "tests/group/silent_transport.h"
+
+namespace tenure::group {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SnapshotReceiveTest : public testing::Test {
+ protected:
+  SnapshotReceiveTest() {
+    mark.index = LogIndex(9);
+    mark.term = Term(2);
+    mark.configuration.members.push_back({.id = ReplicaId(1), .host = 1, .role = raft::MemberRole::kVoter});
+    view = disk.MakeView(process, executor);
+    store = *wal::SnapshotStore::Open(*view, "/snapshots");
+    files = std::make_unique<SnapshotFiles>(executor, executor, *store, Logger());
+    transfer = std::make_unique<SnapshotTransfer>(
+        SnapshotTransfer::Dependencies{executor, engine, *files, transport, Logger(), 1024},
+        [](GroupId) { return std::nullopt; }, [](GroupId, ReplicaId, LogIndex, bool) {});
+  }
+  ~SnapshotReceiveTest() override { process.Kill(); }
+
+  template <class Message>
+  StatusOr<uint64_t> Receive(const Message& message) {
+    std::optional<StatusOr<uint64_t>> answer;
+    executor.Post([&] { transfer->Receive(message, [&](StatusOr<uint64_t> a) { answer = std::move(a); }); });
+    world.RunFor(1s);
+    return answer ? *answer : StatusOr<uint64_t>(Error(StatusCode::kInternal, "no answer"));
+  }
+  SnapshotOffer Offer() const {
+    return {.group = GroupId(1),
+            .from = ReplicaId(2),
+            .to = ReplicaId(1),
+            .mark = mark,
+            .total_bytes = content.size(),
+            .checksum = HashBytes(content)};
+  }
+  SnapshotChunk Chunk() const {
+    return {.group = GroupId(1),
+            .to = ReplicaId(1),
+            .mark = mark,
+            .offset = 0,
+            .content = content,
+            .checksum = HashBytes(content),
+            .last = true};
+  }
+
+  const std::string content = "state of a group";
+  raft::SnapshotMark mark;
+  sim::Scheduler world;
+  sim::SimClock clock{world, Instant(1h), WallFromMillis(1)};
+  sim::SimDisk disk{world, "disk", Prng(1)};
+  sim::SimProcess process{world, clock, "p", Prng(2)};
+  sim::SimExecutor& executor = process.AddExecutor("all");
+  kv::MemoryEngine engine{std::make_shared<kv::MemoryStore>(), executor};
+  SilentTransport transport;
+  std::unique_ptr<runtime::Disk> view;
+  std::unique_ptr<wal::SnapshotStore> store;
+  std::unique_ptr<SnapshotFiles> files;
+  std::unique_ptr<SnapshotTransfer> transfer;
+};
+
+TEST_F(SnapshotReceiveTest, OneWhoseSyncFailedIsReceivedAnew) {
+  EXPECT_EQ(*Receive(Offer()), 0u);
+  disk.FailSyncs(1);
+  EXPECT_FALSE(Receive(Chunk()).ok());
+  EXPECT_EQ(*Receive(Offer()), 0u) << "neither complete nor partly there";
+  EXPECT_EQ(*Receive(Chunk()), content.size());
+  EXPECT_EQ(*Receive(Offer()), content.size() + 1) << "complete";
+  EXPECT_NE(files->Find(GroupId(1)), nullptr);
+}
+
+TEST_F(SnapshotReceiveTest, OneThatACrashLeftBeforeItsNameIsReceivedAnew) {
+  // The trailer is there, the name that says so is not.
+  auto part = view->Open("/snapshots/1-9-2.snap.part", runtime::OpenMode::kCreate);
+  ASSERT_TRUE(part.ok());
+  ASSERT_TRUE((*part)->Write(0, content + "and a trailer").ok());
+  EXPECT_EQ(*Receive(Offer()), 0u);
+  EXPECT_EQ(*Receive(Chunk()), content.size());
+  EXPECT_EQ(*Receive(Offer()), content.size() + 1);
+}
+
+}  // namespace
+}  // namespace tenure::group
