@@ -186,7 +186,6 @@ void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
   const wal::SnapshotMeta* stored = shared_.snapshots.Find(id_);
   if (stored == nullptr || stored->mark.index != mark.index || stored->mark.term != mark.term) {
     // The core waits for nothing: the leader offers the snapshot again.
-    TENURE_RARE_PATH("group: a snapshot is announced that is not stored");
     logger_.Warn("snapshot at index {} is not stored here", mark.index);
     core_.OnSnapshotRejected();
     return;
