@@ -134,7 +134,7 @@ def main():
     if failed:
         print("failed seeds:", *sorted(failed))
         print("first failing seed:", min(failed))
-        print(f"again: ./dev sim --seed {min(failed)} --trace")
+        print("again: ./dev sim --seed", min(failed), *rest, "--trace")
     never = total.report()
     if never and ran >= RARE_PATH_SEEDS and not failed:
         print(f"simulation: {ran} passed, {len(never)} failed")

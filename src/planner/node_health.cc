@@ -1,7 +1,5 @@
 #include "planner/node_health.h"
 
-#include <algorithm>
-
 namespace tenure::planner {
 
 using namespace ::tenure::v1;
@@ -12,7 +10,7 @@ namespace {
 std::optional<NodeState> Observed(const NodeEvidence& evidence, const NodeHealthOptions& options) {
   if (evidence.stopping && !evidence.connected) return NODE_DOWN;
   if (evidence.silence >= options.down_after && !evidence.reached) return NODE_DOWN;
-  if (evidence.silence >= std::min(evidence.suspect_after, options.down_after)) return NODE_SUSPECT;
+  if (evidence.suspicious || evidence.silence >= options.down_after) return NODE_SUSPECT;
   if (!evidence.heard) return std::nullopt;
   return evidence.connected ? NODE_UP : NODE_SUSPECT;
 }

@@ -17,12 +17,12 @@ namespace tenure::planner {
 
 struct NodeEvidence {
   ::tenure::v1::NodeState state = ::tenure::v1::NODE_STATE_UNSPECIFIED;  // the record's
-  bool heard = false;      // a heartbeat of its present registration in this leadership
-  bool connected = false;  // its heartbeat stream is open
-  bool stopping = false;   // said itself that its process ends
-  Duration silence{};      // since its last heartbeat or since this leadership began, whichever is later
-  Duration suspect_after = std::chrono::seconds(5);  // such a silence is suspicious (phi_accrual.h)
-  bool reached = false;                              // another node got an answer from it just now
+  bool heard = false;       // a heartbeat of its present registration in this leadership
+  bool connected = false;   // its heartbeat stream is open
+  bool stopping = false;    // said itself that its process ends
+  Duration silence{};       // since its last heartbeat or since this leadership began, whichever is later
+  bool suspicious = false;  // such a silence is unusual for it (phi_accrual.h)
+  bool reached = false;     // another node got an answer from it just now
 };
 
 struct NodeHealthOptions {

@@ -10,11 +10,6 @@ double Seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-double PhiAt(double silence, double mean, double deviation) {
-  const double later = 0.5 * std::erfc((silence - mean) / (deviation * std::sqrt(2.0)));
-  return later <= 0 ? 300 : -std::log10(later);
-}
-
 }  // namespace
 
 void ArrivalHistory::Add(Instant now, const PhiOptions& options) {
@@ -28,7 +23,7 @@ void ArrivalHistory::Add(Instant now, const PhiOptions& options) {
   last_ = now;
 }
 
-ArrivalHistory::Shape ArrivalHistory::ShapeOf(const PhiOptions& options) const {
+double ArrivalHistory::Phi(Duration silence, const PhiOptions& options) const {
   // Two intervals that deviate by a quarter are believed before the first is seen.
   const double expected = Seconds(options.expected);
   double sum = 2 * expected;
@@ -40,25 +35,14 @@ ArrivalHistory::Shape ArrivalHistory::ShapeOf(const PhiOptions& options) const {
   const double count = static_cast<double>(intervals_.size()) + 2;
   const double mean = sum / count;
   const double variance = std::max(0.0, squares / count - mean * mean);
-  return {mean, std::max(std::sqrt(variance), Seconds(options.min_deviation))};
+  const double deviation = std::max(std::sqrt(variance), Seconds(options.min_deviation));
+  const double later = 0.5 * std::erfc((Seconds(silence) - mean) / (deviation * std::sqrt(2.0)));
+  return later <= 0 ? 300 : -std::log10(later);
 }
 
-double ArrivalHistory::Phi(Duration silence, const PhiOptions& options) const {
-  const Shape shape = ShapeOf(options);
-  return PhiAt(Seconds(silence), shape.mean, shape.deviation);
-}
-
-Duration ArrivalHistory::SuspectAfter(const PhiOptions& options) const {
-  const Shape shape = ShapeOf(options);
-  double low = Seconds(options.floor);
-  double high = Seconds(options.ceiling);
-  if (PhiAt(low, shape.mean, shape.deviation) >= options.threshold) return options.floor;
-  if (PhiAt(high, shape.mean, shape.deviation) < options.threshold) return options.ceiling;
-  while (high - low > 0.001) {
-    const double middle = (low + high) / 2;
-    (PhiAt(middle, shape.mean, shape.deviation) >= options.threshold ? high : low) = middle;
-  }
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(high));
+bool ArrivalHistory::IsSuspicious(Duration silence, const PhiOptions& options) const {
+  if (silence < options.floor) return false;
+  return silence >= options.ceiling || Phi(silence, options) >= options.threshold;
 }
 
 }  // namespace tenure::planner

@@ -35,17 +35,11 @@ class ArrivalHistory {
   void Skip() { last_ = {}; }
 
   double Phi(Duration silence, const PhiOptions& options) const;
-  // The shortest silence that is suspicious, within floor and ceiling.
-  Duration SuspectAfter(const PhiOptions& options) const;
+  // Cheap for the many nodes that are not silent: below the floor nothing is computed.
+  bool IsSuspicious(Duration silence, const PhiOptions& options) const;
   size_t size() const { return intervals_.size(); }
 
  private:
-  struct Shape {
-    double mean;
-    double deviation;
-  };
-  Shape ShapeOf(const PhiOptions& options) const;
-
   std::deque<double> intervals_;  // seconds
   Instant last_{};
 };

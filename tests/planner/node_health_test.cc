@@ -12,7 +12,12 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 NodeEvidence Of(NodeState state, bool heard, bool connected, bool stopping, Duration silence) {
-  return {.state = state, .heard = heard, .connected = connected, .stopping = stopping, .silence = silence};
+  return {.state = state,
+          .heard = heard,
+          .connected = connected,
+          .stopping = stopping,
+          .silence = silence,
+          .suspicious = silence >= seconds(5)};
 }
 
 TEST(NodeHealth, Table) {
@@ -49,17 +54,9 @@ TEST(NodeHealth, Table) {
       {{.state = NODE_SUSPECT, .heard = true, .stopping = true, .silence = seconds(1), .reached = true},
        NODE_DOWN},
       // How long a silence is suspicious depends on its rhythm.
-      {{.state = NODE_UP,
-        .heard = true,
-        .connected = true,
-        .silence = seconds(7),
-        .suspect_after = seconds(8)},
+      {{.state = NODE_UP, .heard = true, .connected = true, .silence = seconds(7), .suspicious = false},
        std::nullopt},
-      {{.state = NODE_UP,
-        .heard = true,
-        .connected = true,
-        .silence = seconds(3),
-        .suspect_after = seconds(3)},
+      {{.state = NODE_UP, .heard = true, .connected = true, .silence = seconds(3), .suspicious = true},
        NODE_SUSPECT},
       // The operator's states.
       {Of(NODE_DRAINING, true, true, false, seconds(0)), std::nullopt},

@@ -26,9 +26,10 @@ std::optional<Instant> LoadTable::ReachedAt(NodeId node) const {
   return found == reached_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Duration LoadTable::SuspectAfter(NodeId node) const {
+bool LoadTable::IsSuspicious(NodeId node, Duration silence) const {
   const NodeLoad* load = Find(node);
-  return load == nullptr ? planner::ArrivalHistory().SuspectAfter(phi_) : load->arrivals.SuspectAfter(phi_);
+  static const planner::ArrivalHistory kNothing;
+  return (load == nullptr ? kNothing : load->arrivals).IsSuspicious(silence, phi_);
 }
 
 void LoadTable::OnConnected(NodeId node, uint64_t registration_epoch, Instant now) {

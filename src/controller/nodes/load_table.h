@@ -59,8 +59,8 @@ class LoadTable {
   // Since the node's last heartbeat, or since this leadership (or the observer's last pause), whichever is
   // later.
   Duration SilenceOf(NodeId node, Instant now) const;
-  // Such a silence is suspicious.
-  Duration SuspectAfter(NodeId node) const;
+  // That silence is unusual for the node.
+  bool IsSuspicious(NodeId node, Duration silence) const;
   // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will
   // make none.
   bool IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const;

@@ -104,11 +104,10 @@ void NodeMonitor::LookAt(NodeId node, const pb::NodeRecord& record) {
   evidence.state = record.state();
   const Instant now = executor_.Now();
   evidence.silence = agents_.load().SilenceOf(node, now);
-  evidence.suspect_after = agents_.load().SuspectAfter(node);
+  evidence.suspicious = agents_.load().IsSuspicious(node, evidence.silence);
   const auto reached = agents_.load().ReachedAt(node);
   evidence.reached = reached && now - *reached <= kProbeCounts;
-  if (evidence.silence >= evidence.suspect_after &&
-      (record.state() == pb::NODE_UP || record.state() == pb::NODE_SUSPECT)) {
+  if (evidence.suspicious && (record.state() == pb::NODE_UP || record.state() == pb::NODE_SUSPECT)) {
     Probe(node, now);
   }
   const NodeLoad* load = agents_.load().Find(node);
