@@ -23,6 +23,7 @@ struct Records {
   RecordTable nodes{'N'};
   RecordTable databases{'D'};
   RecordTable regions{'R'};
+  RecordTable procedures{'P'};
   std::map<std::string, uint64_t, std::less<>> node_by_uuid;
   std::map<std::string, uint64_t, std::less<>> database_by_name;  // not those being dropped
 
@@ -34,6 +35,10 @@ namespace apply {
 using ::tenure::internal::v1::CatalogResult;
 namespace commands = ::tenure::internal::v1;
 
+// An empty result, as checks return it, is none.
+inline bool IsRefusal(const CatalogResult& result) {
+  return result.reason() != ::tenure::v1::REASON_UNSPECIFIED;
+}
 CatalogResult Done(const Change& change, bool changed = true, uint64_t object_id = 0);
 CatalogResult Refused(::tenure::v1::Reason reason, std::string message, uint64_t revision = 0);
 
@@ -56,6 +61,19 @@ CatalogResult RemoveRegion(Records& records, commands::RemoveRegion& command, Ch
 CatalogResult RecoverCluster(Records& records, commands::RecoverCluster& command, Change& change);
 CatalogResult RecoverRegions(Records& records, commands::RecoverRegions& command, Change& change);
 CatalogResult RemoveDatabase(Records& records, commands::RemoveDatabase& command, Change& change);
+CatalogResult SubmitProcedure(Records& records, commands::SubmitProcedure& command, Change& change);
+CatalogResult AdvanceProcedure(Records& records, commands::AdvanceProcedure& command, Change& change);
+CatalogResult CancelProcedure(Records& records, commands::CancelProcedure& command, Change& change);
+CatalogResult ForgetProcedures(Records& records, commands::ForgetProcedures& command, Change& change);
+CatalogResult ReportRegions(Records& records, commands::ReportRegions& command, Change& change);
+
+// Effects of procedures. As commands: all conditions are checked before the first write.
+CatalogResult DropDatabase(Records& records, uint64_t database, Change& change);
+CatalogResult PublishDatabase(Records& records, uint64_t database, Change& change);
+CatalogResult RemoveRegions(Records& records, const commands::ProcedureEffect::RemoveRegions& command,
+                            Change& change);
+CatalogResult ChangeReplica(Records& records, commands::ProcedureEffect::ChangeReplica& command,
+                            Change& change);
 
 }  // namespace apply
 }  // namespace tenure::catalog

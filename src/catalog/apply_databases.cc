@@ -143,6 +143,39 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
   return Done(change, true, command.database());
 }
 
+CatalogResult DropDatabase(Records& records, uint64_t database, Change& change) {
+  commands::SetDatabaseState command;
+  command.set_database(database);
+  if (const Record* found = records.databases.Find(database)) command.set_from(found->database().state());
+  command.set_to(DATABASE_PRE_DELETE);
+  return SetDatabaseState(records, command, change);
+}
+
+CatalogResult PublishDatabase(Records& records, uint64_t database, Change& change) {
+  const Record* found = records.databases.Find(database);
+  if (found == nullptr) return Refused(REASON_NOT_FOUND, fmt::format("database {} does not exist", database));
+  if (CatalogResult refused =
+          CheckMove(fmt::format("database {} ('{}')", database, found->database().name()),
+                    found->database().state(), DATABASE_CREATING, DATABASE_PUBLIC, found->modify_revision());
+      IsRefusal(refused)) {
+    return refused;
+  }
+  std::vector<uint64_t> creating;
+  for (const auto& [id, region] : records.regions.all()) {
+    if (region.region().database() == database && region.region().state() == REGION_CREATING)
+      creating.push_back(id);
+  }
+  for (const uint64_t id : creating) {
+    Record record = *records.regions.Find(id);
+    record.mutable_region()->set_state(REGION_SERVING);
+    records.regions.Put(id, std::move(record), change);
+  }
+  Record record = *found;
+  record.mutable_database()->set_state(DATABASE_PUBLIC);
+  records.databases.Put(database, std::move(record), change);
+  return Done(change, true, database);
+}
+
 CatalogResult SetRegionState(Records& records, commands::SetRegionState& command, Change& change) {
   const Record* found = records.regions.Find(command.region());
   if (found == nullptr)

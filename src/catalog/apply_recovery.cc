@@ -6,6 +6,7 @@
 #include "catalog/apply.h"
 #include "catalog/controllers.h"
 #include "catalog/keys.h"
+#include "catalog/procedures.h"
 
 namespace tenure::catalog::apply {
 
@@ -58,12 +59,11 @@ void Recover(Records& records, const commands::RecoverRegions::Item& item, Chang
   Record record = *records.regions.Find(item.region());
   RegionRecord& region = *record.mutable_region();
   ReplicaRecord survivor;
-  uint64_t highest = 0;
+  const uint64_t next = NextReplica(region);
   for (const ReplicaRecord& replica : region.replicas()) {
-    highest = std::max(highest, replica.id());
     if (replica.id() == item.replica()) survivor = replica;
   }
-  survivor.set_id(highest + 1);
+  survivor.set_id(next);
   survivor.set_role(REPLICA_VOTER);
   survivor.set_recovered_from(item.replica());
   survivor.set_recovered_above_term(item.highest_term());
@@ -71,6 +71,14 @@ void Recover(Records& records, const commands::RecoverRegions::Item& item, Chang
   *region.add_replicas() = survivor;
   region.set_preferred_leader(survivor.id());
   region.set_configuration_version(region.configuration_version() + 1);
+  if (records.cluster->cluster().format_version() >= 3) {
+    // Replicas that were being made go; what the lost ones may still report is of a term of before.
+    region.mutable_leaving()->MergeFrom(region.joining());
+    region.clear_joining();
+    region.set_next_replica(next + 1);
+    region.set_configuration_term(item.highest_term() + 1);
+    region.set_configuration_index(0);
+  }
   records.regions.Put(item.region(), std::move(record), change);
 }
 

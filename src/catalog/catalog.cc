@@ -46,6 +46,7 @@ void Records::Load(const kv::Reader& state) {
   nodes.Load(state);
   databases.Load(state);
   regions.Load(state);
+  procedures.Load(state);
   node_by_uuid.clear();
   for (const auto& [id, record] : nodes.all()) node_by_uuid.emplace(record.node().uuid(), id);
   database_by_name.clear();
@@ -176,6 +177,16 @@ class Catalog::Impl {
         return apply::RecoverCluster(records_, *command.mutable_recover_cluster(), change);
       case Command::kRecoverRegions:
         return apply::RecoverRegions(records_, *command.mutable_recover_regions(), change);
+      case Command::kSubmitProcedure:
+        return apply::SubmitProcedure(records_, *command.mutable_submit_procedure(), change);
+      case Command::kAdvanceProcedure:
+        return apply::AdvanceProcedure(records_, *command.mutable_advance_procedure(), change);
+      case Command::kCancelProcedure:
+        return apply::CancelProcedure(records_, *command.mutable_cancel_procedure(), change);
+      case Command::kForgetProcedures:
+        return apply::ForgetProcedures(records_, *command.mutable_forget_procedures(), change);
+      case Command::kReportRegions:
+        return apply::ReportRegions(records_, *command.mutable_report_regions(), change);
       case Command::BODY_NOT_SET:
         break;
     }
@@ -272,6 +283,9 @@ const std::map<uint64_t, pb::Record>& Catalog::databases() const {
 }
 const std::map<uint64_t, pb::Record>& Catalog::regions() const {
   return impl_->records().regions.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::procedures() const {
+  return impl_->records().procedures.all();
 }
 size_t Catalog::client_count() const {
   return impl_->client_count();

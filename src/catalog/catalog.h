@@ -11,7 +11,8 @@
 //
 // Keys below the catalog's prefix (docs/catalog.md, "format"):
 //   c  cluster record        i  next ids               C <id:8>  controller     N <id:8>  node
-//   D <id:8> database        R <id:8> region           E <key>   entry          d <client id:8> deduplication
+//   D <id:8> database        R <id:8> region           P <id:8>  procedure      E <key>    entry
+//   d <client id:8> deduplication
 //
 // Records other than entries are few and are kept in memory as well; entries are read from the engine.
 #pragma once
@@ -89,6 +90,7 @@ class Catalog {
   const std::map<uint64_t, pb::Record>& nodes() const;
   const std::map<uint64_t, pb::Record>& databases() const;
   const std::map<uint64_t, pb::Record>& regions() const;
+  const std::map<uint64_t, pb::Record>& procedures() const;
   // Not one that is being dropped: its name is free again.
   const pb::Record* FindDatabase(std::string_view name) const;
   const pb::Record* FindNode(std::string_view uuid) const;

@@ -32,6 +32,11 @@ constexpr std::array kCommandTypes = {
     CommandType{Command::kRecoverCluster, "RecoverCluster", 1},
     CommandType{Command::kRecoverRegions, "RecoverRegions", 2},
     CommandType{Command::kRaiseFormat, "RaiseFormat", 1},
+    CommandType{Command::kSubmitProcedure, "SubmitProcedure", 3},
+    CommandType{Command::kAdvanceProcedure, "AdvanceProcedure", 3},
+    CommandType{Command::kCancelProcedure, "CancelProcedure", 3},
+    CommandType{Command::kForgetProcedures, "ForgetProcedures", 3},
+    CommandType{Command::kReportRegions, "ReportRegions", 3},
     // Was never in use: what every build shows that it can pass over.
     CommandType{99, "Retired", 1, /*retired=*/true},
 };
@@ -43,13 +48,15 @@ constexpr std::array kSections = {
     Section{kNodePrefix, "nodes"},
     Section{kDatabasePrefix, "databases"},
     Section{kRegionPrefix, "regions"},
+    Section{kProcedurePrefix, "procedures"},
     Section{kEntryPrefix, "entries"},
     Section{kClientPrefix, "clients"},
     // As the command type 99.
     Section{'z', "retired", /*retired=*/true},
 };
 
-constexpr std::array kFeatures = {Feature{"controller-membership", 2}, Feature{"recovery", 2}};
+constexpr std::array kFeatures = {Feature{"controller-membership", 2}, Feature{"recovery", 2},
+                                  Feature{"procedures", 3}};
 
 }  // namespace
 

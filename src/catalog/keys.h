@@ -15,6 +15,7 @@ inline constexpr char kControllerPrefix = 'C';
 inline constexpr char kNodePrefix = 'N';
 inline constexpr char kDatabasePrefix = 'D';
 inline constexpr char kRegionPrefix = 'R';
+inline constexpr char kProcedurePrefix = 'P';
 inline constexpr char kEntryPrefix = 'E';
 inline constexpr char kClientPrefix = 'd';
 

@@ -157,6 +157,31 @@ Status Check(const ipb::RecoverRegions& recover) {
   return OkStatus();
 }
 
+// The limits keep a record the same size however long a procedure runs.
+Status Check(const pb::ProcedureRecord& procedure) {
+  TENURE_RETURN_IF_ERROR(CheckName("procedure.type", procedure.type(), 64));
+  const auto check = [](std::string_view field, size_t size, size_t limit) {
+    if (size <= limit) return OkStatus();
+    return Refuse(REASON_INVALID_ARGUMENT, "procedure.{}: has {} bytes, the limit is {}", field, size, limit);
+  };
+  TENURE_RETURN_IF_ERROR(check("step", procedure.step().size(), 64));
+  TENURE_RETURN_IF_ERROR(check("body", procedure.body().size(), 1 << 20));
+  TENURE_RETURN_IF_ERROR(check("last_error", procedure.last_error().size(), 1024));
+  return check("description", procedure.description().size(), 1024);
+}
+
+Status Check(const ipb::AdvanceProcedure& advance) {
+  TENURE_RETURN_IF_ERROR(Check(advance.procedure()));
+  for (const pb::ProcedureRecord& spawned : advance.spawn()) TENURE_RETURN_IF_ERROR(Check(spawned));
+  return OkStatus();
+}
+
+Status Check(const ipb::SubmitProcedure& submit, const CatalogLimits& limits) {
+  TENURE_RETURN_IF_ERROR(Check(submit.procedure()));
+  if (submit.effect().has_create_database()) return Check(submit.effect().create_database(), limits);
+  return OkStatus();
+}
+
 template <class State>
 Status CheckMove(State from, State to) {
   if (IsLegalMove(from, to)) return OkStatus();
@@ -197,6 +222,14 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
     case Command::kSetNodeState:
     case Command::kRemoveRegion:
     case Command::kRemoveDatabase:
+      return OkStatus();
+    case Command::kSubmitProcedure:
+      return Check(command.submit_procedure(), limits);
+    case Command::kAdvanceProcedure:
+      return Check(command.advance_procedure());
+    case Command::kCancelProcedure:
+    case Command::kForgetProcedures:
+    case Command::kReportRegions:
       return OkStatus();
     case Command::kRecoverRegions:
       return Check(command.recover_regions());

@@ -10,8 +10,9 @@ namespace tenure::cli {
 namespace {
 
 const std::map<std::string, pb::RecordKind> kKinds = {
-    {"cluster", pb::RECORD_CLUSTER},   {"controller", pb::RECORD_CONTROLLER}, {"node", pb::RECORD_NODE},
-    {"database", pb::RECORD_DATABASE}, {"region", pb::RECORD_REGION},         {"entry", pb::RECORD_ENTRY}};
+    {"cluster", pb::RECORD_CLUSTER},    {"controller", pb::RECORD_CONTROLLER}, {"node", pb::RECORD_NODE},
+    {"database", pb::RECORD_DATABASE},  {"region", pb::RECORD_REGION},         {"entry", pb::RECORD_ENTRY},
+    {"procedure", pb::RECORD_PROCEDURE}};
 
 struct GetOptions {
   std::string kind;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "catalog/procedures.h"
+
 namespace tenure::cli {
 namespace {
 
@@ -133,6 +135,8 @@ Json BodyOf(const pb::Record& record) {
       return BodyOf(record.region());
     case pb::Record::kEntry:
       return BodyOf(record.entry());
+    case pb::Record::kProcedure:
+      return ToJson(record.procedure());
     case pb::Record::BODY_NOT_SET:
       break;
   }
@@ -143,6 +147,9 @@ Json BodyOf(const pb::Record& record) {
 
 std::string StateText(pb::NodeState state) {
   return WithoutPrefix(pb::NodeState_Name(state), "NODE_");
+}
+std::string StateText(pb::ProcedureState state) {
+  return std::string(catalog::NameOf(state));
 }
 std::string StateText(pb::ControllerState state) {
   // Records from before there were states are of members.
@@ -263,6 +270,35 @@ Json ToJson(const pb::DatabaseRecord& database) {
   return json;
 }
 
+Json ToJson(const pb::ProcedureRecord& procedure) {
+  Json json;
+  json["id"] = IdText(procedure.id());
+  json["type"] = procedure.type();
+  json["description"] = procedure.description();
+  json["state"] = StateText(procedure.state());
+  json["step"] = procedure.step();
+  json["attempt"] = procedure.attempt();
+  json["parent"] = procedure.parent() == 0 ? Json() : Json(IdText(procedure.parent()));
+  json["object"] = IdText(procedure.object());
+  json["locks"] = Json::array();
+  for (const auto& lock : procedure.locks()) {
+    json["locks"].push_back(
+        {{"object", catalog::NameOf(lock)}, {"mode", lock.shared() ? "shared" : "exclusive"}});
+  }
+  json["last_error"] = procedure.last_error();
+  json["cancellable"] = procedure.cancellable();
+  json["cancel_requested"] = procedure.cancel_requested();
+  json["created_at"] = FormatTime(procedure.created_at_ms());
+  if (procedure.ended_at_ms() != 0) json["ended_at"] = FormatTime(procedure.ended_at_ms());
+  if (procedure.next_try_at_ms() != 0) json["next_try_at"] = FormatTime(procedure.next_try_at_ms());
+  json["steps"] = Json::array();
+  for (const auto& step : procedure.steps()) {
+    json["steps"].push_back(
+        {{"name", step.name()}, {"duration_ms", step.duration_ms()}, {"attempts", step.attempts()}});
+  }
+  return json;
+}
+
 Json ToJson(const pb::StatusResponse& status) {
   Json json;
   json["cluster_id"] = status.cluster_id();
@@ -334,6 +370,8 @@ std::string KindText(const pb::Record& record) {
       return "region";
     case pb::Record::kEntry:
       return "entry";
+    case pb::Record::kProcedure:
+      return "procedure";
     case pb::Record::BODY_NOT_SET:
       break;
   }
@@ -352,6 +390,8 @@ std::string IdOf(const pb::Record& record) {
       return IdText(record.region().id());
     case pb::Record::kEntry:
       return Printable(record.entry().key());
+    case pb::Record::kProcedure:
+      return IdText(record.procedure().id());
     default:
       return "-";
   }
@@ -385,6 +425,10 @@ std::string Summary(const pb::Record& record) {
     }
     case pb::Record::kEntry:
       return Printable(record.entry().value());
+    case pb::Record::kProcedure:
+      return fmt::format("{}: {}, {}{}{}", record.procedure().type(), record.procedure().description(),
+                         StateText(record.procedure().state()),
+                         record.procedure().step().empty() ? "" : " in ", record.procedure().step());
     case pb::Record::BODY_NOT_SET:
       break;
   }

@@ -17,6 +17,7 @@ std::string StateText(tenure::v1::NodeState state);
 std::string StateText(tenure::v1::ControllerState state);
 std::string StateText(tenure::v1::DatabaseState state);
 std::string StateText(tenure::v1::RegionState state);
+std::string StateText(tenure::v1::ProcedureState state);
 std::string RoleText(tenure::v1::ReplicaRole role);
 // "running", "lost" (dropped by a repair), "diverged", or "unknown": its node has not reported it.
 std::string ReplicaState(const tenure::v1::RegionStatus& region, uint64_t replica);
@@ -27,6 +28,7 @@ Json ToJsonInFull(const tenure::v1::NodeStatus& node);  // as in `node list|show
 // `database_name`: of the record's database id.
 Json ToJson(const tenure::v1::RegionStatus& region, const std::string& database_name);
 Json ToJson(const tenure::v1::DatabaseRecord& database);
+Json ToJson(const tenure::v1::ProcedureRecord& procedure);
 Json ToJson(const tenure::v1::StatusResponse& status);
 // Any record, with kind, create_revision and modify_revision.
 Json ToJson(const tenure::v1::Record& record);

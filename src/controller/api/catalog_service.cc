@@ -30,6 +30,8 @@ const std::map<uint64_t, pb::Record>* RecordsOf(pb::RecordKind kind, const catal
       return &catalog.databases();
     case pb::RECORD_REGION:
       return &catalog.regions();
+    case pb::RECORD_PROCEDURE:
+      return &catalog.procedures();
     default:
       return nullptr;
   }

@@ -26,6 +26,8 @@ pb::RecordKind KindOf(const pb::Record& record) {
       return pb::RECORD_REGION;
     case pb::Record::kEntry:
       return pb::RECORD_ENTRY;
+    case pb::Record::kProcedure:
+      return pb::RECORD_PROCEDURE;
     case pb::Record::BODY_NOT_SET:
       break;
   }
