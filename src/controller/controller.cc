@@ -8,6 +8,7 @@
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/observation.h"
+#include "controller/api/procedures_service.h"
 #include "controller/catalog_access.h"
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
@@ -23,7 +24,11 @@
 #include "controller/membership/presence.h"
 #include "controller/nodes/agent_service.h"
 #include "controller/nodes/node_monitor.h"
-#include "controller/placement/database_reconciler.h"
+#include "controller/nodes/region_reports.h"
+#include "controller/procedure/adoption.h"
+#include "controller/procedure/procedure_engine.h"
+#include "controller/procedure/task_board.h"
+#include "controller/procedure/types/procedure_types.h"
 
 namespace tenure::controller {
 
@@ -117,7 +122,8 @@ class Controller::Impl : public group::GroupObserver {
         access_(executor_, group_, machine_, leadership_, options_.limits),
         cluster_record_(executor_, access_, options_.cluster_id, options_.self, options_.initial_controllers,
                         options_.new_cluster_id),
-        agents_(executor_, access_, leadership_,
+        tasks_(machine_.catalog()),
+        agents_(executor_, access_, leadership_, tasks_,
                 {.cluster_id = options_.cluster_id,
                  .incarnation = options_.incarnation,
                  .on_superseded = options_.on_superseded},
@@ -128,7 +134,11 @@ class Controller::Impl : public group::GroupObserver {
         warm_up_(executor_, network_, access_, agents_, standby_, leadership_, options_.warm_up,
                  logger_.Named("leadership")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
-        databases_(executor_, access_, agents_, logger_.Named("databases")),
+        region_reports_(executor_, access_, agents_, logger_.Named("regions")),
+        procedure_types_(options_.procedure_types),
+        procedures_(executor_, network_, access_, agents_, tasks_, options_.procedures,
+                    dependencies.prng.Fork("procedures"), logger_.Named("procedures")),
+        adoption_(executor_, access_, logger_.Named("procedures")),
         membership_(executor_, access_, options_.membership, logger_.Named("membership")),
         announcements_(access_, leadership_, directory_, addresses_, options_.self, Own(options_),
                        options_.on_superseded, logger_.Named("membership")),
@@ -140,12 +150,14 @@ class Controller::Impl : public group::GroupObserver {
                      options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
         cluster_service_(executor_, access_, leadership_, observation_),
-        regions_service_(executor_, access_, leadership_, observation_, agents_) {
+        regions_service_(executor_, access_, leadership_, observation_, agents_),
+        procedures_service_(access_, leadership_, procedures_) {
+    procedure_types_.AddTo(procedures_);
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
-          static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&databases_),
-          static_cast<CatalogListener*>(&membership_), static_cast<CatalogListener*>(&database_api_),
-          static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&procedures_),
+          static_cast<CatalogListener*>(&adoption_), static_cast<CatalogListener*>(&membership_),
+          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -156,7 +168,8 @@ class Controller::Impl : public group::GroupObserver {
          {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&standby_),
           static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
-          static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_),
+          static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
+          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&database_api_),
           static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
@@ -181,6 +194,7 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(CatalogService::kName, catalog_service_);
     network_.Serve(ClusterService::kName, cluster_service_);
     network_.Serve(RegionsService::kName, regions_service_);
+    network_.Serve(ProceduresService::kName, procedures_service_);
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
@@ -200,8 +214,10 @@ class Controller::Impl : public group::GroupObserver {
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
-        regions_service_.Stop(
-            [this, done = std::move(done)]() mutable { leadership_.Stop(std::move(done)); });
+        regions_service_.Stop([this, done = std::move(done)]() mutable {
+          leadership_.Stop(
+              [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+        });
       });
     });
   }
@@ -246,12 +262,16 @@ class Controller::Impl : public group::GroupObserver {
   ClusterIdKeeper cluster_id_;
   CatalogAccess access_;
   ClusterRecordService cluster_record_;
+  TaskBoard tasks_;
   AgentService agents_;
   IncarnationWatch incarnations_;
   StandbyView standby_;
   WarmUp warm_up_;
   NodeMonitor node_monitor_;
-  DatabaseReconciler databases_;
+  RegionReports region_reports_;
+  ProcedureTypes procedure_types_;
+  ProcedureEngine procedures_;
+  Adoption adoption_;
   MembershipReconciler membership_;
   AnnouncementService announcements_;
   Presence presence_;
@@ -261,6 +281,7 @@ class Controller::Impl : public group::GroupObserver {
   CatalogService catalog_service_;
   ClusterService cluster_service_;
   RegionsService regions_service_;
+  ProceduresService procedures_service_;
 };
 
 Controller::Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused)

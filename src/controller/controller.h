@@ -25,6 +25,8 @@
 #include "controller/api/watch_hub.h"
 #include "controller/leadership/leadership.h"
 #include "controller/leadership/warm_up.h"
+#include "controller/procedure/procedure_engine.h"
+#include "controller/procedure/types/procedure_types.h"
 #include "group/group_host.h"
 #include "kv/kv.h"
 #include "planner/controller_membership.h"
@@ -61,6 +63,8 @@ struct ControllerOptions {
   WatchOptions watch;
   ChangeStreamOptions change_stream;
   DatabaseApiOptions databases;
+  ProcedureOptions procedures;
+  ProcedureTypeOptions procedure_types;
 };
 
 class Controller {

@@ -37,10 +37,9 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
       return Close(Refuse(pb::REASON_INVALID_ARGUMENT, "the stream belongs to node {}, registration {}",
                           node_, registration_epoch_));
     }
-    const auto& regions = service_->access_.catalog().regions();
-    const bool taken = service_->load_.OnReport(report, service_->executor_.Now(),
-                                                [&](uint64_t region) { return regions.contains(region); });
+    const bool taken = service_->load_.OnReport(report, service_->executor_.Now());
     if (taken) service_->TakeRegions(report);
+    service_->tasks_.OnReport(node_, report, service_->executor_.Now());
     for (const ipb::ProbeResult& probe : report.probes()) {
       if (probe.reached()) service_->load_.OnReached(NodeId(probe.node()), service_->executor_.Now());
     }
@@ -67,7 +66,8 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   // Whether there is something this node has not been told.
   void PushIfBehind() {
     if (node_.IsNone()) return;
-    const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_);
+    const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_) ||
+                       service_->tasks_.HasNews(node_);
     if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_)
       return;
     Send({});
@@ -81,6 +81,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     if (current == service.by_node_.end() || current->second != this) return;
     service.by_node_.erase(current);
     service.load_.OnDisconnected(node_, registration_epoch_);
+    service.tasks_.OnDisconnected(node_);
   }
 
  private:
@@ -94,6 +95,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
       replaced->Close(Refuse(pb::REASON_STALE_EPOCH, "node {} has opened another heartbeat stream", node_));
     }
     service_->load_.OnConnected(node_, registration_epoch_, service_->executor_.Now());
+    service_->tasks_.OnConnected(node_, registration_epoch_);
   }
 
   void Answer(const ipb::HeartbeatRequest& report, bool request_full) {
@@ -123,6 +125,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     if (auto transfers = service_->transfers_.extract(node_); !transfers.empty()) {
       for (const auto& transfer : transfers.mapped()) *response.add_transfers() = transfer;
     }
+    service_->tasks_.FillAnswer(node_, response);
     stream_->Send(response.SerializeAsString());
   }
 
@@ -136,13 +139,16 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
 };
 
 AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                           AgentOptions options, Logger logger)
+                           TaskBoard& tasks, AgentOptions options, Logger logger)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
       options_(std::move(options)),
       logger_(std::move(logger)),
-      load_(options_.phi) {}
+      tasks_(tasks),
+      load_(options_.phi) {
+  tasks_.SetOnNews([this] { SchedulePush(); });
+}
 
 AgentService::~AgentService() {
   observers_.clear();
@@ -256,7 +262,12 @@ void AgentService::TakeRegions(const ipb::HeartbeatRequest& report) {
   const auto& regions = access_.catalog().regions();
   for (const pb::RegionLoad& load : report.regions()) {
     const auto record = regions.find(load.region());
-    if (record != regions.end()) leaders_.OnReport(NodeId(report.node_id()), load, record->second.region());
+    if (record == regions.end()) continue;
+    leaders_.OnReport(NodeId(report.node_id()), load, record->second.region());
+    if (load.has_configuration() &&
+        load.configuration().index() > record->second.region().configuration_index()) {
+      reconfigured_.insert(RegionId(load.region()));
+    }
   }
   if (leaders_.version() != before) SchedulePush();
 }
@@ -310,6 +321,8 @@ runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
   load_.Begin(executor_.Now());
   leaders_.Clear();
+  tasks_.Begin(epoch);
+  reconfigured_.clear();
   transfers_.clear();
   probes_.clear();
   unhealthy_.clear();
@@ -328,6 +341,7 @@ void AgentService::Stop() {
   while (!streams_.empty()) (*streams_.begin())->Close(ended);
   load_.Clear();
   leaders_.Clear();
+  tasks_.Clear();
   transfers_.clear();
   probes_.clear();
 }

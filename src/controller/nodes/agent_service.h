@@ -17,6 +17,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -27,6 +28,7 @@
 #include "controller/leadership/leader_service.h"
 #include "controller/nodes/load_table.h"
 #include "controller/nodes/region_leaders.h"
+#include "controller/procedure/task_board.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/agent.pb.h"
@@ -47,7 +49,7 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   static constexpr std::string_view kName = "tenure.internal.v1.Agent";
 
   AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-               AgentOptions options, Logger logger);
+               TaskBoard& tasks, AgentOptions options, Logger logger);
   ~AgentService() override;
 
   // Called (within a turn) when a report, a connection or its end may call for action. Before the first
@@ -59,6 +61,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   const RegionLeaders& region_leaders() const { return leaders_; }
   // Asks the node that leads the region to hand it over.
   void RequestTransfer(NodeId leader, RegionId region, ReplicaId to);
+  // Regions whose leaders have reported a configuration that their records do not know, since the last call.
+  std::set<RegionId> TakeReconfigured() { return std::exchange(reconfigured_, {}); }
   // Asks `by` whether it reaches `node`; the answer goes to the load table.
   void RequestProbe(NodeId by, NodeId node);
 
@@ -96,6 +100,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   Logger logger_;
 
   Term epoch_;  // none while stopped
+  TaskBoard& tasks_;
+  std::set<RegionId> reconfigured_;
   LoadTable load_;
   RegionLeaders leaders_;
   std::vector<uint64_t> unhealthy_;  // SUSPECT or DOWN, sorted
