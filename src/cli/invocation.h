@@ -60,6 +60,7 @@ void AddDatabaseCommands(CLI::App& app, Invocation& invocation);
 void AddRegionCommands(CLI::App& app, Invocation& invocation);
 void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);
+void AddProcedureCommands(CLI::App& app, Invocation& invocation);
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
 void AddRepairCommand(CLI::App& app, Invocation& invocation);
 void AddRecoverCommand(CLI::App& app, Invocation& invocation);

@@ -92,45 +92,6 @@ TEST(RegionLeaders, ChangesSinceAVersion) {
 
 // ---- LoadTable ----
 
-TEST(LoadTable, GoneNeedsTheNodesWord) {
-  LoadTable table;
-  const auto exists = [](uint64_t) { return true; };
-  const Instant now{};
-  table.Begin(now);
-  const auto gone = [&](uint64_t registration = 1, uint64_t since = 10) {
-    return table.IsGone(NodeId(1), registration, RegionId(5), Revision(since));
-  };
-  EXPECT_FALSE(gone());
-  table.OnConnected(NodeId(1), 1, now);
-  ipb::HeartbeatRequest report;
-  report.set_node_id(1);
-  report.set_registration_epoch(1);
-  report.set_revision(9);
-  EXPECT_FALSE(table.OnReport(report, now, exists));  // needs a full one
-  EXPECT_FALSE(gone());
-  report.set_full(true);
-  EXPECT_TRUE(table.OnReport(report, now, exists));
-  EXPECT_FALSE(gone());  // it has not seen the removal yet: it may still make the replica
-  report.set_revision(10);
-  report.add_regions()->set_region(5);
-  table.OnReport(report, now, exists);
-  EXPECT_FALSE(gone());  // it has it
-  ipb::HeartbeatRequest removed;
-  removed.set_node_id(1);
-  removed.set_registration_epoch(1);
-  removed.set_revision(10);
-  removed.add_removed_regions(5);
-  table.OnReport(removed, now, exists);
-  EXPECT_TRUE(gone());
-  EXPECT_FALSE(gone(2));  // T1: another registration has not said so
-  table.OnConnected(NodeId(1), 2, now);
-  EXPECT_FALSE(gone(2));
-  report.set_registration_epoch(2);
-  report.clear_regions();
-  table.OnReport(report, now, exists);
-  EXPECT_TRUE(gone(2));
-}
-
 TEST(LoadTable, SilenceIsCountedFromTheBeginningOfTheLeadership) {
   LoadTable table;
   const Instant start = Instant{} + seconds(100);

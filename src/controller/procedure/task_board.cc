@@ -106,24 +106,21 @@ void TaskBoard::OnDisconnected(NodeId id) {
 void TaskBoard::OnReport(NodeId id, const ipb::HeartbeatRequest& report, Instant now) {
   Node& node = nodes_[id];
   if (report.full()) {
-    std::map<TaskKey, Known> before = std::exchange(node.known, {});
-    for (const ipb::TaskReport& task : report.tasks()) {
-      const TaskKey key = KeyOf(task.key());
-      const auto old = before.find(key);
-      const bool failed_before = old != before.end() && old->second.report.state() == ipb::TASK_FAIL;
-      node.known[key] = {task, failed_before ? old->second.failed_at : now};
-    }
     node.heard = true;
-  } else {
-    if (!node.heard) return;
-    for (const ipb::TaskReport& task : report.tasks()) {
-      const TaskKey key = KeyOf(task.key());
-      if (task.state() == ipb::TASK_NOT_EXIST) {
-        node.known.erase(key);
-      } else {
-        node.known[key] = {task, now};
-      }
+    std::erase_if(node.known, [&](const auto& known) {
+      return std::none_of(report.tasks().begin(), report.tasks().end(),
+                          [&](const ipb::TaskReport& task) { return KeyOf(task.key()) == known.first; });
+    });
+  }
+  if (!node.heard) return;
+  for (const ipb::TaskReport& task : report.tasks()) {
+    if (task.state() == ipb::TASK_NOT_EXIST) {
+      node.known.erase(KeyOf(task.key()));
+      continue;
     }
+    Known& known = node.known[KeyOf(task.key())];
+    if (known.report.state() != ipb::TASK_FAIL) known.failed_at = now;  // said again: it is the same failure
+    known.report = task;
   }
   node.task_epoch = report.task_epoch();
   node.task_sequence = report.task_sequence();
