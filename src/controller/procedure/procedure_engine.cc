@@ -255,7 +255,9 @@ ipb::CatalogCommand ProcedureEngine::CommandFor(const pb::Record& record, StepEn
     if (next.state() == pb::PROCEDURE_RUNNING) next.set_state(pb::PROCEDURE_WAITING);
     return command;
   }
-  if (!before.step().empty()) {
+  // A step that begins anew, with other tasks or children, has not ended.
+  const bool again = end.kind == StepEnd::Kind::kNext && end.step == before.step();
+  if (!before.step().empty() && !again) {
     pb::ProcedureStep& step = *next.add_steps();
     step.set_name(before.step());
     step.set_duration_ms(std::max<int64_t>(now - before.step_began_at_ms(), 0));
@@ -266,7 +268,7 @@ ipb::CatalogCommand ProcedureEngine::CommandFor(const pb::Record& record, StepEn
   next.set_attempt(0);
   next.clear_next_try_at_ms();
   next.clear_tasks();
-  next.set_step_began_at_ms(now);
+  if (!again) next.set_step_began_at_ms(now);
   next.set_state(end.state);
   if (!end.error.empty() || end.state == pb::PROCEDURE_SUCCEEDED) next.set_last_error(end.error);
   if (end.kind == StepEnd::Kind::kEnded) {

@@ -137,6 +137,16 @@ pb::ProcedureRecord ChangeReplica::New(std::string_view type, const pb::RegionRe
   return procedure;
 }
 
+NodeId ChangeReplica::TargetOf(const pb::ProcedureRecord& procedure) {
+  const auto body = BodyOf<Body>(procedure);
+  return body.ok() ? NodeId(body->add_node()) : NodeId();
+}
+
+NodeId ChangeReplica::SourceOf(const pb::ProcedureRecord& procedure) {
+  const auto body = BodyOf<Body>(procedure);
+  return body.ok() ? NodeId(body->remove_node()) : NodeId();
+}
+
 bool ChangeReplica::IsCancellable(std::string_view step) const {
   return step == "prepare" || step == "create" || step == "add_learner" || step == "catch_up";
 }

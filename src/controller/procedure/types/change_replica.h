@@ -44,6 +44,13 @@ class ChangeReplica : public ProcedureType {
   static ::tenure::v1::ProcedureRecord New(std::string_view type, const ::tenure::v1::RegionRecord& region,
                                            NodeId add_node, ReplicaId remove_replica);
 
+  static bool IsOne(std::string_view type) {
+    return type == kMove || type == kAdd || type == kRemove || type == kRepair;
+  }
+  // Of a record of these types: the node that gets a replica, and the one that loses it; none if there is none.
+  static NodeId TargetOf(const ::tenure::v1::ProcedureRecord& procedure);
+  static NodeId SourceOf(const ::tenure::v1::ProcedureRecord& procedure);
+
   std::string_view name() const override { return name_; }
   std::string_view first_step() const override { return "prepare"; }
   size_t max_running() const override { return options_.max_running; }

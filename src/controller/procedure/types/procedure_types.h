@@ -5,6 +5,8 @@
 #include "controller/procedure/types/change_replica.h"
 #include "controller/procedure/types/create_database.h"
 #include "controller/procedure/types/create_replica.h"
+#include "controller/procedure/types/drain_node.h"
+#include "controller/procedure/types/hold_node.h"
 #include "controller/procedure/types/remove_regions.h"
 
 namespace tenure::controller {
@@ -12,6 +14,7 @@ namespace tenure::controller {
 struct ProcedureTypeOptions {
   CreateDatabaseOptions create_database;
   ChangeReplicaOptions change_replica;
+  DrainOptions drain;
 };
 
 class ProcedureTypes {
@@ -21,13 +24,14 @@ class ProcedureTypes {
         move_replica_(ChangeReplica::kMove, options.change_replica),
         add_replica_(ChangeReplica::kAdd, options.change_replica),
         remove_replica_(ChangeReplica::kRemove, options.change_replica),
-        repair_replica_(ChangeReplica::kRepair, options.change_replica) {}
+        repair_replica_(ChangeReplica::kRepair, options.change_replica),
+        drain_node_(options.drain) {}
 
   // This must outlive the engine.
   void AddTo(ProcedureEngine& engine) {
     for (ProcedureType* type : std::initializer_list<ProcedureType*>{
              &create_database_, &remove_regions_, &create_replica_, &move_replica_, &add_replica_,
-             &remove_replica_, &repair_replica_}) {
+             &remove_replica_, &repair_replica_, &drain_node_, &remove_node_, &hold_node_}) {
       engine.AddType(*type);
     }
   }
@@ -40,6 +44,9 @@ class ProcedureTypes {
   ChangeReplica add_replica_;
   ChangeReplica remove_replica_;
   ChangeReplica repair_replica_;
+  DrainNode drain_node_;
+  RemoveNode remove_node_;
+  HoldNode hold_node_;
 };
 
 }  // namespace tenure::controller
