@@ -13,7 +13,6 @@
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
 #include "controller/controller_directory.h"
-#include "controller/incarnation_watch.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/leadership/warm_up.h"
@@ -68,7 +67,7 @@ std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
 }
 
 OwnCluster Own(const ControllerOptions& options) {
-  return {.id = options.cluster_id, .incarnation = options.incarnation};
+  return {.id = options.cluster_id, .incarnation = options.incarnation, .tokens = options.join_tokens};
 }
 
 raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
@@ -126,11 +125,10 @@ class Controller::Impl : public group::GroupObserver {
         agents_(executor_, access_, leadership_, tasks_,
                 {.cluster_id = options_.cluster_id,
                  .incarnation = options_.incarnation,
-                 .on_superseded = options_.on_superseded},
+                 .on_superseded = options_.on_superseded,
+                 .tokens = options_.join_tokens},
                 logger_.Named("nodes")),
-        incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
-        standby_(executor_, network_, ReplicaId(options_.self.id()), Own(options_), directory_,
-                 agents_.load(), {}),
+        standby_(executor_, network_, leadership_, Own(options_), directory_, agents_.load(), {}),
         warm_up_(executor_, network_, access_, agents_, standby_, leadership_, options_.warm_up,
                  logger_.Named("leadership")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
@@ -198,8 +196,7 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
-    presence_.Start();
-    incarnations_.Start(OtherAddresses());
+    presence_.Start(/*newcomer=*/!known);
     return OkStatus();
   }
 
@@ -210,7 +207,6 @@ class Controller::Impl : public group::GroupObserver {
 
   void Stop(Duration limit, Closure done) {
     presence_.Stop();
-    incarnations_.Stop();
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
@@ -238,14 +234,6 @@ class Controller::Impl : public group::GroupObserver {
   group::GroupHost& host() { return host_; }
 
  private:
-  std::vector<runtime::Endpoint> OtherAddresses() const {
-    std::vector<runtime::Endpoint> addresses;
-    for (const pb::ControllerRecord& record : directory_.All()) {
-      if (record.id() != options_.self.id()) addresses.push_back(record.address());
-    }
-    return addresses;
-  }
-
   const ControllerOptions options_;
   runtime::Executor& executor_;
   runtime::Network& network_;
@@ -264,7 +252,6 @@ class Controller::Impl : public group::GroupObserver {
   ClusterRecordService cluster_record_;
   TaskBoard tasks_;
   AgentService agents_;
-  IncarnationWatch incarnations_;
   StandbyView standby_;
   WarmUp warm_up_;
   NodeMonitor node_monitor_;

@@ -138,12 +138,14 @@ class TestController {
   static constexpr const char* kEndpoint = "c1:7100";
 
   explicit TestController(WatchOptions watch = {}, runtime::ManualExecutor* shared = nullptr,
-                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1)
+                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1,
+                          catalog::JoinTokens with_tokens = {})
       : own_executor_(shared == nullptr ? std::make_unique<runtime::ManualExecutor>() : nullptr),
         executor(shared == nullptr ? *own_executor_ : *shared),
         own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
         fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
         incarnation(of_incarnation),
+        tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
          std::initializer_list<CatalogListener*>{&agents, &procedures, &database_api, &watches}) {
@@ -240,6 +242,7 @@ class TestController {
   CatalogAccess access{executor, group, machine, leadership, {}};
   ClusterRecordService cluster_record{executor, access, "cluster", ThreeControllers()[0], ThreeControllers()};
   const uint64_t incarnation;
+  const catalog::JoinTokens tokens;
   uint64_t superseded_by = 0;
   TaskBoard tasks{machine.catalog()};
   AgentService agents{executor,
@@ -248,7 +251,8 @@ class TestController {
                       tasks,
                       {.cluster_id = "cluster",
                        .incarnation = incarnation,
-                       .on_superseded = [this](uint64_t by) { superseded_by = by; }},
+                       .on_superseded = [this](uint64_t by) { superseded_by = by; },
+                       .tokens = tokens},
                       {}};
   NodeMonitor monitor{executor, access, agents, {}, {}};
   RegionReports region_reports{executor, access, agents, {}};
@@ -257,7 +261,7 @@ class TestController {
                              Prng(1),  {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
-  StandbyView standby{executor, *network, ReplicaId(1), {}, directory, agents.load(), {}};
+  StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
   ClusterService cluster_service{executor, access, leadership, observation};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
 
@@ -68,7 +69,8 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     if (node_.IsNone()) return;
     const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_) ||
                        service_->tasks_.HasNews(node_);
-    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_)
+    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_ &&
+        told_controllers_ == service_->controllers_)
       return;
     Send({});
   }
@@ -110,6 +112,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     response.set_leader_epoch(service_->epoch_.value());
     response.set_revision(service_->access_.applied().value());
     response.set_incarnation(service_->options_.incarnation);
+    response.set_farewell_recorded(service_->FarewellRecorded(node_));
     for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
       ipb::RegionLeader& leader = *response.add_leaders();
       leader.set_region(region.value());
@@ -119,6 +122,14 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     told_version_ = service_->leaders_.version();
     told_unhealthy_ = service_->unhealthy_;
     for (const uint64_t node : told_unhealthy_) response.add_unhealthy_nodes(node);
+    if (told_controllers_ != service_->controllers_) {
+      told_controllers_ = service_->controllers_;
+      for (const auto& [id, address] : told_controllers_) {
+        ipb::ControllerPlace& place = *response.add_controllers();
+        place.set_id(id);
+        place.set_address(address);
+      }
+    }
     if (const auto probes = service_->probes_.extract(node_); !probes.empty()) {
       for (const NodeId target : probes.mapped()) response.add_probe_nodes(target.value());
     }
@@ -136,6 +147,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   uint64_t registration_epoch_ = 0;
   uint64_t told_version_ = 0;
   std::vector<uint64_t> told_unhealthy_;
+  std::map<uint64_t, std::string> told_controllers_;
 };
 
 AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
@@ -170,6 +182,10 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
   if (!request.cluster_id().empty() && !own.empty() && request.cluster_id() != own) {
     return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
                        request.cluster_id(), own));
+  }
+  if (const Status allowed = options_.tokens.Check(request); !allowed.ok()) {
+    logger_.Warn("registration refused: {}", MessageOf(allowed));
+    return done(allowed);
   }
   const uint32_t newest = catalog::NewestFormatOr1(request.node().newest_format());
   if (newest < access_.catalog().format_version()) {
@@ -257,6 +273,15 @@ Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
   return OkStatus();
 }
 
+bool AgentService::FarewellRecorded(NodeId node) const {
+  const NodeLoad* load = load_.Find(node);
+  if (load == nullptr || !load->stopping) return false;
+  const auto found = access_.catalog().nodes().find(node.value());
+  if (found == access_.catalog().nodes().end()) return true;
+  const pb::NodeState state = found->second.node().state();
+  return state != pb::NODE_JOINING && state != pb::NODE_UP && state != pb::NODE_SUSPECT;
+}
+
 void AgentService::TakeRegions(const ipb::HeartbeatRequest& report) {
   const uint64_t before = leaders_.version();
   const auto& regions = access_.catalog().regions();
@@ -286,19 +311,29 @@ void AgentService::RequestProbe(NodeId by, NodeId node) {
 }
 
 void AgentService::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
-  bool nodes_changed = false;
+  bool changed = false;
   for (const pb::Event& event : events) {
     const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
-    nodes_changed = nodes_changed || record.has_node();
+    changed = changed || record.has_node() || record.has_controller();
     if (record.has_region() && !event.has_new_record()) leaders_.Forget(RegionId(record.region().id()));
   }
-  if (!nodes_changed) return;
+  if (!changed) return;
+  LookAtCatalog();
+  if (!epoch_.IsNone()) SchedulePush();
+}
+
+void AgentService::LookAtCatalog() {
   unhealthy_.clear();
   for (const auto& [id, record] : access_.catalog().nodes()) {
     const pb::NodeState state = record.node().state();
     if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
   }
-  if (!epoch_.IsNone()) SchedulePush();
+  controllers_.clear();
+  for (const auto& [id, record] : access_.catalog().controllers()) {
+    const pb::ControllerRecord& controller = record.controller();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty())
+      controllers_[id] = controller.address();
+  }
 }
 
 void AgentService::SchedulePush() {
@@ -325,11 +360,7 @@ runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   reconfigured_.clear();
   transfers_.clear();
   probes_.clear();
-  unhealthy_.clear();
-  for (const auto& [id, record] : access_.catalog().nodes()) {
-    const pb::NodeState state = record.node().state();
-    if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
-  }
+  LookAtCatalog();
   co_return OkStatus();
 }
 
