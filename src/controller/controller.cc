@@ -137,6 +137,8 @@ class Controller::Impl : public group::GroupObserver {
         procedures_(executor_, network_, access_, agents_, tasks_, options_.procedures,
                     dependencies.prng.Fork("procedures"), logger_.Named("procedures")),
         adoption_(executor_, access_, logger_.Named("procedures")),
+        scheduler_(executor_, access_, agents_, options_.scheduler, dependencies.prng.Fork("scheduler"),
+                   logger_.Named("regions")),
         membership_(executor_, access_, options_.membership, logger_.Named("membership")),
         announcements_(access_, leadership_, directory_, addresses_, options_.self, Own(options_),
                        options_.on_superseded, logger_.Named("membership")),
@@ -147,8 +149,9 @@ class Controller::Impl : public group::GroupObserver {
         observation_(executor_, access_, leadership_, directory_, agents_, standby_, options_.cluster_id,
                      options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
-        cluster_service_(executor_, access_, leadership_, observation_),
-        regions_service_(executor_, access_, leadership_, observation_, agents_),
+        placement_api_(executor_, access_, leadership_, agents_, dependencies.prng.Fork("placement api")),
+        cluster_service_(executor_, access_, leadership_, observation_, placement_api_),
+        regions_service_(executor_, access_, leadership_, observation_, agents_, placement_api_),
         procedures_service_(access_, leadership_, procedures_) {
     procedure_types_.AddTo(procedures_);
     for (CatalogListener* listener :
@@ -167,7 +170,7 @@ class Controller::Impl : public group::GroupObserver {
           static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
           static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
-          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&database_api_),
+          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_), static_cast<LeaderService*>(&database_api_),
           static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
@@ -259,6 +262,7 @@ class Controller::Impl : public group::GroupObserver {
   ProcedureTypes procedure_types_;
   ProcedureEngine procedures_;
   Adoption adoption_;
+  RegionScheduler scheduler_;
   MembershipReconciler membership_;
   AnnouncementService announcements_;
   Presence presence_;
@@ -266,6 +270,7 @@ class Controller::Impl : public group::GroupObserver {
   WatchHub watches_;
   Observation observation_;
   CatalogService catalog_service_;
+  PlacementApi placement_api_;
   ClusterService cluster_service_;
   RegionsService regions_service_;
   ProceduresService procedures_service_;

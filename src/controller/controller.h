@@ -26,6 +26,7 @@
 #include "controller/api/watch_hub.h"
 #include "controller/leadership/leadership.h"
 #include "controller/leadership/warm_up.h"
+#include "controller/placement/region_scheduler.h"
 #include "controller/procedure/procedure_engine.h"
 #include "controller/procedure/types/procedure_types.h"
 #include "group/group_host.h"
@@ -67,6 +68,7 @@ struct ControllerOptions {
   DatabaseApiOptions databases;
   ProcedureOptions procedures;
   ProcedureTypeOptions procedure_types;
+  SchedulerOptions scheduler;
 };
 
 class Controller {

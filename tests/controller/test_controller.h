@@ -264,8 +264,9 @@ class TestController {
   StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
-  ClusterService cluster_service{executor, access, leadership, observation};
-  RegionsService regions_service{executor, access, leadership, observation, agents};
+  PlacementApi placement_api{executor, access, leadership, agents, Prng(2)};
+  ClusterService cluster_service{executor, access, leadership, observation, placement_api};
+  RegionsService regions_service{executor, access, leadership, observation, agents, placement_api};
   ProceduresService procedures_service{access, leadership, procedures};
 };
 
