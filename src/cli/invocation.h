@@ -66,5 +66,8 @@ void AddRepairCommand(CLI::App& app, Invocation& invocation);
 void AddRecoverCommand(CLI::App& app, Invocation& invocation);
 // Into the family `region`.
 void AddRegionRecoverCommand(CLI::App& family, Invocation& invocation);
+void AddReplicaCommands(CLI::App& family, Invocation& invocation);
+// Into the family `node`.
+void AddNodeChangeCommands(CLI::App& family, Invocation& invocation);
 
 }  // namespace tenure::cli

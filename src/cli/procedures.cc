@@ -113,4 +113,16 @@ Status AwaitProcedure(Session& session, const Invocation& invocation, uint64_t i
   return OkStatus();
 }
 
+Status FinishProcedure(Session& session, const Invocation& invocation, const pb::Record& record, bool wait) {
+  const uint64_t id = record.procedure().id();
+  if (wait) return AwaitProcedure(session, invocation, id);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(record.procedure()));
+  } else {
+    Print(fmt::format("procedure {} ({}) has been submitted; `tenure procedure watch {}` waits for its end\n",
+                      id, record.procedure().description(), id));
+  }
+  return OkStatus();
+}
+
 }  // namespace tenure::cli

@@ -22,5 +22,8 @@ Json ToJson(const pb::ProcedureStatus& procedure);
 // Waits until it has ended, within the invocation's time for what takes long, with a progress line, and
 // prints the end. FAILED_PRECONDITION with its error if it did not succeed.
 Status AwaitProcedure(Session& session, const Invocation& invocation, uint64_t id);
+// What a command does that has submitted a procedure: waits for it, or says how to. `record`: the
+// procedure's.
+Status FinishProcedure(Session& session, const Invocation& invocation, const pb::Record& record, bool wait);
 
 }  // namespace tenure::cli

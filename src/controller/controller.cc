@@ -170,8 +170,8 @@ class Controller::Impl : public group::GroupObserver {
           static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
           static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
-          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_), static_cast<LeaderService*>(&database_api_),
-          static_cast<LeaderService*>(&membership_)}) {
+          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_),
+          static_cast<LeaderService*>(&database_api_), static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
   }

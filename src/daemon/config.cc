@@ -405,16 +405,6 @@ StatusOr<HostPort> ParseHostPort(std::string_view text) {
   return address;
 }
 
-StatusOr<Duration> ParseDuration(std::string_view text) {
-  uint32_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  const std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
-  if (error == std::errc() && unit == "ms") return Duration(std::chrono::milliseconds(count));
-  if (error == std::errc() && unit == "s") return Duration(std::chrono::seconds(count));
-  if (error == std::errc() && unit == "m") return Duration(std::chrono::minutes(count));
-  return Invalid("'{}' is no duration such as 250ms, 5s or 1m", text);
-}
-
 StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app{"Tenure: a control plane for clustered data systems, with a consistent Redis-protocol store",
                "tenured"};

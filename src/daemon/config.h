@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/time.h"
@@ -29,8 +30,6 @@ struct HostPort {
 };
 // "127.0.0.1:7100", "[::1]:7100", "host:7100"; ports 1..65535.
 StatusOr<HostPort> ParseHostPort(std::string_view text);
-// "250ms", "5s", "1m".
-StatusOr<Duration> ParseDuration(std::string_view text);
 
 struct Config {
   std::string data;

@@ -64,19 +64,21 @@ StatusOr<const pb::NodeRecord*> PlacementApi::FindNode(uint64_t id) const {
 template <class Answered>
 void PlacementApi::Submit(ipb::CatalogCommand command, Answered response, Answer<Answered> done) {
   const std::string type = command.submit_procedure().procedure().type();
-  access_.ProposeInEpoch(
-      std::move(command), leadership_.epoch(),
-      [this, type, response = std::move(response), done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
-        if (!result.ok()) return done(result.status());
-        response.set_revision(result->revision());
-        // Submissions with an effect answer with the object of it: the newest procedure about it is this one.
-        for (const auto& [id, record] : access_.catalog().procedures()) {
-          const pb::ProcedureRecord& procedure = record.procedure();
-          if (procedure.type() == type && (id == result->object_id() || procedure.object() == result->object_id()))
-            *response.mutable_procedure() = record;
-        }
-        done(std::move(response));
-      });
+  access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
+                         [this, type, response = std::move(response),
+                          done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
+                           if (!result.ok()) return done(result.status());
+                           response.set_revision(result->revision());
+                           // Submissions with an effect answer with the object of it: the newest procedure
+                           // about it is this one.
+                           for (const auto& [id, record] : access_.catalog().procedures()) {
+                             const pb::ProcedureRecord& procedure = record.procedure();
+                             if (procedure.type() == type &&
+                                 (id == result->object_id() || procedure.object() == result->object_id()))
+                               *response.mutable_procedure() = record;
+                           }
+                           done(std::move(response));
+                         });
 }
 
 // ---- replicas ----
@@ -107,9 +109,9 @@ Status PlacementApi::ChooseTarget(const pb::RegionRecord& region, NodeId from, R
 }
 
 Status PlacementApi::ChooseSource(const pb::RegionRecord& region, Response& response) {
-  TENURE_ASSIGN_OR_RETURN(const auto plan,
-                          planner::PlanRemoveReplica(ClusterView(access_.catalog(), agents_),
-                                                     {.region = RegionId(region.id()), .seed = prng_.Next64()}));
+  TENURE_ASSIGN_OR_RETURN(
+      const auto plan, planner::PlanRemoveReplica(ClusterView(access_.catalog(), agents_),
+                                                  {.region = RegionId(region.id()), .seed = prng_.Next64()}));
   response.set_from_node(plan.node.value());
   AddLines(plan.explanation.Text(), *response.mutable_explanation());
   return OkStatus();
@@ -134,9 +136,10 @@ Status PlacementApi::Choose(const pb::ChangeReplicaRequest& request, const pb::R
                            ? 1
                            : static_cast<int>(database->second.database().replicas());
     if (Voters(region) <= std::max(wanted, 1)) {
-      return Refuse(pb::REASON_CONDITION_FAILED,
-                    "region {} has {} voting replicas and its database wants {}: another would be made at once",
-                    region.id(), Voters(region), wanted);
+      return Refuse(
+          pb::REASON_CONDITION_FAILED,
+          "region {} has {} voting replicas and its database wants {}: another would be made at once",
+          region.id(), Voters(region), wanted);
     }
   }
   if (request.change() == pb::REPLICA_ADD &&
@@ -180,7 +183,8 @@ void PlacementApi::ChangeReplica(const pb::ChangeReplicaRequest& request, Answer
                        catalog::NameOf((*region)->state())));
   }
   if (const uint64_t other = ChangeUnderWay(access_.catalog(), RegionId(request.region())); other != 0) {
-    return done(Refuse(pb::REASON_BUSY, "region {} is being changed by procedure {}", request.region(), other));
+    return done(
+        Refuse(pb::REASON_BUSY, "region {} is being changed by procedure {}", request.region(), other));
   }
   if (const Status chosen = Choose(request, **region, response); !chosen.ok()) return done(chosen);
   if (request.dry_run()) {
@@ -190,19 +194,21 @@ void PlacementApi::ChangeReplica(const pb::ChangeReplicaRequest& request, Answer
   const pb::ReplicaRecord* source = ReplicaOn(**region, NodeId(response.from_node()));
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
-  *command.mutable_submit_procedure()->mutable_procedure() = Change::New(
-      request.change() == pb::REPLICA_MOVE  ? Change::kMove
-      : request.change() == pb::REPLICA_ADD ? Change::kAdd
-                                            : Change::kRemove,
-      **region, NodeId(response.to_node()), ReplicaId(source == nullptr ? 0 : source->id()));
+  *command.mutable_submit_procedure()->mutable_procedure() =
+      Change::New(request.change() == pb::REPLICA_MOVE  ? Change::kMove
+                  : request.change() == pb::REPLICA_ADD ? Change::kAdd
+                                                        : Change::kRemove,
+                  **region, NodeId(response.to_node()), ReplicaId(source == nullptr ? 0 : source->id()));
   Submit(std::move(command), std::move(response), std::move(done));
 }
 
-void PlacementApi::Explain(const pb::ExplainRegionRequest& request, Answer<pb::ExplainRegionResponse> done) const {
+void PlacementApi::Explain(const pb::ExplainRegionRequest& request,
+                           Answer<pb::ExplainRegionResponse> done) const {
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   if (const auto region = FindRegion(request.region()); !region.ok()) return done(region.status());
-  const auto explanations = planner::ExplainRegion(ClusterView(access_.catalog(), agents_),
-                                                   {.region = RegionId(request.region()), .explain = {.decisions = 9}});
+  const auto explanations =
+      planner::ExplainRegion(ClusterView(access_.catalog(), agents_),
+                             {.region = RegionId(request.region()), .explain = {.decisions = 9}});
   if (!explanations.ok()) return done(explanations.status());
   pb::ExplainRegionResponse response;
   for (const planner::Explanation& explanation : *explanations)
@@ -269,7 +275,8 @@ void PlacementApi::Drain(const pb::DrainNodeRequest& request, Answer<pb::DrainNo
     response.add_stuck(fmt::format("region {}: {}", stuck.region, stuck.why));
   if (request.dry_run()) return done(std::move(response));
   if (!response.stuck().empty()) {
-    return done(Refuse(pb::REASON_NOT_ENOUGH_NODES, "node {} cannot be drained: {}", request.node(), response.stuck(0)));
+    return done(Refuse(pb::REASON_NOT_ENOUGH_NODES, "node {} cannot be drained: {}", request.node(),
+                       response.stuck(0)));
   }
   if ((*node)->state() != pb::NODE_UP && (*node)->state() != pb::NODE_SUSPECT) {
     return done(Refuse(pb::REASON_CONDITION_FAILED, "node {} is {}, it must be UP", request.node(),
@@ -297,11 +304,11 @@ std::vector<uint64_t> PlacementApi::LastCopiesOn(NodeId node) const {
   for (const auto& [id, record] : access_.catalog().regions()) {
     const pb::RegionRecord& region = record.region();
     if (region.state() == pb::REGION_REMOVING || ReplicaOn(region, node) == nullptr) continue;
-    const bool elsewhere = std::any_of(region.replicas().begin(), region.replicas().end(),
-                                       [&](const pb::ReplicaRecord& replica) {
-                                         return replica.role() == pb::REPLICA_VOTER && NodeId(replica.node()) != node &&
-                                                IsAlive(NodeId(replica.node()));
-                                       });
+    const bool elsewhere = std::any_of(
+        region.replicas().begin(), region.replicas().end(), [&](const pb::ReplicaRecord& replica) {
+          return replica.role() == pb::REPLICA_VOTER && NodeId(replica.node()) != node &&
+                 IsAlive(NodeId(replica.node()));
+        });
     // Without a majority elsewhere what the others hold may not be all of it.
     if (!elsewhere || !agents_.region_leaders().HasLeader(RegionId(id))) regions.push_back(id);
   }
@@ -315,14 +322,16 @@ void PlacementApi::Remove(const pb::RemoveNodeRequest& request, Answer<pb::Remov
   if (!node.ok()) return done(node.status());
   const pb::NodeState state = (*node)->state();
   if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED) {
-    return done(Refuse(pb::REASON_CONDITION_FAILED, "node {} is {} already", request.node(), catalog::NameOf(state)));
+    return done(
+        Refuse(pb::REASON_CONDITION_FAILED, "node {} is {} already", request.node(), catalog::NameOf(state)));
   }
   const size_t replicas = ReplicasOn(access_.catalog(), id);
   if (state == pb::NODE_UP || state == pb::NODE_SUSPECT) {
-    return done(Refuse(pb::REASON_CONDITION_FAILED,
-                       "node {} is {}: drain it first (`tenure node drain {}`), or stop its process and wait until it is "
-                       "DOWN",
-                       request.node(), catalog::NameOf(state), request.node()));
+    return done(Refuse(
+        pb::REASON_CONDITION_FAILED,
+        "node {} is {}: drain it first (`tenure node drain {}`), or stop its process and wait until it is "
+        "DOWN",
+        request.node(), catalog::NameOf(state), request.node()));
   }
   if (state == pb::NODE_DRAINING && replicas > 0) {
     return done(Refuse(pb::REASON_CONDITION_FAILED, "node {} is not drained yet: {} replicas are left on it",
@@ -333,11 +342,13 @@ void PlacementApi::Remove(const pb::RemoveNodeRequest& request, Answer<pb::Remov
   if (named != std::set<uint64_t>(last.begin(), last.end())) {
     std::string list;
     for (const uint64_t region : last) list += fmt::format("{}{}", list.empty() ? "" : ",", region);
-    return done(Refuse(pb::REASON_CONDITION_FAILED,
-                       last.empty() ? "force_regions: node {} holds the last good copy of no region{}"
-                                    : "node {} holds the last good copies of regions {}: they would be lost; to remove it even "
-                                      "so name exactly these with --force-regions",
-                       request.node(), list));
+    return done(Refuse(
+        pb::REASON_CONDITION_FAILED,
+        last.empty()
+            ? "force_regions: node {} holds the last good copy of no region{}"
+            : "node {} holds the last good copies of regions {}: they would be lost; to remove it even "
+              "so name exactly these with --force-regions",
+        request.node(), list));
   }
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
@@ -366,7 +377,8 @@ std::vector<std::string> PlacementApi::WhyNotStop(NodeId node) const {
       if (load->regions.contains(id) && !load->lost.contains(id)) ++alive;
     }
     if (alive < Voters(region) / 2 + 1) {
-      reasons.push_back(fmt::format("region {} would have {} of {} voters, which is no majority", id, alive, Voters(region)));
+      reasons.push_back(fmt::format("region {} would have {} of {} voters, which is no majority", id, alive,
+                                    Voters(region)));
     }
   }
   // The process may be a controller as well.
@@ -384,14 +396,16 @@ std::vector<std::string> PlacementApi::WhyNotStop(NodeId node) const {
       continue;
     }
     const bool self = ReplicaId(id) == leadership_.self();
-    const bool heard = status && std::any_of(status->peers.begin(), status->peers.end(), [id = id](const auto& peer) {
-      return peer.id == ReplicaId(id) && peer.active;
-    });
+    const bool heard =
+        status && std::any_of(status->peers.begin(), status->peers.end(), [id = id](const auto& peer) {
+          return peer.id == ReplicaId(id) && peer.active;
+        });
     if (self || heard) ++active;
   }
   if (concerned && active < voters / 2 + 1) {
-    reasons.push_back(fmt::format("its process is a controller, and {} of {} voters would be left, which is no majority",
-                                  active, voters));
+    reasons.push_back(
+        fmt::format("its process is a controller, and {} of {} voters would be left, which is no majority",
+                    active, voters));
   }
   return reasons;
 }
@@ -401,7 +415,8 @@ void PlacementApi::CanStop(const pb::CanStopRequest& request, Answer<pb::CanStop
   const auto node = FindNode(request.node());
   if (!node.ok()) return done(node.status());
   if (request.reserve_ms() < 0 || request.reserve_ms() > kMaxHoldMs) {
-    return done(Refuse(pb::REASON_INVALID_ARGUMENT, "reserve_ms: {} is not in 0..{}", request.reserve_ms(), kMaxHoldMs));
+    return done(Refuse(pb::REASON_INVALID_ARGUMENT, "reserve_ms: {} is not in 0..{}", request.reserve_ms(),
+                       kMaxHoldMs));
   }
   const int64_t now = ToMillis(executor_.WallNow());
   uint64_t holder = 0;
@@ -417,8 +432,7 @@ void PlacementApi::CanStop(const pb::CanStopRequest& request, Answer<pb::CanStop
   }
   ipb::CatalogCommand command;
   if (request.release()) {
-    if (holder == 0)
-      return done(Refuse(pb::REASON_NOT_FOUND, "node {} is not held", request.node()));
+    if (holder == 0) return done(Refuse(pb::REASON_NOT_FOUND, "node {} is not held", request.node()));
     command.mutable_cancel_procedure()->set_procedure(holder);
     response.set_reserved_ms(0);
   }

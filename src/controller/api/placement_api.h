@@ -1,7 +1,9 @@
-// What operators ask for about where replicas are: moving, adding and removing one, explaining, draining and removing nodes,
-// and whether a node may be stopped. Checks the wish, lets the planner choose what was left open, submits a procedure.
+// What operators ask for about where replicas are: moving, adding and removing one, explaining, draining and
+// removing nodes, and whether a node may be stopped. Checks the wish, lets the planner choose what was left
+// open, submits a procedure.
 //
-// Threading: the controller's executor. Errors: refusals name the region or node and why; with dry_run nothing is submitted.
+// Threading: the controller's executor. Errors: refusals name the region or node and why; with dry_run
+// nothing is submitted.
 #pragma once
 
 #include <string>

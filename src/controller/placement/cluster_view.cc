@@ -64,9 +64,9 @@ size_t ReplicasOn(const catalog::Catalog& catalog, NodeId node) {
   for (const auto& [id, record] : catalog.regions()) {
     const pb::RegionRecord& region = record.region();
     for (const auto* list : {&region.replicas(), &region.joining(), &region.leaving()}) {
-      count += static_cast<size_t>(std::count_if(list->begin(), list->end(), [node](const pb::ReplicaRecord& replica) {
-        return NodeId(replica.node()) == node;
-      }));
+      count += static_cast<size_t>(
+          std::count_if(list->begin(), list->end(),
+                        [node](const pb::ReplicaRecord& replica) { return NodeId(replica.node()) == node; }));
     }
   }
   return count;

@@ -1,4 +1,5 @@
-// What the placement planner looks at, taken from the catalog, the nodes' last reports and the procedures under way.
+// What the placement planner looks at, taken from the catalog, the nodes' last reports and the procedures
+// under way.
 //
 // Threading: the controller's executor; a snapshot per call.
 #pragma once

@@ -99,7 +99,8 @@ std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs() const {
       if (lost == nullptr && IsLost(region, replica)) lost = &replica;
     }
     const auto database = access_.catalog().databases().find(region.database());
-    const uint32_t wanted = database == access_.catalog().databases().end() ? 0 : database->second.database().replicas();
+    const uint32_t wanted =
+        database == access_.catalog().databases().end() ? 0 : database->second.database().replicas();
     if (lost != nullptr) {
       repairs.push_back({RegionId(id), ReplicaId(lost->id()), NodeId(lost->node())});
     } else if (voters < wanted) {
@@ -132,7 +133,8 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
       continue;
     }
     if (!view) view = ClusterView(access_.catalog(), agents_);
-    planner::AddReplicaRequest request{.region = repair.region, .replaces = repair.node, .seed = prng_.Next64()};
+    planner::AddReplicaRequest request{
+        .region = repair.region, .replaces = repair.node, .seed = prng_.Next64()};
     for (const auto& [node, count] : incoming) {
       if (count >= options_.max_repairs_per_node && !node.IsNone()) request.excluded.push_back(node);
     }
@@ -163,7 +165,8 @@ void RegionScheduler::Balance() {
     if (procedure.type() != ChangeReplica::kMove) {
       request.under_repair.push_back(region);
     } else {
-      request.running.push_back({region, ChangeReplica::SourceOf(procedure), ChangeReplica::TargetOf(procedure)});
+      request.running.push_back(
+          {region, ChangeReplica::SourceOf(procedure), ChangeReplica::TargetOf(procedure)});
     }
   }
   if (request.running.size() >= options_.max_moves) return;
@@ -185,7 +188,8 @@ void RegionScheduler::Balance() {
     const pb::RegionRecord& region = access_.catalog().regions().at(move.region.value()).region();
     for (const pb::ReplicaRecord& replica : region.replicas()) {
       if (NodeId(replica.node()) != move.from) continue;
-      pb::ProcedureRecord procedure = ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
+      pb::ProcedureRecord procedure =
+          ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
       procedure.set_description(procedure.description() + ": " + move.why);
       Submit(std::move(procedure), move.region);
     }

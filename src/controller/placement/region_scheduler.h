@@ -1,9 +1,13 @@
-// Keeps regions as they should be: replaces replicas that are lost, makes up for missing ones, and evens out replicas and
-// leaderships. Looks, asks the planner, submits procedures and transfers; keeps nothing that a crash could lose.
+// Keeps regions as they should be: replaces replicas that are lost, makes up for missing ones, and evens out
+// replicas and leaderships. Looks, asks the planner, submits procedures and transfers; keeps nothing that a
+// crash could lose.
 //
-//   repair   a replica whose node is DOWN for longer than `repair_after`, is being removed, or has lost it  -> RepairReplica
-//            a region with fewer voters than its database wants                                          -> AddReplica
-//   balance  only while nothing is being repaired: moves and transfers of the planner's, a few at a time, with a rest for
+//   repair   a replica whose node is DOWN for longer than `repair_after`, is being removed, or has lost it ->
+//   RepairReplica
+//            a region with fewer voters than its database wants                                          ->
+//            AddReplica
+//   balance  only while nothing is being repaired: moves and transfers of the planner's, a few at a time,
+//   with a rest for
 //            regions that were touched or whose change failed
 //
 // Threading: the controller's executor. Reference: docs/placement.md.
@@ -32,7 +36,7 @@ struct SchedulerOptions {
   size_t max_repairs_per_node = 4;                  // that make a replica there
   bool balance = true;
   Duration balance_every = std::chrono::seconds(10);
-  size_t max_moves = 4;  // for balance, at once
+  size_t max_moves = 4;                     // for balance, at once
   Duration rest = std::chrono::minutes(1);  // of a region that was touched or whose change failed
 };
 

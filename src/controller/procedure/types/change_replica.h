@@ -47,7 +47,8 @@ class ChangeReplica : public ProcedureType {
   static bool IsOne(std::string_view type) {
     return type == kMove || type == kAdd || type == kRemove || type == kRepair;
   }
-  // Of a record of these types: the node that gets a replica, and the one that loses it; none if there is none.
+  // Of a record of these types: the node that gets a replica, and the one that loses it; none if there is
+  // none.
   static NodeId TargetOf(const ::tenure::v1::ProcedureRecord& procedure);
   static NodeId SourceOf(const ::tenure::v1::ProcedureRecord& procedure);
 

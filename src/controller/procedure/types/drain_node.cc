@@ -22,8 +22,9 @@ pb::ProcedureRecord DrainNode::New(const catalog::Catalog& catalog, NodeId node)
   ipb::DrainNodeBody body;
   body.set_node(node.value());
   body.set_replicas(static_cast<uint32_t>(ReplicasOn(catalog, node)));
-  pb::ProcedureRecord procedure = NewProcedure(
-      kName, fmt::format("drain node {} of {} replicas", node.value(), body.replicas()), body.SerializeAsString());
+  pb::ProcedureRecord procedure =
+      NewProcedure(kName, fmt::format("drain node {} of {} replicas", node.value(), body.replicas()),
+                   body.SerializeAsString());
   procedure.set_object(node.value());
   procedure.set_cancellable(true);
   AddLock(procedure, pb::LOCKED_NODE, node.value());
@@ -46,7 +47,8 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
     if (child.parent() != context.procedure().id()) continue;
     if (!catalog::IsEnded(child.state())) {
       ++running;
-    } else if (child.state() != pb::PROCEDURE_SUCCEEDED && now_ms - child.ended_at_ms() < ToMillis(options_.retry_after)) {
+    } else if (child.state() != pb::PROCEDURE_SUCCEEDED &&
+               now_ms - child.ended_at_ms() < ToMillis(options_.retry_after)) {
       resting.insert(child.object());
     }
   }
@@ -60,22 +62,25 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
   if (context.executor().Now() >= next_transfer) {
     next_transfer = context.executor().Now() + options_.transfer_every;
     for (const planner::LeaderTransfer& transfer : plan->transfers) {
-      for (const pb::ReplicaRecord& replica : catalog.regions().at(transfer.region.value()).region().replicas()) {
+      for (const pb::ReplicaRecord& replica :
+           catalog.regions().at(transfer.region.value()).region().replicas()) {
         if (NodeId(replica.node()) == transfer.to)
           context.agents().RequestTransfer(transfer.from, transfer.region, ReplicaId(replica.id()));
       }
     }
   }
-  context.WaitsFor(plan->stuck.empty()
-                       ? fmt::format("{} replicas are left, {} move now", ReplicasOn(catalog, node), running)
-                       : fmt::format("region {}: {}", plan->stuck.front().region.value(), plan->stuck.front().why));
+  context.WaitsFor(
+      plan->stuck.empty()
+          ? fmt::format("{} replicas are left, {} move now", ReplicasOn(catalog, node), running)
+          : fmt::format("region {}: {}", plan->stuck.front().region.value(), plan->stuck.front().why));
   for (const planner::ReplicaMove& move : plan->moves) {
     if (running >= options_.max_moves) break;
     if (resting.contains(move.region.value()) || ChangeUnderWay(catalog, move.region) != 0) continue;
     const pb::RegionRecord& region = catalog.regions().at(move.region.value()).region();
     for (const pb::ReplicaRecord& replica : region.replicas()) {
       if (NodeId(replica.node()) != node) continue;
-      pb::ProcedureRecord child = ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
+      pb::ProcedureRecord child =
+          ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
       child.set_parent(context.procedure().id());
       moves.push_back(std::move(child));
       ++running;
@@ -139,9 +144,9 @@ runtime::Task<StatusOr<StepEnd>> RemoveNode::Run(StepContext& context) {
       // A replica that is leaving, or of a region that is being removed, ends with the node.
       if (region.state() == pb::REGION_REMOVING || forced.contains(id)) continue;
       for (const auto* list : {&region.replicas(), &region.joining()}) {
-        left += static_cast<size_t>(std::count_if(list->begin(), list->end(), [&](const pb::ReplicaRecord& replica) {
-          return replica.node() == body.node();
-        }));
+        left += static_cast<size_t>(
+            std::count_if(list->begin(), list->end(),
+                          [&](const pb::ReplicaRecord& replica) { return replica.node() == body.node(); }));
       }
     }
     if (left == 0) {

@@ -1,12 +1,12 @@
-// DrainNode: leaderships leave a node, then its replicas, each by a MoveReplica of its own; the node stays DRAINING and takes
-// nothing.
+// DrainNode: leaderships leave a node, then its replicas, each by a MoveReplica of its own; the node stays
+// DRAINING and takes nothing.
 //
 //   drain --nothing is on it any more--> SUCCEEDED
 //     |  '--replicas left, moves started--> (waits for its children, looks again)
 //     '--cancelled (`tenure node resume`)--> CANCELLED: the node is UP again
 //
-// RemoveNode: the node's record goes to REMOVED once no replica is on it; what a node that is away still held is replaced by
-// the region scheduler.
+// RemoveNode: the node's record goes to REMOVED once no replica is on it; what a node that is away still held
+// is replaced by the region scheduler.
 //
 //   replace --nothing is on it, or only regions that were given up by name--> SUCCEEDED: REMOVED for ever
 #pragma once
@@ -19,7 +19,7 @@
 namespace tenure::controller {
 
 struct DrainOptions {
-  size_t max_moves = 4;  // at once
+  size_t max_moves = 4;                             // at once
   Duration retry_after = std::chrono::seconds(10);  // a region whose move failed
   Duration transfer_every = std::chrono::seconds(2);
 };
@@ -41,7 +41,8 @@ class DrainNode : public ProcedureType {
 
  private:
   // The next moves, as children; empty: nothing can be started now.
-  std::vector<::tenure::v1::ProcedureRecord> NextMoves(StepContext& context, NodeId node, Instant& next_transfer) const;
+  std::vector<::tenure::v1::ProcedureRecord> NextMoves(StepContext& context, NodeId node,
+                                                       Instant& next_transfer) const;
 
   const DrainOptions options_;
 };

@@ -16,8 +16,8 @@ pb::ProcedureRecord HoldNode::New(NodeId node, int64_t until_ms) {
   ipb::HoldNodeBody body;
   body.set_node(node.value());
   body.set_until_ms(until_ms);
-  pb::ProcedureRecord procedure =
-      NewProcedure(kName, fmt::format("hold node {} until it has been stopped", node.value()), body.SerializeAsString());
+  pb::ProcedureRecord procedure = NewProcedure(
+      kName, fmt::format("hold node {} until it has been stopped", node.value()), body.SerializeAsString());
   procedure.set_object(node.value());
   procedure.set_cancellable(true);
   return procedure;

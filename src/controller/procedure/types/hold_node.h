@@ -1,6 +1,6 @@
-// HoldNode: the promise that a node may be stopped (`tenure node can-stop --reserve`), for a while. As long as it lasts other
-// nodes are refused, nothing is moved to or from the node, and its replicas count as absent. It is a procedure because the
-// promise must outlive the leader that gave it.
+// HoldNode: the promise that a node may be stopped (`tenure node can-stop --reserve`), for a while. As long
+// as it lasts other nodes are refused, nothing is moved to or from the node, and its replicas count as
+// absent. It is a procedure because the promise must outlive the leader that gave it.
 //
 //   hold --the time is over--> SUCCEEDED        hold --released--> CANCELLED
 #pragma once
