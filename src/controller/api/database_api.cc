@@ -7,7 +7,7 @@
 #include "controller/api/change_stream.h"
 #include "controller/procedure/types/create_database.h"
 #include "controller/procedure/types/remove_regions.h"
-#include "planner/database_placement.h"
+#include "planner/database_creation.h"
 
 namespace tenure::controller {
 
@@ -69,7 +69,7 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
                        existing->database().id()));
   }
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
-  auto plan = planner::PlanCreateDatabase(wanted, planner::CandidatesOf(access_.catalog()));
+  auto plan = planner::PlanCreateDatabase(wanted, planner::ViewOf(access_.catalog(), {}));
   if (!plan.ok()) return done(plan.status());
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
