@@ -339,15 +339,17 @@ void PlacementApi::Remove(const pb::RemoveNodeRequest& request, Answer<pb::Remov
   }
   const std::vector<uint64_t> last = LastCopiesOn(id);
   const std::set<uint64_t> named(request.force_regions().begin(), request.force_regions().end());
+  if (last.empty() && !named.empty()) {
+    return done(Refuse(pb::REASON_INVALID_ARGUMENT,
+                       "force_regions: node {} holds the last good copy of no region", request.node()));
+  }
   if (named != std::set<uint64_t>(last.begin(), last.end())) {
     std::string list;
     for (const uint64_t region : last) list += fmt::format("{}{}", list.empty() ? "" : ",", region);
     return done(Refuse(
         pb::REASON_CONDITION_FAILED,
-        last.empty()
-            ? "force_regions: node {} holds the last good copy of no region{}"
-            : "node {} holds the last good copies of regions {}: they would be lost; to remove it even "
-              "so name exactly these with --force-regions",
+        "node {} holds the last good copies of regions {}: they would be lost; to remove it even so name "
+        "exactly these with --force-regions",
         request.node(), list));
   }
   ipb::CatalogCommand command;
@@ -397,8 +399,8 @@ std::vector<std::string> PlacementApi::WhyNotStop(NodeId node) const {
     }
     const bool self = ReplicaId(id) == leadership_.self();
     const bool heard =
-        status && std::any_of(status->peers.begin(), status->peers.end(), [id = id](const auto& peer) {
-          return peer.id == ReplicaId(id) && peer.active;
+        status && std::any_of(status->peers.begin(), status->peers.end(), [&](const auto& peer) {
+          return peer.id == ReplicaId(controller.id()) && peer.active;
         });
     if (self || heard) ++active;
   }
