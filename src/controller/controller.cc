@@ -113,7 +113,8 @@ class Controller::Impl : public group::GroupObserver {
                .prng = dependencies.prng.Fork("group"),
                .logger = logger_.Named("group"),
                .trace = dependencies.trace,
-               .on_failure = dependencies.on_failure},
+               .on_failure = dependencies.on_failure,
+               .owns = [](GroupId id) { return id == kCatalogGroup; }},
               options_.group),
         group_(host_),
         addresses_(transport_->addresses(), directory_),
@@ -205,7 +206,7 @@ class Controller::Impl : public group::GroupObserver {
 
   void Retire(Callback<Status> done) {
     presence_.Stop();
-    host_.Destroy(kCatalogGroup, std::move(done));
+    host_.Destroy(kCatalogGroup, ReplicaId(), std::move(done));
   }
 
   void Stop(Duration limit, Closure done) {

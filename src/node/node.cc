@@ -29,7 +29,8 @@ group::GroupHost::Dependencies HostDependencies(Node::Dependencies& dependencies
           .prng = dependencies.prng.Fork("groups"),
           .logger = dependencies.logger,
           .trace = dependencies.trace,
-          .on_failure = [&owner = dependencies.owner](Status status) { owner.OnRefused(status); }};
+          .on_failure = [&owner = dependencies.owner](Status status) { owner.OnRefused(status); },
+          .owns = [](GroupId id) { return id != kCatalogGroup; }};
 }
 
 }  // namespace

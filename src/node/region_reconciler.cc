@@ -51,7 +51,7 @@ void RegionReconciler::Reconcile(bool current) {
     if (replica == nullptr || record.state() == pb::REGION_REMOVING) continue;
     if (destroying_.contains(RegionId(id)) || recovering_.contains(RegionId(id))) continue;
     const auto status = host_.StatusOf(GroupId(id));
-    if (host_.IsBuried(GroupId(id))) {
+    if (host_.IsBuried(GroupId(id), ReplicaId(replica->id()))) {
       LogOnce(RegionId(id),
               Error(StatusCode::kDataLoss,
                     "replica {} was here and was dropped: it does not run again, the region has one "
@@ -83,7 +83,8 @@ void RegionReconciler::StartReplica(const pb::RegionRecord& record, const pb::Re
   const RegionId id(record.id());
   const bool known = recovered_.contains(id);
   if (const auto log = host_.ConfigurationOf(GroupId(record.id()));
-      known && log && !log->Contains(ReplicaId(self.id()))) {
+      known && log && !log->Contains(ReplicaId(self.id())) &&
+      host_.ReplicaOf(GroupId(record.id())) != ReplicaId(self.id())) {
     if (self.recovered_from() != 0) return RecoverReplica(record, self);
     return LogOnce(
         id, Error(StatusCode::kFailedPrecondition,
@@ -135,7 +136,11 @@ void RegionReconciler::Destroy(RegionId id, const char* reason) {
   logger_.Warn("region {}: the replica here is destroyed: {}", id, reason);
   destroying_.insert(id);
   table_.SetRunning(id, false);
-  host_.Destroy(GroupId(id.value()), [this, id](Status status) {
+  // A region that is still there may have another replica here later.
+  const pb::RegionRecord* record = view_.FindRegion(id);
+  const bool stays = record != nullptr && record->state() != pb::REGION_REMOVING;
+  const GroupId group(id.value());
+  host_.Destroy(group, stays ? host_.ReplicaOf(group) : ReplicaId(), [this, id](Status status) {
     destroying_.erase(id);
     if (!status.ok()) return LogOnce(id, status);  // the next look tries again
     local_.erase(id);
@@ -157,8 +162,10 @@ void RegionReconciler::FindRemoved() {
 std::vector<RegionId> RegionReconciler::lost() const {
   std::vector<RegionId> lost;
   for (const auto& [id, record] : view_.regions()) {
-    if (record.state() == pb::REGION_REMOVING || ReplicaHere(record) == nullptr) continue;
-    if (host_.IsBuried(GroupId(id)) && !destroying_.contains(RegionId(id))) lost.push_back(RegionId(id));
+    const pb::ReplicaRecord* replica = ReplicaHere(record);
+    if (record.state() == pb::REGION_REMOVING || replica == nullptr) continue;
+    if (host_.IsBuried(GroupId(id), ReplicaId(replica->id())) && !destroying_.contains(RegionId(id)))
+      lost.push_back(RegionId(id));
   }
   return lost;
 }
