@@ -94,7 +94,7 @@ class GroupHost::Impl : private HostListener {
   ~Impl() override { *alive_ = false; }
 
   Status Start(GroupId id, ReplicaId self, const raft::Configuration& initial,
-               std::unique_ptr<StateMachine> machine, bool campaign) {
+               std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable) {
     if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
     if (tombstones_.contains(id)) {
       return Error(StatusCode::kFailedPrecondition,
@@ -115,7 +115,10 @@ class GroupHost::Impl : private HostListener {
       write.reset_to = state.mark;
       std::vector<wal::Write> writes;
       writes.push_back(std::move(write));
-      dependencies_.wal.Append(std::move(writes), [](Status) {});
+      dependencies_.wal.Append(std::move(writes),
+                               PostHere([durable = std::move(durable)](Status status) mutable {
+                                 if (durable) durable(std::move(status));
+                               }));
       if (HasState(id)) RemoveState(id);
     }
     StartGroup(id, self, std::move(state), std::move(machine));
@@ -561,8 +564,8 @@ GroupHost::GroupHost(Dependencies dependencies, GroupHostOptions options)
 GroupHost::~GroupHost() = default;
 
 Status GroupHost::Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
-                        std::unique_ptr<StateMachine> machine, bool campaign) {
-  return impl_->Start(group, self, initial, std::move(machine), campaign);
+                        std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable) {
+  return impl_->Start(group, self, initial, std::move(machine), campaign, std::move(durable));
 }
 void GroupHost::Recover(GroupId group, ReplicaId from, ReplicaId to, uint64_t host, Term above,
                         std::unique_ptr<StateMachine> machine, Callback<Status> done) {

@@ -147,9 +147,10 @@ class GroupHost : public MessageReceiver {
 
   // Starts a replica that the log knows (wal.recovered()) or makes a new one whose log begins with `initial`.
   // `initial` is ignored for a known one. FAILED_PRECONDITION if the group was destroyed here, ALREADY_EXISTS
-  // if it runs. `campaign`: a new group need not wait for its first election timeout.
+  // if it runs. `campaign`: a new group need not wait for its first election timeout. `durable` runs when a crash
+  // cannot undo the start of a new one; it does not run if the start is refused, nor for a known one.
   Status Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
-               std::unique_ptr<StateMachine> machine, bool campaign);
+               std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable = nullptr);
   // Region recovery: the log of replica `from`, whose group has lost its majority for good, goes on as that
   // of `to`, a replica id which the group has never had, on `host`, as the only voter. Appends that
   // configuration in a new term and starts the replica once it is durable; starts it only, if the log says so
