@@ -44,9 +44,10 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
             options_.save_delay, dependencies_.logger.Named("catalog-file")),
       host_(HostDependencies(dependencies_, table_), options_.groups),
       views_(table_, view_),
+      replicas_(host_, table_, view_, RecoveredRegions(dependencies_.wal),
+                dependencies_.logger.Named("regions")),
       reconciler_(
-          host_, table_, view_, RecoveredRegions(dependencies_.wal), [this] { agent_.NoteChange(); },
-          dependencies_.logger.Named("regions")),
+          replicas_, view_, [this] { agent_.NoteChange(); }, dependencies_.logger.Named("regions")),
       prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
       agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,

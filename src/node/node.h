@@ -27,6 +27,7 @@
 #include "node/data_service.h"
 #include "node/expiry_sweeper.h"
 #include "node/leadership.h"
+#include "node/local_replicas.h"
 #include "node/node_options.h"
 #include "node/prober.h"
 #include "node/region_reconciler.h"
@@ -138,6 +139,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   RegionTable table_;
   group::GroupHost host_;
   ClusterViews views_;
+  LocalReplicas replicas_;
   RegionReconciler reconciler_;
   Prober prober_;
   RegionReporter reporter_;
