@@ -147,8 +147,8 @@ class GroupHost : public MessageReceiver {
 
   // Starts a replica that the log knows (wal.recovered()) or makes a new one whose log begins with `initial`.
   // `initial` is ignored for a known one. FAILED_PRECONDITION if the group was destroyed here, ALREADY_EXISTS
-  // if it runs. `campaign`: a new group need not wait for its first election timeout. `durable` runs when a crash
-  // cannot undo the start of a new one; it does not run if the start is refused, nor for a known one.
+  // if it runs. `campaign`: a new group need not wait for its first election timeout. `durable` runs when a
+  // crash cannot undo the start of a new one; it does not run if the start is refused, nor for a known one.
   Status Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
                std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable = nullptr);
   // Region recovery: the log of replica `from`, whose group has lost its majority for good, goes on as that

@@ -1,16 +1,18 @@
-// The replicas of regions on this node: starts, creates, recovers and destroys them, one at a time, and keeps the
-// routing table told. RegionReconciler and the tasks of procedures decide when; what they may not do at the same time
-// is settled here.
+// The replicas of regions on this node: starts, creates, recovers and destroys them, one at a time, and keeps
+// the routing table told. RegionReconciler and the tasks of procedures decide when; what they may not do at
+// the same time is settled here.
 //
 // Threading:  one executor.
 // Durability: a completion that says OK means that a crash of the process undoes nothing of it.
-// Errors:     a replica that is being recovered or destroyed is UNAVAILABLE for anything else; one that cannot be is
+// Errors:     a replica that is being recovered or destroyed is UNAVAILABLE for anything else; one that
+// cannot be is
 //             FAILED_PRECONDITION. Every message names region and replica.
-// Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is under way.
+// Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is under
+// way.
 //             C2 a replica is started only under an id that its own log knows: a record that is older than a
-//             recovery (the copy read at start may be) does not bring the id of before back. A log that knows no
-//             replica of this node at all is that of a learner which has not heard of itself yet.
-//             C3 a replica with a higher id than the one to be destroyed stays: it came later.
+//             recovery (the copy read at start may be) does not bring the id of before back. A log that knows
+//             no replica of this node at all is that of a learner which has not heard of itself yet. C3 a
+//             replica with a higher id than the one to be destroyed stays: it came later.
 #pragma once
 
 #include <cstdint>
@@ -53,11 +55,12 @@ class LocalReplicas {
   Status StartDormant(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
   // Goes on with the log of self.recovered_from() alone (region recovery).
   void Recover(const pb::RegionRecord& record, const pb::ReplicaRecord& self, Callback<Status> done);
-  // Makes the replica that the catalog's record names here; that it is here already is success. A member of a region
-  // that is new begins with the members that the record names, every other one knows nobody until its leader speaks.
+  // Makes the replica that the catalog's record names here; that it is here already is success. A member of a
+  // region that is new begins with the members that the record names, every other one knows nobody until its
+  // leader speaks.
   void Create(RegionId region, ReplicaId replica, Callback<Status> done);
-  // Destroys the replica `replica`, or one of a lower id, for good; that none is here is success, and none comes
-  // later. `reason` is for the log.
+  // Destroys the replica `replica`, or one of a lower id, for good; that none is here is success, and none
+  // comes later. `reason` is for the log.
   void Destroy(RegionId region, ReplicaId replica, std::string_view reason, Callback<Status> done);
 
  private:
@@ -77,7 +80,8 @@ class LocalReplicas {
   std::set<RegionId> local_;
   std::set<RegionId> recovering_;
   std::map<RegionId, std::vector<Callback<Status>>> destroying_;  // who waits for it
-  std::map<RegionId, std::vector<Callback<Status>>> not_durable_;  // started, and who waits until it is durable
+  std::map<RegionId, std::vector<Callback<Status>>>
+      not_durable_;  // started, and who waits until it is durable
 };
 
 }  // namespace tenure::node

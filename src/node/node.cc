@@ -48,13 +48,16 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
                 dependencies_.logger.Named("regions")),
       reconciler_(
           replicas_, view_, [this] { agent_.NoteChange(); }, dependencies_.logger.Named("regions")),
+      tasks_(
+          dependencies_.executor, replicas_, [this] { agent_.NoteChange(); },
+          dependencies_.logger.Named("tasks")),
       prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
-      agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,
+      agent_(dependencies_.executor, dependencies_.link, *this, *this, options_,
              dependencies_.logger.Named("agent")),
       feed_(
           dependencies_.executor, dependencies_.link, view_, options_, [this] { OnCatalogChanged(); },
-          dependencies_.logger.Named("catalog")),
+          [this] { OnCatalogAdvanced(); }, dependencies_.logger.Named("catalog")),
       service_(dependencies_.executor, host_, table_, views_, options_),
       scanner_(dependencies_.executor, host_, table_, options_),
       sweeper_(dependencies_.executor, host_, table_, options_),
@@ -133,6 +136,8 @@ bool Node::FollowInto(uint64_t incarnation) {
   identity_.incarnation = incarnation;
   dependencies_.transport.SetIncarnation(incarnation);
   feed_.StartOver();
+  // Procedures may have gone back to earlier steps with the catalog, and epochs begin anew.
+  tasks_.StartOver(tasks_.registration_epoch());
   file_.SaveLater(view_);
   return true;
 }
@@ -164,6 +169,17 @@ void Node::TakeOverView() {
   }
   table_.Update(view_);
   reconciler_.Reconcile(feed_.current());
+  tasks_.OnView(view_.revision());
+}
+
+// Nothing changed up to the new revision - unless a change before it has yet to be taken over.
+void Node::OnCatalogAdvanced() {
+  if (!take_over_scheduled_) tasks_.OnView(view_.revision());
+}
+
+void Node::FillReport(bool full, ipb::HeartbeatRequest& request) {
+  reporter_.FillReport(full, request);
+  tasks_.FillReport(full, request);
 }
 
 void Node::OnLocalRoleChanged(const Region& region) {
@@ -179,6 +195,10 @@ void Node::OnRegistered(const ipb::RegisterResponse& response) {
   SetClusterId(response.cluster_id());
   SetSelf(self);
   dependencies_.owner.OnJoined(response.cluster_id(), identity_.incarnation, self);
+  if (response.registration_epoch() != tasks_.registration_epoch()) {
+    tasks_.StartOver(response.registration_epoch());
+    OnCatalogAdvanced();
+  }
   if (std::exchange(feed_started_, true)) return;
   reconciler_.Reconcile(feed_.current());
   feed_.Start(self, identity_.uuid);
@@ -204,6 +224,7 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   }
   for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
   feed_.OnLeaderRevision(Revision(response.revision()));
+  tasks_.OnAnswer(response);
   for (const ipb::TransferRegion& transfer : response.transfers()) {
     const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));
     if (!status.ok()) dependencies_.logger.Info("asked to hand over: {}", MessageOf(status));

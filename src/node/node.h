@@ -35,6 +35,7 @@
 #include "node/region_service.h"
 #include "node/region_table.h"
 #include "node/scanner.h"
+#include "node/tasks/task_runner.h"
 
 namespace tenure::node {
 
@@ -49,7 +50,10 @@ class NodeOwner {
   virtual void OnRefused(const Status& status) = 0;
 };
 
-class Node final : public DataService, private RegionTableListener, private AgentListener {
+class Node final : public DataService,
+                   private RegionTableListener,
+                   private ReportSource,
+                   private AgentListener {
  public:
   struct Dependencies {
     runtime::Executor& executor;
@@ -118,6 +122,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
   // RegionTableListener
   void OnTableChanged() override {}
   void OnLocalRoleChanged(const Region& region) override;
+  // ReportSource
+  void FillReport(bool full, ipb::HeartbeatRequest& request) override;
   // AgentListener
   void OnRegistered(const ipb::RegisterResponse& response) override;
   void OnRegistrationRefused(const Status& status) override;
@@ -128,6 +134,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   // False: this process must not, and ends.
   bool FollowInto(uint64_t incarnation);
   void OnCatalogChanged();
+  void OnCatalogAdvanced();
   void TakeOverView();
   void ScheduleReconcile();
 
@@ -141,6 +148,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   ClusterViews views_;
   LocalReplicas replicas_;
   RegionReconciler reconciler_;
+  TaskRunner tasks_;
   Prober prober_;
   RegionReporter reporter_;
   Agent agent_;

@@ -27,7 +27,7 @@ struct ProcessLoad {
   uint64_t memory_bytes = 0;
 };
 
-class RegionReporter final : public ReportSource {
+class RegionReporter final {
  public:
   static constexpr size_t kSizesPerReport = 32;
 
@@ -35,7 +35,8 @@ class RegionReporter final : public ReportSource {
                  const RegionReconciler& reconciler, const CatalogView& view, Prober& prober)
       : host_(host), table_(table), engine_(engine), reconciler_(reconciler), view_(view), prober_(prober) {}
 
-  void FillReport(bool full, ipb::HeartbeatRequest& request) override;
+  // Everything if `full`, else what changed since the last call.
+  void FillReport(bool full, ipb::HeartbeatRequest& request);
   void SetLoad(const ProcessLoad& load) { load_ = load; }
   const ProcessLoad& load() const { return load_; }
 
