@@ -8,8 +8,6 @@
 namespace tenure::node {
 namespace {
 
-constexpr std::string_view kInternalService = "tenure.internal.v1.NodeInternal";
-
 std::set<RegionId> RecoveredRegions(const wal::Wal& wal) {
   std::set<RegionId> regions;
   for (const auto& [group, recovered] : wal.recovered()) {
@@ -62,6 +60,9 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       scanner_(dependencies_.executor, host_, table_, options_),
       sweeper_(dependencies_.executor, host_, table_, options_),
       leadership_(host_, table_, dependencies_.logger.Named("leadership")),
+      configurations_({dependencies_.executor, host_, view_, dependencies_.transport.addresses(), agent_},
+                      dependencies_.logger.Named("configurations")),
+      internal_(leadership_, configurations_),
       taker_(dependencies_.executor, dependencies_.network, table_, view_) {
   table_.SetListener(this);
 }
@@ -75,7 +76,7 @@ void Node::Start() {
   SetClusterId(identity_.cluster_id);
   if (const pb::NodeRecord* self = view_.FindNode(identity_.uuid)) SetSelf(NodeId(self->id()));
   TakeOverView();
-  dependencies_.network.Serve(kInternalService, leadership_);
+  dependencies_.network.Serve(InternalService::kName, internal_);
   dependencies_.network.Serve(Prober::kName, prober_);
   sweeper_.Start();
   ScheduleReconcile();
@@ -99,7 +100,10 @@ void Node::Stop(Duration limit, Closure done) {
     service_.RefuseWaiting("this node is stopping");
     // Each part's tasks end before the next part is asked: the last one calls back.
     feed_.StopAndJoin([this, done = std::move(done)]() mutable {
-      scanner_.StopAndJoin([this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+      scanner_.StopAndJoin([this, done = std::move(done)]() mutable {
+        configurations_.StopAndJoin(
+            [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+      });
     });
   });
 }
@@ -116,6 +120,7 @@ void Node::SetClusterId(const std::string& cluster_id) {
   dependencies_.transport.SetClusterId(cluster_id);
   dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
+  configurations_.SetClusterId(cluster_id);
   prober_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
 }

@@ -24,8 +24,10 @@
 #include "node/catalog_feed.h"
 #include "node/catalog_file.h"
 #include "node/cluster_views.h"
+#include "node/configuration_service.h"
 #include "node/data_service.h"
 #include "node/expiry_sweeper.h"
+#include "node/internal_service.h"
 #include "node/leadership.h"
 #include "node/local_replicas.h"
 #include "node/node_options.h"
@@ -157,6 +159,8 @@ class Node final : public DataService,
   Scanner scanner_;
   ExpirySweeper sweeper_;
   LeadershipService leadership_;
+  ConfigurationService configurations_;
+  InternalService internal_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
   Instant last_take_over_;

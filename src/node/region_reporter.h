@@ -44,6 +44,7 @@ class RegionReporter final {
   void RefreshSizes();
   void Report(uint64_t region, ipb::HeartbeatRequest& request);
   pb::RegionLoad LoadOf(const Region& region, const group::GroupStatus& status);
+  void AddConfiguration(const group::GroupStatus& status, pb::RegionLoad& load);
 
   group::GroupHost& host_;
   const RegionTable& table_;
@@ -52,10 +53,11 @@ class RegionReporter final {
   const CatalogView& view_;
   Prober& prober_;
   ProcessLoad load_;
-  std::map<uint64_t, uint64_t> bytes_;           // by region
-  std::set<uint64_t> candidates_;                // regions that may differ from what was reported
-  uint64_t next_size_ = 0;                       // region whose size is refreshed next
-  std::map<uint64_t, pb::RegionLoad> reported_;  // by region
+  std::map<uint64_t, uint64_t> bytes_;                  // by region
+  std::map<uint64_t, uint64_t> applied_configuration_;  // by region: index of the one last applied
+  std::set<uint64_t> candidates_;                       // regions that may differ from what was reported
+  uint64_t next_size_ = 0;                              // region whose size is refreshed next
+  std::map<uint64_t, pb::RegionLoad> reported_;         // by region
 };
 
 }  // namespace tenure::node
