@@ -58,6 +58,9 @@ class Agent final : private runtime::StreamHandler {
   // end, it stops and `done` is called. Once.
   void Stop(Instant deadline, Closure done);
 
+  // The highest leadership epoch that was heard of, in the cluster's incarnation of that number.
+  uint64_t leader_epoch() const { return leader_epoch_; }
+  uint64_t incarnation() const { return incarnation_; }
   bool connected() const { return answered_; }
   // Since the last answer of a leading controller; the maximum if there was none.
   Duration SinceAnswer() const;

@@ -15,12 +15,14 @@ constexpr Duration kListTimeout = std::chrono::seconds(10);
 }  // namespace
 
 CatalogFeed::CatalogFeed(runtime::Executor& executor, ClusterLink& link, CatalogView& view,
-                         const NodeOptions& options, std::function<void()> on_change, Logger logger)
+                         const NodeOptions& options, std::function<void()> on_change,
+                         std::function<void()> on_progress, Logger logger)
     : executor_(executor),
       link_(link),
       view_(view),
       options_(options),
       on_change_(std::move(on_change)),
+      on_progress_(std::move(on_progress)),
       logger_(std::move(logger)),
       stream_ended_(executor),
       scope_(executor) {}
@@ -148,9 +150,14 @@ void CatalogFeed::OnMessage(std::string message) {
   }
   stream_answered_ = true;
   bool changed = false;
+  const Revision before = view_.revision();
   for (const pb::Event& event : response.events()) changed = view_.Apply(event) || changed;
   if (response.progress_revision() > 0) view_.AdvanceTo(Revision(response.progress_revision()));
-  if (changed) on_change_();
+  if (changed) {
+    on_change_();
+  } else if (view_.revision() > before) {
+    on_progress_();
+  }
 }
 
 void CatalogFeed::OnClosed(Status status) {

@@ -27,9 +27,10 @@ namespace tenure::node {
 
 class CatalogFeed final : private runtime::StreamHandler {
  public:
-  // `on_change` runs after the view changed, or became current.
+  // `on_change` runs after the view changed, or became current; `on_progress` after its revision rose without
+  // a change.
   CatalogFeed(runtime::Executor& executor, ClusterLink& link, CatalogView& view, const NodeOptions& options,
-              std::function<void()> on_change, Logger logger);
+              std::function<void()> on_change, std::function<void()> on_progress, Logger logger);
   ~CatalogFeed() override;
 
   // Once this node is registered.
@@ -63,6 +64,7 @@ class CatalogFeed final : private runtime::StreamHandler {
   CatalogView& view_;
   const NodeOptions& options_;
   std::function<void()> on_change_;
+  std::function<void()> on_progress_;
   Logger logger_;
 
   NodeId self_;

@@ -46,6 +46,7 @@ ClusterView ClusterViews::Build(const Database& database) const {
     ShardView shard{.region = region->id, .slots = region->slots, .replicas = {}};
     const NodeId leader = table_.LeaderOf(*region);
     for (const Region::Replica& replica : region->replicas) {
+      if (!replica.voter && replica.node != leader) continue;
       shard.replicas.push_back({.node = replica.node,
                                 .leader = replica.node == leader,
                                 .healthy = table_.IsHealthy(replica.node)});

@@ -17,10 +17,7 @@ constexpr size_t kMaxTakes = 4;
 
 }  // namespace
 
-void LeadershipService::OnCall(const runtime::CallInfo& info, std::string bytes, runtime::Reply reply) {
-  if (info.method != "TransferLeader") {
-    return reply(Error(StatusCode::kUnimplemented, "NodeInternal has no method {}", info.method));
-  }
+void LeadershipService::OnTransferLeader(const std::string& bytes, runtime::Reply reply) {
   ipb::TransferLeaderRequest request;
   if (!request.ParseFromString(bytes)) {
     return reply(Error(StatusCode::kInvalidArgument, "TransferLeaderRequest: malformed"));
@@ -32,13 +29,6 @@ void LeadershipService::OnCall(const runtime::CallInfo& info, std::string bytes,
   const Status status = HandOver(RegionId(request.region()), ReplicaId(request.to_replica()));
   if (!status.ok()) return reply(status);
   reply(ipb::TransferLeaderResponse().SerializeAsString());
-}
-
-std::unique_ptr<runtime::StreamHandler> LeadershipService::OnStream(const runtime::CallInfo& info,
-                                                                    std::unique_ptr<runtime::Stream> stream) {
-  (void)info;
-  (void)stream;
-  return nullptr;
 }
 
 Status LeadershipService::HandOver(RegionId id, ReplicaId to) {
@@ -103,7 +93,8 @@ runtime::Task<Status> LeadershipTaker::Ask(RegionId id) {
 runtime::Task<void> LeadershipTaker::Run(DatabaseId database, Callback<Outcome> done) {
   std::vector<RegionId> wanted;
   for (const auto& [id, region] : table_.regions()) {
-    if (region.database == database && region.running && !region.leads()) wanted.push_back(region.id);
+    if (region.database == database && region.running && region.votes && !region.leads())
+      wanted.push_back(region.id);
   }
   std::string failure;
   for (const RegionId id : wanted) {

@@ -16,16 +16,15 @@
 
 namespace tenure::node {
 
-// Served as tenure.internal.v1.NodeInternal.
-class LeadershipService final : public runtime::Service {
+// Answers tenure.internal.v1.NodeInternal/TransferLeader, and hands over when the leading controller asks for
+// it.
+class LeadershipService {
  public:
   LeadershipService(group::GroupHost& host, const RegionTable& table, Logger logger)
       : host_(host), table_(table), logger_(std::move(logger)) {}
   void SetClusterId(std::string cluster_id) { cluster_id_ = std::move(cluster_id); }
 
-  void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
-  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo& info,
-                                                   std::unique_ptr<runtime::Stream> stream) override;
+  void OnTransferLeader(const std::string& request, runtime::Reply reply);
   // Hands the leadership of a region led here to `to`.
   Status HandOver(RegionId region, ReplicaId to);
 

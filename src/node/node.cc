@@ -8,8 +8,6 @@
 namespace tenure::node {
 namespace {
 
-constexpr std::string_view kInternalService = "tenure.internal.v1.NodeInternal";
-
 std::set<RegionId> RecoveredRegions(const wal::Wal& wal) {
   std::set<RegionId> regions;
   for (const auto& [group, recovered] : wal.recovered()) {
@@ -45,20 +43,27 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
             options_.save_delay, dependencies_.logger.Named("catalog-file")),
       host_(HostDependencies(dependencies_, table_), options_.groups),
       views_(table_, view_),
+      replicas_(host_, table_, view_, RecoveredRegions(dependencies_.wal),
+                dependencies_.logger.Named("regions")),
       reconciler_(
-          host_, table_, view_, RecoveredRegions(dependencies_.wal), [this] { agent_.NoteChange(); },
-          dependencies_.logger.Named("regions")),
+          replicas_, view_, [this] { agent_.NoteChange(); }, dependencies_.logger.Named("regions")),
+      tasks_(
+          dependencies_.executor, replicas_, [this] { agent_.NoteChange(); },
+          dependencies_.logger.Named("tasks")),
       prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
-      agent_(dependencies_.executor, dependencies_.link, reporter_, *this, options_,
+      agent_(dependencies_.executor, dependencies_.link, *this, *this, options_,
              dependencies_.logger.Named("agent")),
       feed_(
           dependencies_.executor, dependencies_.link, view_, options_, [this] { OnCatalogChanged(); },
-          dependencies_.logger.Named("catalog")),
+          [this] { OnCatalogAdvanced(); }, dependencies_.logger.Named("catalog")),
       service_(dependencies_.executor, host_, table_, views_, options_),
       scanner_(dependencies_.executor, host_, table_, options_),
       sweeper_(dependencies_.executor, host_, table_, options_),
       leadership_(host_, table_, dependencies_.logger.Named("leadership")),
+      configurations_({dependencies_.executor, host_, view_, dependencies_.transport.addresses(), agent_},
+                      dependencies_.logger.Named("configurations")),
+      internal_(leadership_, configurations_),
       taker_(dependencies_.executor, dependencies_.network, table_, view_) {
   table_.SetListener(this);
 }
@@ -72,7 +77,7 @@ void Node::Start() {
   SetClusterId(identity_.cluster_id);
   if (const pb::NodeRecord* self = view_.FindNode(identity_.uuid)) SetSelf(NodeId(self->id()));
   TakeOverView();
-  dependencies_.network.Serve(kInternalService, leadership_);
+  dependencies_.network.Serve(InternalService::kName, internal_);
   dependencies_.network.Serve(Prober::kName, prober_);
   sweeper_.Start();
   ScheduleReconcile();
@@ -97,8 +102,10 @@ void Node::Stop(Duration limit, Closure done) {
     agent_.Stop(deadline, [this, done = std::move(done)]() mutable {
       // Each part's tasks end before the next part is asked: the last one calls back.
       feed_.StopAndJoin([this, done = std::move(done)]() mutable {
-        scanner_.StopAndJoin(
-            [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+        scanner_.StopAndJoin([this, done = std::move(done)]() mutable {
+          configurations_.StopAndJoin(
+              [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+        });
       });
     });
   });
@@ -116,6 +123,7 @@ void Node::SetClusterId(const std::string& cluster_id) {
   dependencies_.transport.SetClusterId(cluster_id);
   dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
+  configurations_.SetClusterId(cluster_id);
   prober_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
 }
@@ -136,6 +144,8 @@ bool Node::FollowInto(uint64_t incarnation) {
   identity_.incarnation = incarnation;
   dependencies_.transport.SetIncarnation(incarnation);
   feed_.StartOver();
+  // Procedures may have gone back to earlier steps with the catalog, and epochs begin anew.
+  tasks_.StartOver(tasks_.registration_epoch());
   file_.SaveLater(view_);
   return true;
 }
@@ -167,6 +177,17 @@ void Node::TakeOverView() {
   }
   table_.Update(view_);
   reconciler_.Reconcile(feed_.current());
+  tasks_.OnView(view_.revision());
+}
+
+// Nothing changed up to the new revision - unless a change before it has yet to be taken over.
+void Node::OnCatalogAdvanced() {
+  if (!take_over_scheduled_) tasks_.OnView(view_.revision());
+}
+
+void Node::FillReport(bool full, ipb::HeartbeatRequest& request) {
+  reporter_.FillReport(full, request);
+  tasks_.FillReport(full, request);
 }
 
 void Node::OnLocalRoleChanged(const Region& region) {
@@ -182,6 +203,10 @@ void Node::OnRegistered(const ipb::RegisterResponse& response) {
   SetClusterId(response.cluster_id());
   SetSelf(self);
   dependencies_.owner.OnJoined(response.cluster_id(), identity_.incarnation, self);
+  if (response.registration_epoch() != tasks_.registration_epoch()) {
+    tasks_.StartOver(response.registration_epoch());
+    OnCatalogAdvanced();
+  }
   if (std::exchange(feed_started_, true)) return;
   reconciler_.Reconcile(feed_.current());
   feed_.Start(self, identity_.uuid);
@@ -208,6 +233,7 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   TakeControllers(response);
   for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
   feed_.OnLeaderRevision(Revision(response.revision()));
+  tasks_.OnAnswer(response);
   for (const ipb::TransferRegion& transfer : response.transfers()) {
     const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));
     if (!status.ok()) dependencies_.logger.Info("asked to hand over: {}", MessageOf(status));

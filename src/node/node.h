@@ -25,9 +25,12 @@
 #include "node/catalog_feed.h"
 #include "node/catalog_file.h"
 #include "node/cluster_views.h"
+#include "node/configuration_service.h"
 #include "node/data_service.h"
 #include "node/expiry_sweeper.h"
+#include "node/internal_service.h"
 #include "node/leadership.h"
+#include "node/local_replicas.h"
 #include "node/node_options.h"
 #include "node/prober.h"
 #include "node/region_reconciler.h"
@@ -35,6 +38,7 @@
 #include "node/region_service.h"
 #include "node/region_table.h"
 #include "node/scanner.h"
+#include "node/tasks/task_runner.h"
 
 namespace tenure::node {
 
@@ -52,7 +56,10 @@ class NodeOwner {
   virtual void OnRefused(const Status& status) = 0;
 };
 
-class Node final : public DataService, private RegionTableListener, private AgentListener {
+class Node final : public DataService,
+                   private RegionTableListener,
+                   private ReportSource,
+                   private AgentListener {
  public:
   struct Dependencies {
     runtime::Executor& executor;
@@ -122,6 +129,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
   // RegionTableListener
   void OnTableChanged() override {}
   void OnLocalRoleChanged(const Region& region) override;
+  // ReportSource
+  void FillReport(bool full, ipb::HeartbeatRequest& request) override;
   // AgentListener
   void OnRegistered(const ipb::RegisterResponse& response) override;
   void OnRegistrationRefused(const Status& status) override;
@@ -133,6 +142,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   // False: this process must not, and ends.
   bool FollowInto(uint64_t incarnation);
   void OnCatalogChanged();
+  void OnCatalogAdvanced();
   void TakeOverView();
   void ScheduleReconcile();
 
@@ -144,7 +154,9 @@ class Node final : public DataService, private RegionTableListener, private Agen
   RegionTable table_;
   group::GroupHost host_;
   ClusterViews views_;
+  LocalReplicas replicas_;
   RegionReconciler reconciler_;
+  TaskRunner tasks_;
   Prober prober_;
   RegionReporter reporter_;
   Agent agent_;
@@ -153,6 +165,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
   Scanner scanner_;
   ExpirySweeper sweeper_;
   LeadershipService leadership_;
+  ConfigurationService configurations_;
+  InternalService internal_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
   Instant last_take_over_;

@@ -16,31 +16,25 @@
 // Threading:  one executor.
 // Errors:     a replica that cannot be started is tried again at every look; its reason is logged when it
 // changes.
-// Invariants: C2 a replica is started only under an id that its own log knows: a record that is older than a
-//             recovery (the copy read at start may be) does not bring the id of before back.
-//             C1 no replica is started for a region in state REMOVING, nor while its destruction is
-// under way.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
-#include "group/group_host.h"
 #include "node/catalog_view.h"
-#include "node/region_table.h"
+#include "node/local_replicas.h"
 
 namespace tenure::node {
 
 class RegionReconciler {
  public:
-  // `recovered`: groups of regions whose state was found on disk. `on_removed` runs when a replica is gone.
-  RegionReconciler(group::GroupHost& host, RegionTable& table, const CatalogView& view,
-                   std::set<RegionId> recovered, std::function<void()> on_removed, Logger logger);
+  // `on_removed` runs when a replica is gone.
+  RegionReconciler(LocalReplicas& replicas, const CatalogView& view, std::function<void()> on_removed,
+                   Logger logger)
+      : replicas_(replicas), view_(view), on_removed_(std::move(on_removed)), logger_(std::move(logger)) {}
 
   // `current`: absence from the view means that a region does not exist.
   void Reconcile(bool current);
@@ -49,27 +43,19 @@ class RegionReconciler {
   // Regions with a replica here according to the catalog, whose replica was dropped by a repair: it lost what
   // it had promised, and does not come back under its id.
   std::vector<RegionId> lost() const;
-  size_t replicas() const { return local_.size(); }
 
  private:
-  void StartReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
-  void RecoverReplica(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
-  std::unique_ptr<group::StateMachine> MachineFor(const pb::RegionRecord& record) const;
-  void Destroy(RegionId region, const char* reason);
+  void LookAtRecord(const pb::RegionRecord& record);
+  void LookAtReplica(RegionId id, bool current);
+  void Destroy(RegionId id, const char* reason);
   void FindRemoved();
   void LogOnce(RegionId region, const Status& status);
-  const pb::ReplicaRecord* ReplicaHere(const pb::RegionRecord& record) const;
 
-  group::GroupHost& host_;
-  RegionTable& table_;
+  LocalReplicas& replicas_;
   const CatalogView& view_;
   std::function<void()> on_removed_;
   Logger logger_;
-  std::set<RegionId> recovered_;  // not started in this run yet
-  std::set<RegionId> local_;      // on this node's disk: running or not
-  std::set<RegionId> destroying_;
   std::vector<RegionId> removed_;
-  std::set<RegionId> recovering_;
   std::map<RegionId, std::string> failures_;
 };
 

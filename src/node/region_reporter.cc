@@ -9,7 +9,9 @@ namespace {
 bool Same(const pb::RegionLoad& a, const pb::RegionLoad& b) {
   return a.applied() == b.applied() && a.term() == b.term() && a.leader_replica() == b.leader_replica() &&
          a.is_leader() == b.is_leader() && a.bytes() == b.bytes() && a.keys() == b.keys() &&
-         a.replica() == b.replica() &&
+         a.replica() == b.replica() && a.configuration_index() == b.configuration_index() &&
+         a.has_configuration() == b.has_configuration() &&
+         a.configuration().index() == b.configuration().index() &&
          std::equal(a.diverged_replicas().begin(), a.diverged_replicas().end(), b.diverged_replicas().begin(),
                     b.diverged_replicas().end());
 }
@@ -46,7 +48,28 @@ pb::RegionLoad RegionReporter::LoadOf(const Region& region, const group::GroupSt
   load.set_keys(region.store->KeyCount(*host_.State(region.group())));
   for (const group::Divergence& diverged : status.diverged)
     load.add_diverged_replicas(diverged.replica.value());
+  AddConfiguration(status, load);
   return load;
+}
+
+// A configuration is in force before it is decided, so what is reported may be the one before: of this
+// replica the last one it has applied, of a leader none while a change is under way.
+void RegionReporter::AddConfiguration(const group::GroupStatus& status, pb::RegionLoad& load) {
+  uint64_t& applied = applied_configuration_[load.region()];
+  if (status.applied >= status.configuration_index) applied = status.configuration_index.value();
+  load.set_configuration_index(applied);
+  if (status.role != raft::Role::kLeader || status.configuration.IsJoint() ||
+      status.commit < status.configuration_index) {
+    return;
+  }
+  pb::RegionConfiguration& configuration = *load.mutable_configuration();
+  configuration.set_index(status.configuration_index.value());
+  for (const raft::Member& member : status.configuration.members) {
+    pb::ReplicaRecord& replica = *configuration.add_replicas();
+    replica.set_id(member.id.value());
+    replica.set_node(member.host);
+    replica.set_role(member.role == raft::MemberRole::kLearner ? pb::REPLICA_LEARNER : pb::REPLICA_VOTER);
+  }
 }
 
 void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
@@ -55,6 +78,8 @@ void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
   for (const GroupId group : host_.TakeProcessed()) candidates_.insert(group.value());
   if (full) {
     std::erase_if(bytes_, [this](const auto& entry) { return !table_.regions().contains(entry.first); });
+    std::erase_if(applied_configuration_,
+                  [this](const auto& entry) { return !table_.regions().contains(entry.first); });
     reported_.clear();
     for (const auto& [id, region] : table_.regions()) Report(id, request);
   } else {
@@ -77,6 +102,7 @@ void RegionReporter::Report(uint64_t id, ipb::HeartbeatRequest& request) {
                           : host_.StatusOf(region->second.group());
   if (!status) {
     reported_.erase(id);
+    applied_configuration_.erase(id);
     return;
   }
   pb::RegionLoad load = LoadOf(region->second, *status);

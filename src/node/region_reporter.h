@@ -27,7 +27,7 @@ struct ProcessLoad {
   uint64_t memory_bytes = 0;
 };
 
-class RegionReporter final : public ReportSource {
+class RegionReporter final {
  public:
   static constexpr size_t kSizesPerReport = 32;
 
@@ -35,7 +35,8 @@ class RegionReporter final : public ReportSource {
                  const RegionReconciler& reconciler, const CatalogView& view, Prober& prober)
       : host_(host), table_(table), engine_(engine), reconciler_(reconciler), view_(view), prober_(prober) {}
 
-  void FillReport(bool full, ipb::HeartbeatRequest& request) override;
+  // Everything if `full`, else what changed since the last call.
+  void FillReport(bool full, ipb::HeartbeatRequest& request);
   void SetLoad(const ProcessLoad& load) { load_ = load; }
   const ProcessLoad& load() const { return load_; }
 
@@ -43,6 +44,7 @@ class RegionReporter final : public ReportSource {
   void RefreshSizes();
   void Report(uint64_t region, ipb::HeartbeatRequest& request);
   pb::RegionLoad LoadOf(const Region& region, const group::GroupStatus& status);
+  void AddConfiguration(const group::GroupStatus& status, pb::RegionLoad& load);
 
   group::GroupHost& host_;
   const RegionTable& table_;
@@ -51,10 +53,11 @@ class RegionReporter final : public ReportSource {
   const CatalogView& view_;
   Prober& prober_;
   ProcessLoad load_;
-  std::map<uint64_t, uint64_t> bytes_;           // by region
-  std::set<uint64_t> candidates_;                // regions that may differ from what was reported
-  uint64_t next_size_ = 0;                       // region whose size is refreshed next
-  std::map<uint64_t, pb::RegionLoad> reported_;  // by region
+  std::map<uint64_t, uint64_t> bytes_;                  // by region
+  std::map<uint64_t, uint64_t> applied_configuration_;  // by region: index of the one last applied
+  std::set<uint64_t> candidates_;                       // regions that may differ from what was reported
+  uint64_t next_size_ = 0;                              // region whose size is refreshed next
+  std::map<uint64_t, pb::RegionLoad> reported_;         // by region
 };
 
 }  // namespace tenure::node

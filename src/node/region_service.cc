@@ -171,7 +171,8 @@ bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const 
                                       Callback<Outcome>& done) {
   Outcome otherwise;
   const Region* region = FindRegion(database, slot, &otherwise);
-  if (region == nullptr || !region->running || region->leads()) return false;
+  // A learner hears from its leader while it still lacks most of what there is.
+  if (region == nullptr || !region->running || !region->votes || region->leads()) return false;
   const std::optional<Duration> silence = host_.SinceLeaderContact(region->group());
   if (!silence || *silence > options_.max_staleness) return false;
   // It hears from the leader, but still applies what it missed while it was away.

@@ -23,13 +23,19 @@ void RegionTable::Changed() {
 void RegionTable::SetSelf(NodeId self) {
   if (self_ == self) return;
   self_ = self;
-  for (auto& [id, region] : regions_) {
-    region.self = ReplicaId();
-    for (const Region::Replica& replica : region.replicas) {
-      if (replica.node == self_) region.self = replica.id;
-    }
-  }
+  for (auto& [id, region] : regions_) FindSelf(region);
   Changed();
+}
+
+void RegionTable::FindSelf(Region& region) const {
+  region.self = ReplicaId();
+  region.votes = false;
+  if (self_.IsNone()) return;
+  for (const Region::Replica& replica : region.replicas) {
+    if (replica.node != self_) continue;
+    region.self = replica.id;
+    region.votes = replica.voter;
+  }
 }
 
 void RegionTable::Update(const CatalogView& view) {
@@ -58,12 +64,15 @@ void RegionTable::UpdateRegion(const pb::RegionRecord& record) {
     region.reported_term = Term();
   }
   region.replicas.clear();
-  region.self = ReplicaId();
   for (const pb::ReplicaRecord& replica : record.replicas()) {
     region.replicas.push_back(
         {ReplicaId(replica.id()), NodeId(replica.node()), replica.role() != pb::REPLICA_LEARNER});
-    if (!self_.IsNone() && NodeId(replica.node()) == self_) region.self = ReplicaId(replica.id());
   }
+  // One that joins may lead before its record says that it is a member.
+  for (const pb::ReplicaRecord& replica : record.joining()) {
+    region.replicas.push_back({ReplicaId(replica.id()), NodeId(replica.node()), false});
+  }
+  FindSelf(region);
   std::sort(region.replicas.begin(), region.replicas.end(),
             [](const Region::Replica& a, const Region::Replica& b) { return a.id < b.id; });
 }
@@ -170,7 +179,7 @@ NodeId RegionTable::RedirectTarget(const Region& region) const {
   if (!leader.IsNone() && leader != self_) return leader;
   if (region.running) return NodeId();
   for (const Region::Replica& replica : region.replicas) {
-    if (replica.node != self_ && IsHealthy(replica.node)) return replica.node;
+    if (replica.voter && replica.node != self_ && IsHealthy(replica.node)) return replica.node;
   }
   return NodeId();
 }
@@ -179,12 +188,14 @@ std::string RegionTable::DescribeLeaderless(const Region& region) const {
   std::string text = fmt::format("region {} (slots {}-{}) has no leader at the moment", region.id,
                                  region.slots.first, region.slots.last);
   std::string down;
+  size_t voters = 0;
   for (const Region::Replica& replica : region.replicas) {
+    if (!replica.voter) continue;
+    ++voters;
     if (IsHealthy(replica.node)) continue;
     down += fmt::format("{}{}", down.empty() ? "" : ", ", replica.node);
   }
-  if (!down.empty())
-    text += fmt::format("; {} replicas, nodes not reachable: {}", region.replicas.size(), down);
+  if (!down.empty()) text += fmt::format("; {} replicas, nodes not reachable: {}", voters, down);
   return text;
 }
 

@@ -43,15 +43,16 @@ struct Region {
   struct Replica {
     ReplicaId id;
     NodeId node;
-    bool voter = true;
+    bool voter = true;  // else it may lack anything, and clients are not sent there
   };
   RegionId id;
   DatabaseId database;
   store::SlotRange slots;
   pb::RegionState state = pb::REGION_STATE_UNSPECIFIED;
-  std::vector<Replica> replicas;  // by id
+  std::vector<Replica> replicas;  // by id: the members, and those that join
 
   ReplicaId self;        // the replica on this node; none if there is none
+  bool votes = false;    // that replica is a voter by the catalog's record
   bool running = false;  // its group runs here
   raft::RoleChange role{raft::Role::kFollower, Term(), ReplicaId()};  // of the local replica
   Term serving_term;  // in which it serves; none if it does not
@@ -124,6 +125,7 @@ class RegionTable final : public group::GroupObserver {
 
  private:
   void UpdateRegion(const pb::RegionRecord& record);
+  void FindSelf(Region& region) const;
   void UpdateDatabases(const CatalogView& view);
   void Changed();
 

@@ -1,5 +1,6 @@
 // Replicas that leave a process and come back under higher ids, in a small world (replica_world.h).
-// TENURE_GROUP_SEED=s runs one seed, TENURE_GROUP_SEEDS=n that many, TENURE_GROUP_TRACE=1 prints what happens.
+// TENURE_GROUP_SEED=s runs one seed, TENURE_GROUP_SEEDS=n that many, TENURE_GROUP_TRACE=1 prints what
+// happens.
 #include <gtest/gtest.h>
 
 #include <chrono>

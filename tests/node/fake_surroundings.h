@@ -189,6 +189,49 @@ class FakeControllers {
   std::map<uint64_t, std::string> places;            // of controllers; told once
   int warming_up = 0;                                // registrations refused so, before one is accepted
   std::map<uint64_t, std::vector<uint64_t>> probes;  // asked of a node with its next answer
+  // Given to a node with its next answer.
+  std::map<uint64_t, std::vector<ipb::TaskSubmit>> submits;
+  std::map<uint64_t, std::vector<ipb::TaskForget>> forgets;
+  // By node and procedure: what a node said last of its tasks, one step and attempt each in these tests.
+  std::map<uint64_t, std::map<uint64_t, ipb::TaskReport>> tasks;
+  uint64_t task_sequence = 0;
+  void Submit(uint64_t node, uint64_t procedure, ipb::TaskPayload payload) {
+    ipb::TaskSubmit& submit = submits[node].emplace_back();
+    submit.mutable_key()->set_procedure(procedure);
+    submit.mutable_key()->set_step("step");
+    submit.mutable_key()->set_attempt(1);
+    submit.set_sequence(++task_sequence);
+    submit.set_registration_epoch(records_.at({pb::RECORD_NODE, node}).node().registration_epoch());
+    submit.set_revision(revision_);
+    *submit.mutable_payload() = std::move(payload);
+  }
+  static ipb::TaskPayload Creation(const std::vector<std::pair<uint64_t, uint64_t>>& replicas) {
+    ipb::TaskPayload payload;
+    Fill(replicas, *payload.mutable_create_replicas());
+    return payload;
+  }
+  static ipb::TaskPayload Destruction(const std::vector<std::pair<uint64_t, uint64_t>>& replicas) {
+    ipb::TaskPayload payload;
+    Fill(replicas, *payload.mutable_destroy_replicas());
+    return payload;
+  }
+  ipb::TaskState StateOf(uint64_t node, uint64_t procedure) {
+    const auto it = tasks[node].find(procedure);
+    return it == tasks[node].end() ? ipb::TASK_NOT_EXIST : it->second.state();
+  }
+  // Procedure 1000 + id makes the replicas of a region that was put.
+  void CreateReplicas(uint64_t region) {
+    for (const pb::ReplicaRecord& replica : records_.at({pb::RECORD_REGION, region}).region().replicas()) {
+      Submit(replica.node(), 1000 + region, Creation({{region, replica.id()}}));
+    }
+  }
+  void Forget(uint64_t node, uint64_t procedure) {
+    ipb::TaskForget& forget = forgets[node].emplace_back();
+    forget.mutable_key()->set_procedure(procedure);
+    forget.mutable_key()->set_step("step");
+    forget.mutable_key()->set_attempt(1);
+    forget.set_sequence(task_sequence);
+  }
   uint64_t revision() const { return revision_; }
   std::map<std::pair<int, uint64_t>, pb::Record>& records() { return records_; }
   // Watches that begin before are refused.
@@ -258,12 +301,19 @@ class FakeControllers {
     Publish(std::move(event));
   }
   // As if every stream's connection broke.
-  void BreakStreams() {
-    for (const auto& stream : std::vector(streams_)) stream->Break(absl::UnavailableError("connection lost"));
+  void BreakStreams(const Status& status = absl::UnavailableError("connection lost")) {
+    for (const auto& stream : std::vector(streams_)) stream->Break(status);
   }
 
  private:
   friend class FakeLink;
+  static void Fill(const std::vector<std::pair<uint64_t, uint64_t>>& replicas, ipb::ReplicaBatch& batch) {
+    for (const auto& [region, replica] : replicas) {
+      ipb::ReplicaBatch::Item& item = *batch.add_items();
+      item.set_region(region);
+      item.set_replica(replica);
+    }
+  }
   struct Shared {
     FakeControllers* owner;
     runtime::StreamHandler* handler;
@@ -301,6 +351,7 @@ class FakeControllers {
   static std::pair<int, uint64_t> KeyOf(const pb::Record& record) {
     if (record.has_node()) return {pb::RECORD_NODE, record.node().id()};
     if (record.has_database()) return {pb::RECORD_DATABASE, record.database().id()};
+    if (record.has_entry()) return {pb::RECORD_ENTRY, 0};
     return {pb::RECORD_REGION, record.region().id()};
   }
   std::shared_ptr<Shared> Find(Shared* shared) {
@@ -356,6 +407,14 @@ class FakeControllers {
     }
     for (const uint64_t node : unhealthy) response.add_unhealthy_nodes(node);
     for (const auto& transfer : std::exchange(transfers, {})) *response.add_transfers() = transfer;
+    auto& tasks_of = tasks[request.node_id()];
+    if (request.full()) tasks_of.clear();
+    for (const ipb::TaskReport& task : request.tasks()) tasks_of[task.key().procedure()] = task;
+    for (auto& submit : std::exchange(submits[request.node_id()], {})) *response.add_tasks() = submit;
+    for (auto& forget : std::exchange(forgets[request.node_id()], {})) {
+      tasks_of.erase(forget.key().procedure());
+      *response.add_forget_tasks() = forget;
+    }
     if (const auto asked = probes.extract(request.node_id()); !asked.empty()) {
       for (const uint64_t node : asked.mapped()) response.add_probe_nodes(node);
     }

@@ -133,6 +133,7 @@ class TestCluster : public ::testing::Test {
     }
     controllers_.PutDatabase(1, "default");
     controllers_.PutRegion(1, 1, 0, 16383, {1, 2, 3});
+    controllers_.CreateReplicas(1);
     executor_.Advance(3s);
   }
   TestNode& at(int number) { return *nodes_[static_cast<size_t>(number - 1)]; }

@@ -1,0 +1,41 @@
+// tenure.internal.v1.NodeInternal as it is served: finds the part of the node that answers a method.
+//
+// Threading: one executor. The parts outlive it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "node/configuration_service.h"
+#include "node/leadership.h"
+#include "runtime/network.h"
+
+namespace tenure::node {
+
+class InternalService final : public runtime::Service {
+ public:
+  static constexpr std::string_view kName = "tenure.internal.v1.NodeInternal";
+
+  InternalService(LeadershipService& leadership, ConfigurationService& configurations)
+      : leadership_(leadership), configurations_(configurations) {}
+
+  void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override {
+    if (info.method == "TransferLeader") return leadership_.OnTransferLeader(request, std::move(reply));
+    if (info.method == "ChangeConfiguration") {
+      return configurations_.OnChangeConfiguration(info, request, std::move(reply));
+    }
+    reply(Error(StatusCode::kUnimplemented, "NodeInternal has no method {}", info.method));
+  }
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
+    return nullptr;
+  }
+
+ private:
+  LeadershipService& leadership_;
+  ConfigurationService& configurations_;
+};
+
+}  // namespace tenure::node

@@ -1,0 +1,87 @@
+// The replicas of regions on this node: starts, creates, recovers and destroys them, one at a time, and keeps
+// the routing table told. RegionReconciler and the tasks of procedures decide when; what they may not do at
+// the same time is settled here.
+//
+// Threading:  one executor.
+// Durability: a completion that says OK means that a crash of the process undoes nothing of it.
+// Errors:     a replica that is being recovered or destroyed is UNAVAILABLE for anything else; one that
+// cannot be is
+//             FAILED_PRECONDITION. Every message names region and replica.
+// Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is under
+// way.
+//             C2 a replica is started only under an id that its own log knows: a record that is older than a
+//             recovery (the copy read at start may be) does not bring the id of before back. A log that knows
+//             no replica of this node at all is that of a learner which has not heard of itself yet. C3 a
+//             replica with a higher id than the one to be destroyed stays: it came later.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "group/group_host.h"
+#include "node/catalog_view.h"
+#include "node/region_table.h"
+
+namespace tenure::node {
+
+class LocalReplicas {
+ public:
+  // `recovered`: regions of which the log holds a replica.
+  LocalReplicas(group::GroupHost& host, RegionTable& table, const CatalogView& view,
+                std::set<RegionId> recovered, Logger logger);
+
+  // None until this node is registered: then it is not known which replicas are here.
+  NodeId self() const { return table_.self(); }
+  // On this node's disk: running or not, ascending.
+  const std::set<RegionId>& all() const { return local_; }
+  bool Has(RegionId region) const { return local_.contains(region); }
+  // Found in the log at start and not started in this run yet.
+  bool IsDormant(RegionId region) const { return recovered_.contains(region); }
+  // Being recovered or destroyed.
+  bool IsBusy(RegionId region) const { return recovering_.contains(region) || destroying_.contains(region); }
+  // The replica was here and is gone for good.
+  bool IsBuried(RegionId region, ReplicaId replica) const;
+  // The id under which the replica here runs, or which its log knows; none if neither says.
+  ReplicaId IdOf(RegionId region) const;
+  // The record's replica on this node, among the members and those that join; null if there is none.
+  const pb::ReplicaRecord* NamedHere(const pb::RegionRecord& record) const;
+
+  // Starts `self` with what the log holds. A dormant one only.
+  Status StartDormant(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
+  // Goes on with the log of self.recovered_from() alone (region recovery).
+  void Recover(const pb::RegionRecord& record, const pb::ReplicaRecord& self, Callback<Status> done);
+  // Makes the replica that the catalog's record names here; that it is here already is success. A member of a
+  // region that is new begins with the members that the record names, every other one knows nobody until its
+  // leader speaks.
+  void Create(RegionId region, ReplicaId replica, Callback<Status> done);
+  // Destroys the replica `replica`, or one of a lower id, for good; that none is here is success, and none
+  // comes later. `reason` is for the log.
+  void Destroy(RegionId region, ReplicaId replica, std::string_view reason, Callback<Status> done);
+
+ private:
+  Status CheckCreation(RegionId region, ReplicaId replica) const;
+  Status StartGroup(const pb::RegionRecord& record, ReplicaId self, const raft::Configuration& initial,
+                    bool campaign);
+  void WhenDurable(RegionId region, Callback<Status> done);
+  void OnDestroyed(RegionId region, const Status& status);
+  void AnswerCreators(RegionId region, const Status& status);
+  std::unique_ptr<group::StateMachine> MachineFor(const pb::RegionRecord& record) const;
+
+  group::GroupHost& host_;
+  RegionTable& table_;
+  const CatalogView& view_;
+  Logger logger_;
+  std::set<RegionId> recovered_;
+  std::set<RegionId> local_;
+  std::set<RegionId> recovering_;
+  std::map<RegionId, std::vector<Callback<Status>>> destroying_;  // who waits for it
+  std::map<RegionId, std::vector<Callback<Status>>>
+      not_durable_;  // started, and who waits until it is durable
+};
+
+}  // namespace tenure::node

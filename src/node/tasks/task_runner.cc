@@ -1,0 +1,97 @@
+#include "node/tasks/task_runner.h"
+
+#include <utility>
+
+#include "base/format.h"
+
+namespace tenure::node {
+
+namespace ipb = ::tenure::internal::v1;
+
+TaskRunner::TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
+                       Logger logger)
+    : executor_(executor), replicas_(replicas), on_change_(std::move(on_change)), table_(std::move(logger)) {}
+
+TaskRunner::~TaskRunner() {
+  *alive_ = false;
+}
+
+void TaskRunner::StartOver(uint64_t registration_epoch) {
+  table_.StartOver(registration_epoch);
+  Act();
+}
+
+void TaskRunner::OnAnswer(const ipb::HeartbeatResponse& answer) {
+  table_.OnAnswer(answer);
+  Act();
+}
+
+void TaskRunner::OnView(Revision revision) {
+  table_.OnView(revision);
+  Act();
+}
+
+void TaskRunner::FillReport(bool full, ipb::HeartbeatRequest& request) {
+  table_.FillReport(full, request);
+}
+
+// What the table has decided: stops before starts, since a new attempt may be about the same replicas.
+void TaskRunner::Act() {
+  for (const uint64_t run : table_.TakeStops()) batches_.erase(run);
+  for (TaskTable::Start& start : table_.TakeStarts()) {
+    Batch& batch = batches_[start.run];
+    batch.create = start.payload.has_create_replicas();
+    batch.replicas = std::move(batch.create ? *start.payload.mutable_create_replicas()
+                                            : *start.payload.mutable_destroy_replicas());
+    BeginMore(start.run);
+  }
+  if (table_.TakeStateChanged()) on_change_();
+}
+
+void TaskRunner::BeginMore(uint64_t run) {
+  Batch& batch = batches_.at(run);
+  const int items = batch.replicas.items_size();
+  while (batch.begun < items && batch.begun - batch.ended < static_cast<int>(kParallel)) {
+    const ipb::ReplicaBatch::Item item = batch.replicas.items(batch.begun++);
+    BeginOne(run, batch, item);
+  }
+  if (batch.ended < items) return;
+  Status status;
+  if (batch.failed > 0) {
+    status = Error(StatusCode::kAborted, "{} of {} replicas: {}{}", batch.failed, items, batch.failures,
+                   batch.failed > static_cast<int>(kNamedFailures) ? "; ..." : "");
+  }
+  batches_.erase(run);
+  table_.OnEnd(run, status);
+}
+
+// Its end is heard in a turn of its own, whether it was there already or takes long.
+void TaskRunner::BeginOne(uint64_t run, const Batch& batch, const ipb::ReplicaBatch::Item& item) {
+  auto done = [this, alive = alive_, executor = &executor_, run, region = item.region()](Status status) {
+    executor->Post([this, alive, run, region, status = std::move(status)] {
+      if (*alive) OnOneEnded(run, region, status);
+    });
+  };
+  if (batch.create) {
+    replicas_.Create(RegionId(item.region()), ReplicaId(item.replica()), std::move(done));
+  } else {
+    replicas_.Destroy(RegionId(item.region()), ReplicaId(item.replica()), "a procedure's task says so",
+                      std::move(done));
+  }
+}
+
+void TaskRunner::OnOneEnded(uint64_t run, uint64_t region, const Status& status) {
+  const auto it = batches_.find(run);
+  if (it == batches_.end()) return;  // stopped
+  Batch& batch = it->second;
+  ++batch.ended;
+  if (!status.ok() && batch.failed++ < static_cast<int>(kNamedFailures)) {
+    batch.failures +=
+        fmt::format("{}region {}: {}", batch.failures.empty() ? "" : "; ", region, MessageOf(status));
+  }
+  table_.OnProgress(run, static_cast<uint32_t>(batch.ended - batch.failed));
+  BeginMore(run);
+  Act();
+}
+
+}  // namespace tenure::node
