@@ -58,6 +58,20 @@ const pb::ReplicaRecord* LocalReplicas::NamedHere(const pb::RegionRecord& record
   return nullptr;
 }
 
+bool LocalReplicas::HasPlace(const pb::RegionRecord& record, ReplicaId replica) const {
+  for (const auto* replicas : {&record.replicas(), &record.joining(), &record.leaving()}) {
+    for (const pb::ReplicaRecord& named : *replicas) {
+      if (NodeId(named.node()) != table_.self()) continue;
+      // A replica that goes on with the log of the one here: the recovery is still to come.
+      if (replica.IsNone() || replica == ReplicaId(named.id()) ||
+          replica == ReplicaId(named.recovered_from())) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 std::unique_ptr<group::StateMachine> LocalReplicas::MachineFor(const pb::RegionRecord& record) const {
   const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
                                static_cast<uint16_t>(record.slots().last())};

@@ -51,6 +51,10 @@ class LocalReplicas {
   // The record's replica on this node, among the members and those that join; null if there is none.
   const pb::ReplicaRecord* NamedHere(const pb::RegionRecord& record) const;
 
+  // The record's word on whether a replica of that id, or of one that is not known, may be on this node: as a
+  // member, as one that joins, or as one that leaves.
+  bool HasPlace(const pb::RegionRecord& record, ReplicaId replica) const;
+
   // Starts `self` with what the log holds. A dormant one only.
   Status StartDormant(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
   // Goes on with the log of self.recovered_from() alone (region recovery).

@@ -45,8 +45,7 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       views_(table_, view_),
       replicas_(host_, table_, view_, RecoveredRegions(dependencies_.wal),
                 dependencies_.logger.Named("regions")),
-      reconciler_(
-          replicas_, view_, [this] { agent_.NoteChange(); }, dependencies_.logger.Named("regions")),
+      reconciler_(replicas_, view_, dependencies_.logger.Named("regions")),
       tasks_(
           dependencies_.executor, replicas_, [this] { agent_.NoteChange(); },
           dependencies_.logger.Named("tasks")),

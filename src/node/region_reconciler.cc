@@ -9,9 +9,9 @@ namespace tenure::node {
 void RegionReconciler::Reconcile(bool current) {
   if (replicas_.self().IsNone()) return;  // not known which replicas are ours
   for (const auto& [id, record] : view_.regions()) LookAtRecord(record);
+  if (!current) return;
   const std::vector<RegionId> local(replicas_.all().begin(), replicas_.all().end());
-  for (const RegionId id : local) LookAtReplica(id, current);
-  FindRemoved();
+  for (const RegionId id : local) LookAtReplica(id);
 }
 
 // Whether the replica that the record names here should run, and does not, or not as it should.
@@ -33,38 +33,22 @@ void RegionReconciler::LookAtRecord(const pb::RegionRecord& record) {
   if (replica->recovered_from() != 0 && replicas_.IdOf(id) == ReplicaId(replica->recovered_from())) {
     return replicas_.Recover(record, *replica, done);
   }
-  if (!replicas_.Has(id)) return replicas_.Create(id, named, done);
   if (replicas_.IsDormant(id)) done(replicas_.StartDormant(record, *replica));
 }
 
-// Whether the replica here should be gone.
-void RegionReconciler::LookAtReplica(RegionId id, bool current) {
+// Whether the replica here has no place in the catalog. One that leaves has: a task will destroy it.
+void RegionReconciler::LookAtReplica(RegionId id) {
   if (replicas_.IsBusy(id)) return;
   const pb::RegionRecord* record = view_.FindRegion(id);
-  if (record != nullptr && record->state() == pb::REGION_REMOVING) {
-    Destroy(id, "it is being removed");
-  } else if (current && record == nullptr) {
-    Destroy(id, "the catalog has no such region any more");
-  } else if (current && replicas_.NamedHere(*record) == nullptr) {
-    Destroy(id, "the catalog places no replica of it here");
-  }
-}
-
-void RegionReconciler::Destroy(RegionId id, const char* reason) {
-  replicas_.Destroy(id, replicas_.IdOf(id), reason, [this, id](const Status& status) {
-    if (!status.ok()) return LogOnce(id, status);  // the next look tries again
-    failures_.erase(id);
-    FindRemoved();
-    on_removed_();
-  });
-}
-
-void RegionReconciler::FindRemoved() {
-  removed_.clear();
-  for (const auto& [id, record] : view_.regions()) {
-    if (record.state() != pb::REGION_REMOVING || replicas_.NamedHere(record) == nullptr) continue;
-    if (!replicas_.Has(RegionId(id))) removed_.push_back(RegionId(id));
-  }
+  const ReplicaId here = replicas_.IdOf(id);
+  if (record != nullptr && replicas_.HasPlace(*record, here)) return;
+  replicas_.Destroy(id, here,
+                    record == nullptr ? "cleanup: the catalog has no such region any more"
+                                      : "cleanup: the catalog places no such replica here any more",
+                    [this, id](const Status& status) {
+                      if (!status.ok()) return LogOnce(id, status);  // the next look tries again
+                      failures_.erase(id);
+                    });
 }
 
 std::vector<RegionId> RegionReconciler::lost() const {

@@ -86,7 +86,6 @@ void RegionReporter::FillReport(bool full, ipb::HeartbeatRequest& request) {
     for (const uint64_t id : candidates_) Report(id, request);
   }
   candidates_.clear();
-  for (const RegionId region : reconciler_.removed()) request.add_removed_regions(region.value());
   for (const RegionId region : reconciler_.lost()) request.add_lost_regions(region.value());
   for (ipb::ProbeResult& probe : prober_.TakeResults()) *request.add_probes() = std::move(probe);
   request.set_revision(view_.revision().value());

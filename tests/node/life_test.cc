@@ -219,24 +219,51 @@ TEST_F(LifeTest, ListsAgainWhenTheWatchCannotGoOn) {
   EXPECT_EQ(at(3).node().FindDatabase("other"), std::nullopt);
 }
 
-TEST_F(LifeTest, DestroysReplicasOfARegionThatIsRemoved) {
+TEST_F(LifeTest, ReplicasThatGoWaitForTheirTask) {
   StartWithDatabase();
-  Do(LeaderOf(1), {"SET", "a", "1"});
   controllers_.PutRegion(1, 1, 0, 16383, {1, 2, 3}, pb::REGION_REMOVING);
+  executor_.Advance(10s);
+  for (int i = 1; i <= 3; ++i) EXPECT_FALSE(at(i).log().groups[GroupId(1)].tombstone);
+  // One that does not run waits as well.
+  at(2).Crash();
+  at(2).Start();
+  executor_.Advance(10s);
+  EXPECT_FALSE(at(2).log().groups[GroupId(1)].tombstone);
+  EXPECT_FALSE(at(2).node().groups().Runs(GroupId(1)));
+  for (uint64_t node = 1; node <= 3; ++node) {
+    controllers_.Submit(node, 5, controllers_.Destruction({{1, node}}));
+  }
   executor_.Advance(2s);
   for (int i = 1; i <= 3; ++i) {
+    EXPECT_EQ(controllers_.StateOf(static_cast<uint64_t>(i), 5), ipb::TASK_SUCCESS);
     EXPECT_TRUE(at(i).log().groups[GroupId(1)].tombstone);
-    EXPECT_FALSE(at(i).node().groups().Runs(GroupId(1)));
-    const auto& report = controllers_.last_report[static_cast<uint64_t>(i)];
-    ASSERT_EQ(report.removed_regions_size(), 1);
-    EXPECT_EQ(report.removed_regions(0), 1u);
-    const std::string prefix = group::GroupHost::StatePrefix(GroupId(1));
-    EXPECT_FALSE(at(i).engine().NewIterator(prefix, kv::PrefixEnd(prefix))->Valid());
   }
   controllers_.Delete(pb::RECORD_REGION, 1);
   executor_.Advance(2s);
-  EXPECT_EQ(controllers_.last_report[1].removed_regions_size(), 0);
   EXPECT_THAT(Text(Do(1, {"GET", "a"})), HasSubstr("CLUSTERDOWN slot"));
+}
+
+TEST_F(LifeTest, AReplicaThatLeavesWaitsForItsTask) {
+  StartWithDatabase();
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  *record.mutable_region()->add_leaving() = record.region().replicas(2);
+  record.mutable_region()->mutable_replicas()->RemoveLast();
+  controllers_.Put(record);
+  executor_.Advance(10s);
+  EXPECT_FALSE(at(3).log().groups[GroupId(1)].tombstone);
+  // This node was declared lost, nobody waits for it.
+  record.mutable_region()->clear_leaving();
+  controllers_.Put(record);
+  executor_.Advance(1s);
+  EXPECT_TRUE(at(3).log().groups[GroupId(1)].tombstone);
+  EXPECT_FALSE(at(1).log().groups[GroupId(1)].tombstone);
+}
+
+TEST_F(LifeTest, MakesNothingByItself) {
+  StartWithDatabase();
+  controllers_.PutRegion(2, 1, 0, 0, {1, 2, 3}, pb::REGION_CREATING);
+  executor_.Advance(10s);
+  for (int i = 1; i <= 3; ++i) EXPECT_FALSE(at(i).node().groups().Runs(GroupId(2)));
 }
 
 // The node slept through the whole removal.

@@ -27,6 +27,7 @@ TEST_F(NodeTest, ThePreferredLeaderOfANewRegionLeadsAtOnce) {
   }
   controllers_.PutDatabase(1, "default");
   controllers_.PutRegion(1, 1, 0, 16383, {1, 2, 3});
+  controllers_.CreateReplicas(1);
   // Some of its first requests come before the others have begun; it repeats them, long before anybody's
   // timeout.
   executor_.Advance(200ms);

@@ -62,6 +62,31 @@ TEST_F(TasksTest, MakesTheReplicasOfANewRegion) {
   EXPECT_EQ(controllers_.last_report[1].task_sequence(), 1u);
 }
 
+TEST_F(TasksTest, MakesManyAndSaysHowFarItIs) {
+  StartNodes();
+  std::vector<std::pair<uint64_t, uint64_t>> replicas;
+  for (uint64_t id = 1; id <= 200; ++id) {
+    controllers_.PutRegion(id, 1, static_cast<uint32_t>(id), static_cast<uint32_t>(id), {1},
+                           pb::REGION_CREATING);
+    replicas.emplace_back(id, 1);
+  }
+  executor_.Advance(200ms);
+  at(1).wal().durable = false;
+  controllers_.Submit(1, 5, controllers_.Creation(replicas));
+  executor_.Advance(3s);
+  EXPECT_EQ(controllers_.StateOf(1, 5), ipb::TASK_PROCESSING);
+  EXPECT_EQ(controllers_.tasks[1][5].done(), 0u);
+  EXPECT_EQ(controllers_.tasks[1][5].total(), 200u);
+  at(1).wal().Release();
+  executor_.Advance(1ms);
+  at(1).wal().durable = true;
+  at(1).wal().Release();
+  executor_.Advance(1500ms);
+  EXPECT_EQ(controllers_.StateOf(1, 5), ipb::TASK_SUCCESS);
+  EXPECT_EQ(controllers_.tasks[1][5].done(), 200u);
+  EXPECT_EQ(at(1).node().GetStats().regions, 200u);
+}
+
 TEST_F(TasksTest, WhatIsThereAlreadyIsSuccess) {
   StartWithDatabase();
   controllers_.Submit(1, 5, controllers_.Creation({{1, 1}}));
@@ -251,6 +276,24 @@ TEST_F(TasksTest, ANewIncarnationOfTheClusterKnowsNoTask) {
   controllers_.Submit(1, 5, controllers_.Creation({{1, 1}}));
   executor_.Advance(2s);
   EXPECT_EQ(controllers_.StateOf(1, 5), ipb::TASK_SUCCESS);
+}
+
+TEST_F(TasksTest, AHigherReplicaThanTheOneToBeDestroyedStays) {
+  StartNodes();
+  controllers_.PutRegion(1, 1, 0, 16383, {1}, pb::REGION_CREATING);
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  record.mutable_region()->mutable_replicas(0)->set_id(4);
+  controllers_.Put(record);
+  controllers_.Submit(1, 5, controllers_.Creation({{1, 4}}));
+  executor_.Advance(2s);
+  ASSERT_EQ(controllers_.StateOf(1, 5), ipb::TASK_SUCCESS) << ErrorOf(1, 5);
+  controllers_.Submit(1, 6, controllers_.Destruction({{1, 3}, {9, 1}}));
+  executor_.Advance(2s);
+  EXPECT_EQ(controllers_.StateOf(1, 6), ipb::TASK_SUCCESS) << "what is absent is destroyed";
+  EXPECT_TRUE(Runs(1, 1));
+  controllers_.Submit(1, 7, controllers_.Creation({{1, 5}}));
+  executor_.Advance(2s);
+  EXPECT_EQ(controllers_.StateOf(1, 7), ipb::TASK_FAIL);
 }
 
 // A late creation must not bring back what is gone.
