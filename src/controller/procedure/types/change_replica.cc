@@ -234,6 +234,7 @@ runtime::Task<void> ChangeReplica::Ask(StepContext& context, uint64_t region, Re
   ipb::ChangeConfigurationRequest request;
   request.set_cluster_id(context.catalog().cluster()->cluster_id());
   request.set_leader_epoch(context.epoch().value());
+  request.set_incarnation(context.catalog().cluster()->incarnation());
   request.set_region(region);
   request.set_if_index(now.index);
   for (pb::ReplicaRecord& replica : replicas) *request.add_replicas() = std::move(replica);
