@@ -70,6 +70,10 @@ class CandidateTree {
   uint32_t Best(const ReplicaDemand& demand);
   // The counts of the node have changed. Nodes that were never in the tree are passed over.
   void Refresh(uint32_t node);
+  // Takes the node out for good.
+  void Exclude(uint32_t node) {
+    if (Contains(node)) Erase(leaf_of_[node]);
+  }
 
   bool Contains(uint32_t node) const { return leaf_of_[node] != kNowhere; }
   size_t size() const { return vertices_[0].nodes; }

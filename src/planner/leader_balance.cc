@@ -95,6 +95,7 @@ class Balance {
       regions_[step.region].leader = step.node;
       result_.push_back({step.region, giver, step.node});
     }
+    result_.back().ends_chain = true;
     --counts_[from];
     ++counts_[end];
   }

@@ -22,6 +22,7 @@ struct HandOver {
   uint32_t region = 0;  // index
   uint32_t from = 0;
   uint32_t to = 0;
+  bool ends_chain = false;
 };
 
 struct LeaderLimits {

@@ -1,7 +1,10 @@
 #include "planner/placement_choice.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "base/format.h"
 #include "catalog/refusal.h"
@@ -30,6 +33,42 @@ std::string PerNode(const DomainLoad& load) {
 
 bool HasLabels(const PlacementNode& node, const DatabaseConstraints& constraints) {
   return MissingLabel(node, constraints) == nullptr;
+}
+
+bool IsAlive(const PlacementNode& node) {
+  return node.state == pb::NODE_UP || node.state == pb::NODE_DRAINING || node.state == pb::NODE_REMOVING;
+}
+
+std::vector<uint32_t> LeaderCandidates(const PlacementState& state, uint32_t region) {
+  const std::string& zone =
+      state.database(state.regions()[region].database).constraints.preferred_leader_zone;
+  std::vector<uint32_t> candidates;
+  std::vector<uint32_t> preferred;
+  for (const PlacementState::Member& member : state.regions()[region].members) {
+    const PlacementNode& node = *state.nodes()[member.node].node;
+    if (member.learner || node.state != pb::NODE_UP || !node.held_back.empty()) continue;
+    candidates.push_back(member.node);
+    if (!zone.empty() && node.zone == zone) preferred.push_back(member.node);
+  }
+  return preferred.empty() ? candidates : preferred;
+}
+
+uint32_t ChooseLeader(const PlacementState& state, uint32_t region, uint32_t from) {
+  const uint32_t database = state.regions()[region].database;
+  // A replica that goes is no candidate even if it is the only one in the preferred zone.
+  const std::string& zone = state.database(database).constraints.preferred_leader_zone;
+  uint32_t best = PlacementState::kNone;
+  const auto rank = [&](uint32_t node) {
+    return std::tuple(zone.empty() || state.nodes()[node].node->zone == zone ? 0 : 1,
+                      state.LeadersOf(node, database), state.nodes()[node].leaders, node);
+  };
+  for (const PlacementState::Member& member : state.regions()[region].members) {
+    const PlacementNode& node = *state.nodes()[member.node].node;
+    if (member.node == from || member.learner || node.state != pb::NODE_UP || !node.held_back.empty())
+      continue;
+    if (best == PlacementState::kNone || rank(member.node) < rank(best)) best = member.node;
+  }
+  return best;
 }
 
 PlacementChoice::PlacementChoice(const PlacementState& state, uint32_t database,
@@ -100,6 +139,21 @@ std::string PlacementChoice::Neighbours(uint32_t node, std::span<const uint32_t>
                      fmt::join(ids, ", "));
 }
 
+std::optional<RejectedNode> PlacementChoice::LostBySpread(uint32_t index, uint32_t winner,
+                                                          std::span<const uint32_t> beside) const {
+  const PlacementNode& node = *state_.nodes()[index].node;
+  const Conflicts mine = state_.ConflictsOf(index, beside);
+  const Conflicts best = state_.ConflictsOf(winner, beside);
+  if (mine <= best) return std::nullopt;
+  const auto same = [&](Loss loss, const char* level, const std::string& name, auto domain) {
+    return RejectedNode{node.id, loss,
+                        fmt::format("same {} '{}' as {}", level, name, Neighbours(index, beside, domain))};
+  };
+  if (mine.host != best.host) return same(Loss::kSameHost, "host", node.host, &PlacementState::Node::host);
+  if (mine.rack != best.rack) return same(Loss::kSameRack, "rack", node.rack, &PlacementState::Node::rack);
+  return same(Loss::kSameZone, "zone", node.zone, &PlacementState::Node::zone);
+}
+
 RejectedNode PlacementChoice::Lost(uint32_t index, uint32_t winner, std::span<const uint32_t> beside) const {
   const PlacementNode& node = *state_.nodes()[index].node;
   const PlacementScore mine = tree_.ScoreOf(index, beside);
@@ -116,15 +170,7 @@ RejectedNode PlacementChoice::Lost(uint32_t index, uint32_t winner, std::span<co
   if (unshared == best && mine.shared <= best.shared)
     return lost(Loss::kChance, fmt::format("as good as node {}; the seed decided", other));
   if (mine < best) return lost(Loss::kNotLost, fmt::format("would be better than node {}", other));
-  const auto same = [&](Loss loss, const char* level, const std::string& name, auto domain) {
-    return lost(loss, fmt::format("same {} '{}' as {}", level, name, Neighbours(index, beside, domain)));
-  };
-  if (mine.conflicts.host != best.conflicts.host)
-    return same(Loss::kSameHost, "host", node.host, &PlacementState::Node::host);
-  if (mine.conflicts.rack != best.conflicts.rack)
-    return same(Loss::kSameRack, "rack", node.rack, &PlacementState::Node::rack);
-  if (mine.conflicts.zone != best.conflicts.zone)
-    return same(Loss::kSameZone, "zone", node.zone, &PlacementState::Node::zone);
+  if (auto spread = LostBySpread(index, winner, beside)) return *std::move(spread);
   if (mine.database_replicas != best.database_replicas) {
     return more(Loss::kDatabaseReplicas, "replicas of the database", mine.database_replicas,
                 best.database_replicas);

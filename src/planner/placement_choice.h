@@ -22,6 +22,16 @@ namespace tenure::planner {
 // The node carries every label that the database requires.
 bool HasLabels(const PlacementNode& node, const DatabaseConstraints& constraints);
 
+// It serves what it holds: UP, or about to leave in an orderly way.
+bool IsAlive(const PlacementNode& node);
+
+// The voter that should lead when `from` does not: in the database's preferred zone if there is one, then
+// with fewest leaderships of the database, then in all. Only UP nodes that are not held back; kNone: there is
+// none.
+uint32_t ChooseLeader(const PlacementState& state, uint32_t region, uint32_t from);
+// The nodes that it may be handed to, `from` among them if it may keep it.
+std::vector<uint32_t> LeaderCandidates(const PlacementState& state, uint32_t region);
+
 class PlacementChoice {
  public:
   // For replicas of one database. `excluded`: nodes that none may go to.
@@ -29,6 +39,8 @@ class PlacementChoice {
 
   // kNone: there is no node.
   uint32_t Best(std::span<const uint32_t> beside, uint64_t bytes);
+  // Takes the node out for good.
+  void Exclude(uint32_t node) { tree_.Exclude(node); }
   PlacementScore ScoreOf(uint32_t node, std::span<const uint32_t> beside) const {
     return tree_.ScoreOf(node, beside);
   }
@@ -47,12 +59,15 @@ class PlacementChoice {
   // NOT_ENOUGH_NODES: what is needed, how many candidates there are, and why each other node is none.
   Status NotEnough(std::string_view what, size_t needed, std::span<const uint32_t> beside,
                    uint64_t bytes) const;
+  // Why the node is no candidate; none: it is one.
+  std::optional<RejectedNode> Unfit(uint32_t node, std::span<const uint32_t> beside, uint64_t bytes) const;
+  // The failure domain by which it lost; none: it is spread as well as the winner.
+  std::optional<RejectedNode> LostBySpread(uint32_t node, uint32_t winner,
+                                           std::span<const uint32_t> beside) const;
 
  private:
   static std::vector<bool> FitNodes(const PlacementState& state, uint32_t database,
                                     const std::vector<uint32_t>& excluded);
-  // Why the node is no candidate; none: it is one.
-  std::optional<RejectedNode> Unfit(uint32_t node, std::span<const uint32_t> beside, uint64_t bytes) const;
   RejectedNode Lost(uint32_t node, uint32_t winner, std::span<const uint32_t> beside) const;
   std::string Neighbours(uint32_t node, std::span<const uint32_t> beside,
                          uint32_t PlacementState::Node::* domain) const;

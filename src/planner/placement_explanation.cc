@@ -40,6 +40,14 @@ std::string_view NameOf(Loss loss) {
       return "CHANCE";
     case Loss::kNotLost:
       return "NOT_LOST";
+    case Loss::kNeeded:
+      return "NEEDED";
+    case Loss::kVoter:
+      return "VOTER";
+    case Loss::kSpread:
+      return "SPREAD";
+    case Loss::kLeads:
+      return "LEADS";
   }
   return "UNKNOWN";
 }

@@ -35,6 +35,11 @@ enum class Loss : uint8_t {
   kShared,
   kChance,
   kNotLost,  // it is the better one: the chosen node is there from before
+  // Which replica to give up: why this one is kept.
+  kNeeded,  // without it there is no majority
+  kVoter,
+  kSpread,  // the others would share more failure domains
+  kLeads,
 };
 std::string_view NameOf(Loss loss);  // "SAME_HOST"
 

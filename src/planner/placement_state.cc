@@ -32,28 +32,25 @@ constexpr uint64_t kSmallestByteStep = uint64_t{64} << 20;
 }  // namespace
 
 PlacementState::PlacementState(const PlacementView& view) : view_(view) {
-  std::set<NodeId> known;
-  std::set<DatabaseId> known_databases;
-  for (const PlacementNode& node : view.nodes) {
-    known.insert(node.id);
-    nodes_.push_back({.node = &node});
-  }
-  for (const PlacementDatabase& database : view.databases) {
-    known_databases.insert(database.id);
-    databases_.push_back(&database);
-  }
+  for (const PlacementNode& node : view.nodes) nodes_.push_back({.node = &node});
+  for (const PlacementDatabase& database : view.databases) databases_.push_back(&database);
+  SortByIds();
+  // What regions name and the view does not have.
+  std::set<NodeId> nodes;
+  std::set<DatabaseId> databases;
   for (const PlacementRegion& region : view.regions) {
-    if (known_databases.insert(region.database).second)
-      databases_.push_back(&invented_databases_.emplace_back(PlacementDatabase{.id = region.database}));
+    if (FindDatabase(region.database) == kNone) databases.insert(region.database);
     for (const PlacementReplica& replica : region.replicas) {
-      if (!known.insert(replica.node).second) continue;
-      invented_.push_back({.id = replica.node, .state = ::tenure::v1::NODE_REMOVED});
-      nodes_.push_back({.node = &invented_.back()});
+      if (FindNode(replica.node) == kNone) nodes.insert(replica.node);
     }
   }
-  std::sort(nodes_.begin(), nodes_.end(),
-            [](const Node& a, const Node& b) { return a.node->id < b.node->id; });
-  std::sort(databases_.begin(), databases_.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
+  for (const NodeId id : nodes) {
+    invented_.push_back({.id = id, .state = ::tenure::v1::NODE_REMOVED});
+    nodes_.push_back({.node = &invented_.back()});
+  }
+  for (const DatabaseId id : databases)
+    databases_.push_back(&invented_databases_.emplace_back(PlacementDatabase{.id = id}));
+  SortByIds();
   NumberDomains();
   if (nodes_.size() <= kMaxSharingNodes) shared_.resize(nodes_.size() * nodes_.size());
 
@@ -80,6 +77,12 @@ PlacementState::PlacementState(const PlacementView& view) : view_(view) {
   }
   view_regions_ = regions_.size();
   byte_step_ = std::max(kSmallestByteStep, bytes / std::max<uint64_t>(1, nodes_.size()) / 8);
+}
+
+void PlacementState::SortByIds() {
+  std::sort(nodes_.begin(), nodes_.end(),
+            [](const Node& a, const Node& b) { return a.node->id < b.node->id; });
+  std::sort(databases_.begin(), databases_.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
 }
 
 void PlacementState::NumberDomains() {

@@ -110,6 +110,7 @@ class PlacementState {
   std::vector<uint32_t> OthersOf(uint32_t region, uint32_t node) const;
 
  private:
+  void SortByIds();
   void NumberDomains();
   uint64_t FreeLimit(const PlacementNode& node) const;
   void AddToCounts(uint32_t region, uint32_t node, bool planned);
