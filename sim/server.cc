@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/format.h"
 #include "catalog/refusal.h"
 #include "recovery/intent.h"
@@ -108,9 +110,9 @@ Status Server::Start() {
 }
 
 void Server::Join() {
-  joining_ =
-      std::make_unique<controller::Joining>(control_, *control_network_, Self(), controller::OwnCluster(),
-                                            settings_.addresses, logger_.Named("join"));
+  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(),
+                                                   controller::OwnCluster{.tokens = settings_.join_tokens},
+                                                   settings_.addresses, logger_.Named("join"));
   joining_->Start([this](const StatusOr<controller::OwnCluster>& cluster) {
     if (!cluster.ok()) return world_.OnControllerRefused(machine_, cluster.status());
     world_.OnControllerJoined(machine_);
@@ -152,6 +154,7 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
   controller::ControllerOptions options;
   options.cluster_id = settings_.cluster_id;
   options.incarnation = directory_->identity().incarnation;
+  options.join_tokens = settings_.join_tokens;
   options.on_superseded = [this](uint64_t incarnation) {
     OnLeftBehind(
         fmt::format("incarnation {}, the cluster is at {}", directory_->identity().incarnation, incarnation));
@@ -181,7 +184,13 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
 }
 
 void Server::StartNode() {
-  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, settings_.addresses,
+  // Where they were last, and what it is told.
+  std::vector<Endpoint> controllers = settings_.node_hints;
+  for (const auto& [id, address] : wal::ControllersOf(directory_->identity())) {
+    if (std::find(controllers.begin(), controllers.end(), address) == controllers.end())
+      controllers.push_back(address);
+  }
+  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, std::move(controllers),
                                                        prng_.Fork("client"));
   link_ = std::make_unique<node::ControllerLink>(*client_, *regions_network_);
   transport_ = group::MakeNetworkTransport(regions_, *regions_network_, "tenure.internal.v1.Raft",
@@ -198,6 +207,7 @@ void Server::StartNode() {
   identity.address = machine_.address;
   identity.resp_address = RespAddressOf(machine_.address);
   identity.software_version = "sim";
+  identity.join_tokens = settings_.join_tokens;
   const std::string view_path = directory_->view_path();
   node_ = std::make_unique<node::Node>(
       node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,
@@ -211,7 +221,23 @@ void Server::StartNode() {
   node_->Start();
 }
 
+void Server::StopNode(Duration limit, std::function<void()> done) {
+  regions_.Post([this, limit, done = std::move(done)]() mutable {
+    node_->Stop(limit, [done = std::move(done)] { done(); });
+  });
+}
+
 void Server::OnJoined(const std::string&, uint64_t, NodeId) {}
+
+void Server::OnControllers(const std::map<uint64_t, std::string>& addresses) {
+  background_.Post([this, text = wal::EncodeControllers(addresses)] {
+    wal::Identity identity = directory_->identity();
+    if (identity.controllers == text) return;
+    identity.controllers = text;
+    if (const Status written = directory_->Update(identity); !written.ok())
+      logger_.Warn("the controllers' addresses are not remembered: {}", MessageOf(written));
+  });
+}
 
 void Server::OnRefused(const Status& status) {
   if (catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) {

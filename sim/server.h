@@ -41,10 +41,12 @@ class Server final : public node::NodeOwner {
     std::string cluster_id;
     // The controllers that form the cluster; none: it joins one.
     std::vector<std::pair<uint64_t, Endpoint>> controllers;
-    std::vector<Endpoint> addresses;  // where controllers may be
+    std::vector<Endpoint> addresses;   // where controllers may be
+    std::vector<Endpoint> node_hints;  // where its node is told that they are
     bool node = true;
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
+    catalog::JoinTokens join_tokens;
   };
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).
@@ -62,6 +64,8 @@ class Server final : public node::NodeOwner {
   // Null if it has none (yet, or any more).
   controller::Controller* controller() { return retired_ ? nullptr : controller_.get(); }
   node::Node* node() { return node_.get(); }
+  // Its node ends in order, on its executor; `done` with it.
+  void StopNode(Duration limit, std::function<void()> done);
   // Its controller was removed from the cluster and knows it.
   bool retired() const { return retired_; }
   const wal::Wal& wal() const { return *wal_; }
@@ -69,6 +73,7 @@ class Server final : public node::NodeOwner {
 
   // --- node::NodeOwner ---
   void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) override;
+  void OnControllers(const std::map<uint64_t, std::string>& addresses) override;
   void OnRefused(const Status& status) override;
 
  private:

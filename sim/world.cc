@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/format.h"
 #include "catalog/refusal.h"
 #include "client/request_ids.h"
@@ -180,15 +181,27 @@ void World::Boot(size_t index) {
   settings.uuid = machine.controller_uuid;
   settings.node = machine.node;
   settings.addresses = ServerAddresses();
+  // Controllers that come later are not on its command line: it has to learn of them, and to remember.
+  settings.node_hints = NodeAddresses();
   settings.cluster_id = kClusterId;
   settings.small_log = options_.small_log;
   settings.quiesce_after = options_.quiesce_after;
+  if (options_.token) settings.join_tokens = Tokens(machine.boots);
   for (const auto& other : machines_) {
     if (machine.first && other->first) settings.controllers.emplace_back(other->number, other->address);
   }
   const std::string incarnation = fmt::format("{} boot {}", machine.name, ++machine.boots);
   machine.server = std::make_unique<Server>(*this, machine, std::move(settings), prng_.Fork(incarnation),
                                             logger_.Named(machine.name));
+}
+
+// As in the middle of a change of tokens: every process knows both, some send the new one already.
+catalog::JoinTokens World::Tokens(uint64_t boot) const {
+  auto tokens =
+      catalog::JoinTokens::Parse(boot % 2 == 0 ? "the-first-token-of-all\nthe-token-that-comes-after"
+                                               : "the-token-that-comes-after\nthe-first-token-of-all");
+  TENURE_CHECK(tokens.ok(), "{}", MessageOf(tokens.status()));
+  return std::move(*tokens);
 }
 
 void World::Kill(size_t index, CrashKind kind) {
@@ -282,6 +295,21 @@ void World::OnControllerJoined(Machine& machine) {
   if (!machine.emptied) return;
   Fail("an emptied directory does not come back under its id",
        fmt::format("{}: controller {}", machine.name, machine.controller_id));
+}
+
+void World::StopNode(size_t index, Duration limit, std::function<void()> done) {
+  Machine& machine = *machines_[index];
+  Note("stop the node of " + machine.name);
+  machine.server->StopNode(limit, std::move(done));
+}
+
+pb::NodeState World::NodeStateOf(size_t index) {
+  controller::Controller* serving = ServingController();
+  if (serving == nullptr) return pb::NODE_STATE_UNSPECIFIED;
+  for (const auto& [id, record] : serving->catalog().nodes()) {
+    if (record.node().address() == machines_[index]->address) return record.node().state();
+  }
+  return pb::NODE_STATE_UNSPECIFIED;
 }
 
 void World::Pause(size_t index) {

@@ -40,14 +40,14 @@ Status DirectoryRepair::Look(const std::string& directory) {
 // it.
 Status DirectoryRepair::LookAtSnapshots() {
   TENURE_ASSIGN_OR_RETURN(const wal::Inspection log, wal::Inspect(disk_, owned_->log_path(), nullptr));
-  std::vector<GroupId> groups;
+  std::map<GroupId, ReplicaId> groups;
   for (const auto& [id, group] : log.groups) {
-    if (!group.tombstone && !group.state.mark.index.IsNone()) groups.push_back(id);
+    if (!group.tombstone && !group.state.mark.index.IsNone()) groups[id] = group.gone;
   }
   if (groups.empty()) return OkStatus();
   TENURE_ASSIGN_OR_RETURN(const auto applied, StoredAppliedOf(owned_->state_path(), groups));
   std::unique_ptr<wal::SnapshotStore> store;
-  for (const GroupId id : groups) {
+  for (const auto& [id, gone] : groups) {
     const raft::SnapshotMark& mark = log.groups.at(id).state.mark;
     const auto stands = applied.find(id);
     if (stands != applied.end() && stands->second >= mark.index) continue;

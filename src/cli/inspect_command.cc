@@ -46,6 +46,8 @@ Json GroupJson(GroupId id, const wal::InspectedGroup& group, const DirectoryInsp
   json["group"] = IdText(id.value());
   json["kind"] = KindOf(id);
   json["tombstone"] = group.tombstone;
+  json["gone_up_to"] = group.gone.IsNone() ? Json(nullptr) : Json(IdText(group.gone.value()));
+  json["replica"] = group.replica.IsNone() ? Json(nullptr) : Json(IdText(group.replica.value()));
   json["term"] = group.state.hard_state.term.value();
   json["vote"] = group.state.hard_state.vote.IsNone() ? Json(nullptr)
                                                       : Json(IdText(group.state.hard_state.vote.value()));
@@ -129,7 +131,9 @@ std::string GroupsTable(const DirectoryInspection& found) {
   for (const auto& [id, group] : found.log.groups) {
     const raft::PersistedState& state = group.state;
     if (group.tombstone) {
-      table.AddRow({IdText(id.value()), "removed"});
+      table.AddRow({IdText(id.value()), group.gone.IsNone()
+                                            ? "removed"
+                                            : fmt::format("replicas up to {} removed", group.gone.value())});
       continue;
     }
     table.AddRow({IdText(id.value()), KindOf(id), IdText(state.hard_state.term.value()),

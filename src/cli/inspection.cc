@@ -46,7 +46,8 @@ class EmptyReader : public kv::Reader {
   };
 };
 
-LogIndex StoredApplied(const kv::Reader& engine, GroupId group) {
+LogIndex StoredApplied(const kv::Reader& engine, GroupId group, ReplicaId gone) {
+  if (!group::GroupHost::IsStateAbove(engine, group, gone)) return LogIndex();
   const auto stored = engine.Get(group::GroupHost::HostPrefix(group) + std::string(kAppliedKey));
   if (!stored.has_value()) return LogIndex();
   ByteReader in(*stored);
@@ -155,7 +156,7 @@ void ReadState(const std::string& path, const Entries& catalog_entries, Director
   const StoredState state(path);
   if (const kv::Reader* engine = state.reader()) {
     for (const auto& [group, inspected] : result.log.groups) {
-      result.applied[group] = StoredApplied(*engine, group);
+      result.applied[group] = StoredApplied(*engine, group, inspected.gone);
       const auto hash = engine->Get(group::GroupHost::HostPrefix(group) + std::string(kStateHashKey));
       if (hash) result.state_hashes[group] = ByteReader(*hash).Fixed64();
     }
@@ -247,12 +248,12 @@ StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, boo
 }
 
 StatusOr<std::map<GroupId, LogIndex>> StoredAppliedOf(const std::string& path,
-                                                      const std::vector<GroupId>& groups) {
+                                                      const std::map<GroupId, ReplicaId>& groups) {
   std::map<GroupId, LogIndex> applied;
   if (!std::filesystem::exists(path)) return applied;
   const StoredState state(path);
   if (state.reader() == nullptr) return Error(StatusCode::kDataLoss, "{}", state.note());
-  for (const GroupId group : groups) applied[group] = StoredApplied(*state.reader(), group);
+  for (const auto& [group, gone] : groups) applied[group] = StoredApplied(*state.reader(), group, gone);
   return applied;
 }
 

@@ -50,10 +50,10 @@ struct DirectoryInspection {
   std::vector<std::string> notes;
 };
 
-// Applied indexes that the stored state in `path` says of these groups; none of a group that has no state
-// there.
+// Applied indexes that the stored state in `path` says of these groups, each with the highest replica id that
+// is gone; none of a group that has no state there, or only that of a replica that is gone.
 StatusOr<std::map<GroupId, LogIndex>> StoredAppliedOf(const std::string& path,
-                                                      const std::vector<GroupId>& groups);
+                                                      const std::map<GroupId, ReplicaId>& groups);
 
 StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, bool with_entries,
                                                std::optional<GroupId> only_group);

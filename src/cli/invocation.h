@@ -60,10 +60,14 @@ void AddDatabaseCommands(CLI::App& app, Invocation& invocation);
 void AddRegionCommands(CLI::App& app, Invocation& invocation);
 void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);
+void AddProcedureCommands(CLI::App& app, Invocation& invocation);
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
 void AddRepairCommand(CLI::App& app, Invocation& invocation);
 void AddRecoverCommand(CLI::App& app, Invocation& invocation);
 // Into the family `region`.
 void AddRegionRecoverCommand(CLI::App& family, Invocation& invocation);
+void AddReplicaCommands(CLI::App& family, Invocation& invocation);
+// Into the family `node`.
+void AddNodeChangeCommands(CLI::App& family, Invocation& invocation);
 
 }  // namespace tenure::cli

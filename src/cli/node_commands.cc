@@ -1,4 +1,5 @@
-// tenure node list | show: the data nodes as the leading controller sees them.
+// tenure node list | show (others are in node_change_commands.cc): the data nodes as the leading controller
+// sees them.
 
 #include "cli/invocation.h"
 #include "cli/records.h"
@@ -71,6 +72,7 @@ void AddNodeCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* command = family->add_subcommand("show", "One node");
   command->add_option("node", show->node, "Node id or name")->required();
   OnCommand(command, invocation, show, Show);
+  AddNodeChangeCommands(*family, invocation);
 }
 
 }  // namespace tenure::cli

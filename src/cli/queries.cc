@@ -28,4 +28,13 @@ StatusOr<pb::ListRegionsResponse> ListRegions(Session& session, const std::strin
   return session.Call<pb::ListRegionsResponse>("tenure.v1.Regions/List", request, timeout);
 }
 
+StatusOr<uint64_t> FindNode(Session& session, const std::string& wanted, Duration timeout) {
+  TENURE_ASSIGN_OR_RETURN(const auto records, ListRecords(session, pb::RECORD_NODE, timeout));
+  const auto found = FindByIdOrName(
+      records, wanted, [](const pb::Record& record) { return IdText(record.node().id()); },
+      [](const pb::Record& record) { return record.node().name(); });
+  if (found != records.end()) return found->node().id();
+  return Error(StatusCode::kNotFound, "node {} does not exist; `tenure node list` shows them", wanted);
+}
+
 }  // namespace tenure::cli

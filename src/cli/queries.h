@@ -18,5 +18,7 @@ StatusOr<pb::GetDatabaseResponse> GetDatabase(Session& session, const std::strin
 // Of one database; of all if `database` is empty.
 StatusOr<pb::ListRegionsResponse> ListRegions(Session& session, const std::string& database,
                                               Duration timeout);
+// The id of a node by its id or name; NOT_FOUND.
+StatusOr<uint64_t> FindNode(Session& session, const std::string& wanted, Duration timeout);
 
 }  // namespace tenure::cli

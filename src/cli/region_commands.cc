@@ -1,4 +1,5 @@
-// tenure region list | show | transfer-leader; recover is in region_recover_command.cc
+// tenure region list | show | transfer-leader; others are in replica_commands.cc and
+// region_recover_command.cc
 
 #include <map>
 
@@ -115,16 +116,6 @@ Status Show(const Invocation& invocation, const ShowOptions& options) {
   return OkStatus();
 }
 
-// A node's id or name.
-StatusOr<uint64_t> FindNode(Session& session, const std::string& wanted, Duration timeout) {
-  TENURE_ASSIGN_OR_RETURN(const auto records, ListRecords(session, pb::RECORD_NODE, timeout));
-  const auto found = FindByIdOrName(
-      records, wanted, [](const pb::Record& record) { return IdText(record.node().id()); },
-      [](const pb::Record& record) { return record.node().name(); });
-  if (found != records.end()) return found->node().id();
-  return Error(StatusCode::kNotFound, "node {} does not exist; `tenure node list` shows them", wanted);
-}
-
 Status TransferLeader(const Invocation& invocation, const TransferOptions& options) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
   const Deadline deadline(invocation.load_timeout());
@@ -172,6 +163,7 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation) {
   command->add_option("node,--to", transfer->node, "Node id or name")->required();
   AddWaitFlag(command, transfer->wait);
   OnCommand(command, invocation, transfer, TransferLeader);
+  AddReplicaCommands(*family, invocation);
   AddRegionRecoverCommand(*family, invocation);
 }
 

@@ -74,6 +74,7 @@ int Run(int argc, char** argv) {
   AddRegionCommands(app, invocation);
   AddEntryCommands(app, invocation);
   AddRecordCommands(app, invocation);
+  AddProcedureCommands(app, invocation);
   AddInspectCommand(app, invocation);
   AddRepairCommand(app, invocation);
   AddRecoverCommand(app, invocation);

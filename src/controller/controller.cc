@@ -8,11 +8,11 @@
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/observation.h"
+#include "controller/api/procedures_service.h"
 #include "controller/catalog_access.h"
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
 #include "controller/controller_directory.h"
-#include "controller/incarnation_watch.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/leadership/warm_up.h"
@@ -23,7 +23,11 @@
 #include "controller/membership/presence.h"
 #include "controller/nodes/agent_service.h"
 #include "controller/nodes/node_monitor.h"
-#include "controller/placement/database_reconciler.h"
+#include "controller/nodes/region_reports.h"
+#include "controller/procedure/adoption.h"
+#include "controller/procedure/procedure_engine.h"
+#include "controller/procedure/task_board.h"
+#include "controller/procedure/types/procedure_types.h"
 
 namespace tenure::controller {
 
@@ -63,7 +67,7 @@ std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
 }
 
 OwnCluster Own(const ControllerOptions& options) {
-  return {.id = options.cluster_id, .incarnation = options.incarnation};
+  return {.id = options.cluster_id, .incarnation = options.incarnation, .tokens = options.join_tokens};
 }
 
 raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
@@ -109,7 +113,8 @@ class Controller::Impl : public group::GroupObserver {
                .prng = dependencies.prng.Fork("group"),
                .logger = logger_.Named("group"),
                .trace = dependencies.trace,
-               .on_failure = dependencies.on_failure},
+               .on_failure = dependencies.on_failure,
+               .owns = [](GroupId id) { return id == kCatalogGroup; }},
               options_.group),
         group_(host_),
         addresses_(transport_->addresses(), directory_),
@@ -117,18 +122,24 @@ class Controller::Impl : public group::GroupObserver {
         access_(executor_, group_, machine_, leadership_, options_.limits),
         cluster_record_(executor_, access_, options_.cluster_id, options_.self, options_.initial_controllers,
                         options_.new_cluster_id),
-        agents_(executor_, access_, leadership_,
+        tasks_(machine_.catalog()),
+        agents_(executor_, access_, leadership_, tasks_,
                 {.cluster_id = options_.cluster_id,
                  .incarnation = options_.incarnation,
-                 .on_superseded = options_.on_superseded},
+                 .on_superseded = options_.on_superseded,
+                 .tokens = options_.join_tokens},
                 logger_.Named("nodes")),
-        incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
-        standby_(executor_, network_, ReplicaId(options_.self.id()), Own(options_), directory_,
-                 agents_.load(), {}),
+        standby_(executor_, network_, leadership_, Own(options_), directory_, agents_.load(), {}),
         warm_up_(executor_, network_, access_, agents_, standby_, leadership_, options_.warm_up,
                  logger_.Named("leadership")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
-        databases_(executor_, access_, agents_, logger_.Named("databases")),
+        region_reports_(executor_, access_, agents_, logger_.Named("regions")),
+        procedure_types_(options_.procedure_types),
+        procedures_(executor_, network_, access_, agents_, tasks_, options_.procedures,
+                    dependencies.prng.Fork("procedures"), logger_.Named("procedures")),
+        adoption_(executor_, access_, logger_.Named("procedures")),
+        scheduler_(executor_, access_, agents_, options_.scheduler, dependencies.prng.Fork("scheduler"),
+                   logger_.Named("regions")),
         membership_(executor_, access_, options_.membership, logger_.Named("membership")),
         announcements_(access_, leadership_, directory_, addresses_, options_.self, Own(options_),
                        options_.on_superseded, logger_.Named("membership")),
@@ -139,13 +150,16 @@ class Controller::Impl : public group::GroupObserver {
         observation_(executor_, access_, leadership_, directory_, agents_, standby_, options_.cluster_id,
                      options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
-        cluster_service_(executor_, access_, leadership_, observation_),
-        regions_service_(executor_, access_, leadership_, observation_, agents_) {
+        placement_api_(executor_, access_, leadership_, agents_, dependencies.prng.Fork("placement api")),
+        cluster_service_(executor_, access_, leadership_, observation_, placement_api_),
+        regions_service_(executor_, access_, leadership_, observation_, agents_, placement_api_),
+        procedures_service_(access_, leadership_, procedures_) {
+    procedure_types_.AddTo(procedures_);
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
-          static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&databases_),
-          static_cast<CatalogListener*>(&membership_), static_cast<CatalogListener*>(&database_api_),
-          static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&procedures_),
+          static_cast<CatalogListener*>(&adoption_), static_cast<CatalogListener*>(&membership_),
+          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -156,8 +170,9 @@ class Controller::Impl : public group::GroupObserver {
          {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&standby_),
           static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
-          static_cast<LeaderService*>(&databases_), static_cast<LeaderService*>(&database_api_),
-          static_cast<LeaderService*>(&membership_)}) {
+          static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
+          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_),
+          static_cast<LeaderService*>(&database_api_), static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
   }
@@ -181,27 +196,28 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(CatalogService::kName, catalog_service_);
     network_.Serve(ClusterService::kName, cluster_service_);
     network_.Serve(RegionsService::kName, regions_service_);
+    network_.Serve(ProceduresService::kName, procedures_service_);
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
-    presence_.Start();
-    incarnations_.Start(OtherAddresses());
+    presence_.Start(/*newcomer=*/!known);
     return OkStatus();
   }
 
   void Retire(Callback<Status> done) {
     presence_.Stop();
-    host_.Destroy(kCatalogGroup, std::move(done));
+    host_.Destroy(kCatalogGroup, ReplicaId(), std::move(done));
   }
 
   void Stop(Duration limit, Closure done) {
     presence_.Stop();
-    incarnations_.Stop();
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
-        regions_service_.Stop(
-            [this, done = std::move(done)]() mutable { leadership_.Stop(std::move(done)); });
+        regions_service_.Stop([this, done = std::move(done)]() mutable {
+          leadership_.Stop(
+              [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+        });
       });
     });
   }
@@ -222,14 +238,6 @@ class Controller::Impl : public group::GroupObserver {
   group::GroupHost& host() { return host_; }
 
  private:
-  std::vector<runtime::Endpoint> OtherAddresses() const {
-    std::vector<runtime::Endpoint> addresses;
-    for (const pb::ControllerRecord& record : directory_.All()) {
-      if (record.id() != options_.self.id()) addresses.push_back(record.address());
-    }
-    return addresses;
-  }
-
   const ControllerOptions options_;
   runtime::Executor& executor_;
   runtime::Network& network_;
@@ -246,12 +254,16 @@ class Controller::Impl : public group::GroupObserver {
   ClusterIdKeeper cluster_id_;
   CatalogAccess access_;
   ClusterRecordService cluster_record_;
+  TaskBoard tasks_;
   AgentService agents_;
-  IncarnationWatch incarnations_;
   StandbyView standby_;
   WarmUp warm_up_;
   NodeMonitor node_monitor_;
-  DatabaseReconciler databases_;
+  RegionReports region_reports_;
+  ProcedureTypes procedure_types_;
+  ProcedureEngine procedures_;
+  Adoption adoption_;
+  RegionScheduler scheduler_;
   MembershipReconciler membership_;
   AnnouncementService announcements_;
   Presence presence_;
@@ -259,8 +271,10 @@ class Controller::Impl : public group::GroupObserver {
   WatchHub watches_;
   Observation observation_;
   CatalogService catalog_service_;
+  PlacementApi placement_api_;
   ClusterService cluster_service_;
   RegionsService regions_service_;
+  ProceduresService procedures_service_;
 };
 
 Controller::Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused)

@@ -20,11 +20,15 @@
 #include "base/prng.h"
 #include "base/status.h"
 #include "catalog/catalog.h"
+#include "catalog/join_tokens.h"
 #include "controller/api/change_stream.h"
 #include "controller/api/database_api.h"
 #include "controller/api/watch_hub.h"
 #include "controller/leadership/leadership.h"
 #include "controller/leadership/warm_up.h"
+#include "controller/placement/region_scheduler.h"
+#include "controller/procedure/procedure_engine.h"
+#include "controller/procedure/types/procedure_types.h"
 #include "group/group_host.h"
 #include "kv/kv.h"
 #include "planner/controller_membership.h"
@@ -44,6 +48,7 @@ struct ControllerOptions {
   // Somebody of this cluster is of a higher incarnation: a recovery has left this controller behind, and its
   // process must end. May be called more than once.
   std::function<void(uint64_t incarnation)> on_superseded = [](uint64_t) {};
+  catalog::JoinTokens join_tokens;      // of the cluster: the others of it have the same
   std::string new_cluster_id;           // what a cluster is named that this controller is the first leader of
   ::tenure::v1::ControllerRecord self;  // id, name, address, zone, uuid of the data directory
   // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which
@@ -61,6 +66,9 @@ struct ControllerOptions {
   WatchOptions watch;
   ChangeStreamOptions change_stream;
   DatabaseApiOptions databases;
+  ProcedureOptions procedures;
+  ProcedureTypeOptions procedure_types;
+  SchedulerOptions scheduler;
 };
 
 class Controller {

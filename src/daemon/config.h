@@ -1,6 +1,6 @@
 // What `tenured` was started with: command line over configuration file over defaults, checked.
 //
-// Threading: pure functions (the file is read here).
+// Threading: pure functions (the configuration file and the token file are read here).
 // Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is
 // allowed.
 #pragma once
@@ -13,9 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "catalog/join_tokens.h"
 
 namespace tenure::daemon {
 
@@ -28,8 +30,6 @@ struct HostPort {
 };
 // "127.0.0.1:7100", "[::1]:7100", "host:7100"; ports 1..65535.
 StatusOr<HostPort> ParseHostPort(std::string_view text);
-// "250ms", "5s", "1m".
-StatusOr<Duration> ParseDuration(std::string_view text);
 
 struct Config {
   std::string data;
@@ -46,6 +46,7 @@ struct Config {
   std::string name;
   std::string zone;
   std::vector<std::pair<std::string, std::string>> labels;
+  catalog::JoinTokens join_tokens;  // what --token-file holds
 
   LogLevel log_level = LogLevel::kInfo;
   Duration max_staleness = std::chrono::seconds(5);

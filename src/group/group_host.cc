@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "group/group.h"
 #include "group/host_monitor.h"
+#include "group/local_replicas.h"
 #include "group/recovery.h"
 #include "group/snapshot_transfer.h"
 
@@ -22,6 +23,9 @@ std::string GroupPrefix(GroupId group, char part) {
   prefix.push_back(part);
   return prefix;
 }
+
+// Below the host prefix: the replica whose state it is, of a group that came back.
+constexpr char kOwnerKey = 'r';
 
 constexpr Duration kStopPoll = std::chrono::milliseconds(10);
 constexpr Duration kFlushCheckInterval = std::chrono::seconds(1);
@@ -45,6 +49,11 @@ std::string GroupHost::HostPrefix(GroupId group) {
 std::string GroupHost::StatePrefix(GroupId group) {
   return GroupPrefix(group, 's');
 }
+bool GroupHost::IsStateAbove(const kv::Reader& engine, GroupId group, ReplicaId gone) {
+  if (gone.IsNone()) return true;
+  const auto owner = engine.Get(HostPrefix(group) + kOwnerKey);
+  return owner && ReplicaId(ByteReader(*owner).Fixed64()) > gone;
+}
 
 class GroupHost::Impl : private HostListener {
  public:
@@ -66,6 +75,7 @@ class GroupHost::Impl : private HostListener {
                        Callback<StatusOr<uint64_t>> done) {
                   transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
                 }},
+        replicas_(dependencies_.wal.recovered(), dependencies_.owns),
         transfer_(
             {dependencies_.executor, dependencies_.engine, files_, dependencies_.transport,
              dependencies_.logger, options_.snapshot_chunk_bytes},
@@ -77,14 +87,7 @@ class GroupHost::Impl : private HostListener {
                  dependencies_.prng.Fork("incarnation").Next64() | 1, MonitorOptions(options.raft)),
         last_flush_(dependencies_.executor.Now()) {
     for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
-      if (recovered.tombstone) {
-#ifndef TENURE_MUTANT_tombstone_ignored
-        tombstones_.insert(id);
-#endif
-        // The removals may not have survived the crash that the tombstone survived.
-        if (HasState(id)) RemoveState(id);
-        if (files_.Find(id) != nullptr) files_.RemoveGroup(id);
-      }
+      if (!dependencies_.owns || dependencies_.owns(id)) RemoveLeftovers(id, recovered);
     }
     dependencies_.transport.SetReceiver(&host);
     ScheduleFlushCheck();
@@ -95,52 +98,61 @@ class GroupHost::Impl : private HostListener {
 
   Status Start(GroupId id, ReplicaId self, const raft::Configuration& initial,
                std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable) {
-    if (groups_.contains(id)) return Error(StatusCode::kAlreadyExists, "group {} runs here already", id);
-    if (tombstones_.contains(id)) {
-      return Error(StatusCode::kFailedPrecondition,
-                   "group {} was removed from this process and cannot return", id);
+    if (const Group* running = Find(id)) {
+      return Error(StatusCode::kAlreadyExists, "group {} runs here already, as replica {}", id,
+                   running->self());
     }
+    if (destructions_.contains(id) || recovering_.contains(id)) {
+      return Error(StatusCode::kUnavailable,
+                   "group {}: replica {} cannot start yet: what was here before is being {}", id, self,
+                   recovering_.contains(id) ? "recovered" : "destroyed");
+    }
+    TENURE_RETURN_IF_ERROR(replicas_.CheckStart(id, self));
     raft::PersistedState state;
-    const auto recovered = dependencies_.wal.recovered().find(id);
-    const bool known = started_.contains(id) || recovered != dependencies_.wal.recovered().end();
-    TENURE_CHECK(!started_.contains(id), "group {} is started twice in one run", id);
+    const wal::RecoveredGroup* found = replicas_.Found(id);
+    const bool known = found != nullptr;
     if (known) {
-      state = recovered->second.state;
+      state = found->state;
     } else {
-      // Nothing is written yet: until the first entry or vote is durable the replica may start afresh, with
-      // the same initial configuration.
       state.mark.configuration = initial;
-      wal::Write write;
-      write.group = id;
-      write.reset_to = state.mark;
-      std::vector<wal::Write> writes;
-      writes.push_back(std::move(write));
-      dependencies_.wal.Append(std::move(writes),
-                               PostHere([durable = std::move(durable)](Status status) mutable {
-                                 if (durable) durable(std::move(status));
-                               }));
-      if (HasState(id)) RemoveState(id);
+      Begin(id, self, state.mark);
     }
     StartGroup(id, self, std::move(state), std::move(machine));
     if (!known && campaign) Find(id)->Campaign();
+    if (durable) {
+      AfterBegin(id, [this, id, self, durable = std::move(durable)](Status status) mutable {
+        const Group* group = Find(id);
+        if (status.ok() && (group == nullptr || group->self() != self)) {
+          status = Error(StatusCode::kAborted, "replica {} of group {} was destroyed meanwhile", self, id);
+        }
+        durable(std::move(status));
+      });
+    }
     return OkStatus();
   }
 
   // What a group's log holds: of one that runs, else as found at start.
   std::optional<raft::PersistedState> LogOf(GroupId id) const {
     if (const Group* group = Find(id)) return group->core().Persistent();
-    const auto recovered = dependencies_.wal.recovered().find(id);
-    if (started_.contains(id) || recovered == dependencies_.wal.recovered().end() ||
-        recovered->second.tombstone) {
-      return std::nullopt;
-    }
-    return recovered->second.state;
+    const wal::RecoveredGroup* found = replicas_.Found(id);
+    return found == nullptr ? std::nullopt : std::optional(found->state);
+  }
+
+  ReplicaId ReplicaOf(GroupId id) const {
+    if (const Group* group = Find(id)) return group->self();
+    const auto recovering = recovering_.find(id);
+    if (recovering != recovering_.end()) return recovering->second;
+    return replicas_.FoundReplica(id, dependencies_.transport.self());
   }
 
   void Recover(GroupId id, ReplicaId from, ReplicaId to, uint64_t host, Term above,
                std::unique_ptr<StateMachine> machine, Callback<Status> done) {
     auto log = LogOf(id);
     if (!log) return done(Error(StatusCode::kFailedPrecondition, "group {}: there is no log here", id));
+    if (replicas_.IsGone(id, to)) {
+      return done(Error(StatusCode::kFailedPrecondition, "group {}: replica {} was removed from this process",
+                        id, to));
+    }
     const raft::Configuration& active =
         log->configurations.empty() ? log->mark.configuration : log->configurations.back().second;
     const Group* running = Find(id);
@@ -158,38 +170,55 @@ class GroupHost::Impl : private HostListener {
       return done(Error(StatusCode::kUnavailable, "group {}: a snapshot is being installed", id));
     }
     Remove(id);
-    started_.insert(id);
+    replicas_.Take(id);
+    recovering_[id] = to;
+    beginning_[id];
     wal::Write write = RecoveryOf(id, *log, to, host, above);
+    if (replicas_.IsNamed(id)) write.replica = to;
     std::vector<wal::Write> writes;
     writes.push_back(std::move(write));
-    dependencies_.wal.Append(std::move(writes),
-                             PostHere([this, id, to, log = *std::move(log), machine = std::move(machine),
-                                       done = std::move(done)](Status status) mutable {
-                               if (!status.ok()) return done(std::move(status));
-                               StartGroup(id, to, std::move(log), std::move(machine));
-                               done(OkStatus());
-                             }));
+    dependencies_.wal.Append(
+        std::move(writes), PostHere([this, id, to, log = *std::move(log), machine = std::move(machine),
+                                     done = std::move(done)](Status status) mutable {
+          recovering_.erase(id);
+          Begun(id, status);
+          if (status.ok() && replicas_.IsGone(id, to)) {
+            status = Error(StatusCode::kAborted, "replica {} of group {} was destroyed meanwhile", to, id);
+          }
+          if (!status.ok()) return done(std::move(status));
+          StartGroup(id, to, std::move(log), std::move(machine));
+          done(OkStatus());
+        }));
   }
 
-  void Destroy(GroupId id, Callback<Status> done) {
-    if (tombstones_.contains(id)) return done(OkStatus());
+  void Destroy(GroupId id, ReplicaId replica, Callback<Status> done) {
+    // Who came later proves that `replica` left - as soon as the log says that it came.
+    if (!replica.IsNone() && ReplicaOf(id) > replica) return AfterBegin(id, std::move(done));
+    const auto under_way = destructions_.find(id);
+    if (replicas_.IsGone(id, replica)) {
+      if (under_way == destructions_.end()) return done(OkStatus());
+      return under_way->second.waiting.push_back(std::move(done));
+    }
     Remove(id);
-    tombstones_.insert(id);
+    replicas_.Bury(id, replica);
     transfer_.Forget(id);
+    Destruction& destruction = destructions_[id];
+    ++destruction.writes;
+    destruction.waiting.push_back(std::move(done));
     wal::Write write;
     write.group = id;
     write.tombstone = true;
+    write.gone = replica;
     std::vector<wal::Write> writes;
     writes.push_back(std::move(write));
     // State and snapshots go after the tombstone is durable: a log without one that begins after its first
     // entry needs them, and the engine may make a removal durable before the log's disk answers.
-    dependencies_.wal.Append(std::move(writes),
-                             PostHere([this, id, done = std::move(done)](Status status) mutable {
-                               if (status.ok()) {
-                                 files_.RemoveGroup(id);
+    dependencies_.wal.Append(std::move(writes), PostHere([this, id](Status status) {
+                               if (!status.ok()) return Destroyed(id, status);
+                               files_.RemoveGroup(id, [this, id] {
                                  RemoveState(id);
-                               }
-                               done(std::move(status));
+                                 Destroyed(id, OkStatus());
+                               });
                              }));
   }
 
@@ -198,7 +227,7 @@ class GroupHost::Impl : private HostListener {
     return it == groups_.end() ? nullptr : it->second.get();
   }
   const std::map<GroupId, std::unique_ptr<Group>>& groups() const { return groups_; }
-  bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
+  bool IsBuried(GroupId id, ReplicaId replica) const { return replicas_.IsGone(id, replica); }
   bool disk_stalled() const { return disk_stalled_; }
   SnapshotTransfer& transfer() { return transfer_; }
   HostMonitor& monitor() { return monitor_; }
@@ -223,9 +252,62 @@ class GroupHost::Impl : private HostListener {
   }
 
  private:
+  // While a replica is being destroyed: its tombstone is not durable yet, or its state is not removed.
+  struct Destruction {
+    size_t writes = 0;
+    std::vector<Callback<Status>> waiting;
+  };
+
+  void Destroyed(GroupId id, const Status& status) {
+    Destruction& destruction = destructions_[id];
+    if (--destruction.writes > 0) return;
+    auto ended = destructions_.extract(id);
+    for (auto& done : ended.mapped().waiting) done(status);
+  }
+
+  // A new log. Nothing is written yet: until the first entry or vote is durable the replica may start afresh,
+  // with the same initial configuration.
+  void Begin(GroupId id, ReplicaId self, const raft::SnapshotMark& mark) {
+    wal::Write write;
+    write.group = id;
+    write.reset_to = mark;
+    // Nothing else says whose log it is if the group had another replica here, or if this one joins it. (Of
+    // the catalog's group the directory's identity does; programs of before must go on reading such logs.)
+    const bool returns = replicas_.HasTombstone(id);
+    if (returns || (mark.configuration.members.empty() && id != kCatalogGroup)) {
+      write.replica = self;
+      replicas_.SetNamed(id);
+    }
+    std::vector<wal::Write> writes;
+    writes.push_back(std::move(write));
+    beginning_[id];
+    dependencies_.wal.Append(std::move(writes),
+                             PostHere([this, id](const Status& status) { Begun(id, status); }));
+    if (returns) {
+      SetOwner(id, self);
+    } else if (HasState(id)) {
+      RemoveState(id);
+    }
+  }
+
+  void Begun(GroupId id, const Status& status) {
+    auto waiting = beginning_.extract(id);
+    if (waiting.empty()) return;  // a recovery came behind the begin of the same log
+    for (auto& done : waiting.mapped()) done(status);
+  }
+
+  // When the log says that the replica is here. At once if it was found there.
+  void AfterBegin(GroupId id, Callback<Status> done) {
+    const auto beginning = beginning_.find(id);
+    if (beginning != beginning_.end()) return beginning->second.push_back(std::move(done));
+    dependencies_.executor.Post([alive = alive_, done = std::move(done)]() mutable {
+      if (*alive) done(OkStatus());
+    });
+  }
+
   void StartGroup(GroupId id, ReplicaId self, raft::PersistedState state,
                   std::unique_ptr<StateMachine> machine) {
-    started_.insert(id);
+    replicas_.Take(id);
     auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
     Group& started = *group;
     groups_[id] = std::move(group);
@@ -410,12 +492,38 @@ class GroupHost::Impl : private HostListener {
     return groups_with_state_->contains(id);
   }
 
-  void RemoveState(GroupId id) {
+  // The removals of a replica that is gone may not have survived the crash that its tombstone survived. If
+  // another one came meanwhile, the engine may have lost all of that one's state, whose first write removes
+  // what was before and names the owner: then what is there is the old one's, perhaps of an index that the
+  // new one's log has not reached. (A snapshot that was not removed is of this group, at an index of this
+  // group's log: it is as good as a new one.)
+  void RemoveLeftovers(GroupId id, const wal::RecoveredGroup& recovered) {
+    if (recovered.tombstone) {
+      if (HasState(id)) RemoveState(id);
+      if (files_.Find(id) != nullptr) files_.RemoveGroup(id, [] {});
+    } else if (!IsStateAbove(dependencies_.engine, id, recovered.gone)) {
+      dependencies_.logger.Info("group {}: what is stored is the state of a replica that left: it is removed",
+                                id);
+      SetOwner(id, recovered.replica);
+    }
+  }
+
+  // The group's state is empty, and that of this replica.
+  void SetOwner(GroupId id, ReplicaId owner) {
+    kv::Batch batch = RemovalOf(id);
+    std::string value;
+    PutFixed64(value, owner.value());
+    batch.Put(HostPrefix(id) + kOwnerKey, std::move(value));
+    dependencies_.engine.Write(std::move(batch));
+  }
+
+  void RemoveState(GroupId id) { dependencies_.engine.Write(RemovalOf(id)); }
+  static kv::Batch RemovalOf(GroupId id) {
     kv::Batch batch;
     for (const std::string& prefix : {HostPrefix(id), StatePrefix(id)}) {
       batch.DeleteRange(prefix, kv::PrefixEnd(prefix));
     }
-    dependencies_.engine.Write(std::move(batch));
+    return batch;
   }
 
   void ScheduleFlushCheck() {
@@ -458,12 +566,18 @@ class GroupHost::Impl : private HostListener {
                                   });
   }
 
+  // A replica's state when a flush began.
+  struct Flushed {
+    ReplicaId replica;
+    LogIndex applied;
+  };
+
   // Makes the applied state durable and trims the logs up to it.
   void Flush(std::map<GroupId, LogIndex> pinned, Closure done) {
     flushing_ = true;
     last_flush_ = dependencies_.executor.Now();
-    std::map<GroupId, LogIndex> applied;
-    for (const auto& [id, group] : groups_) applied[id] = group->applied();
+    std::map<GroupId, Flushed> applied;
+    for (const auto& [id, group] : groups_) applied[id] = {group->self(), group->applied()};
     dependencies_.engine.Flush([this, alive = alive_, applied = std::move(applied),
                                 pinned = std::move(pinned), done = std::move(done)](Status status) mutable {
       dependencies_.executor.Post([this, alive = std::move(alive), applied = std::move(applied),
@@ -477,10 +591,12 @@ class GroupHost::Impl : private HostListener {
     });
   }
 
-  void Trim(const std::map<GroupId, LogIndex>& flushed, const std::map<GroupId, LogIndex>& pinned) {
-    for (const auto& [id, index] : flushed) {
+  void Trim(const std::map<GroupId, Flushed>& flushed, const std::map<GroupId, LogIndex>& pinned) {
+    for (const auto& [id, state] : flushed) {
       Group* group = Find(id);
-      if (group == nullptr) continue;
+      // Of one that came while the flush was under way nothing is known to be durable.
+      if (group == nullptr || group->self() != state.replica) continue;
+      const LogIndex index = state.applied;
       const auto pin = pinned.find(id);
       group->Compact(index, pin == pinned.end() ? LogIndex() : pin->second);
       // A stored snapshot that the durable state has passed is not needed to install; senders make a new one.
@@ -524,7 +640,8 @@ class GroupHost::Impl : private HostListener {
             std::move(outer.prng),
             std::move(outer.logger),
             outer.trace,
-            std::move(outer.on_failure)};
+            std::move(outer.on_failure),
+            std::move(outer.owns)};
   }
 
   kv::CachingEngine engine_;
@@ -533,8 +650,11 @@ class GroupHost::Impl : private HostListener {
   SnapshotFiles files_;
   GroupShared shared_;
   std::map<GroupId, std::unique_ptr<Group>> groups_;
-  std::set<GroupId> tombstones_;
-  std::set<GroupId> started_;
+  LocalReplicas replicas_;
+  // Logs of which it is not durable yet whose they are: who waits for that.
+  std::map<GroupId, std::vector<Callback<Status>>> beginning_;
+  std::map<GroupId, Destruction> destructions_;
+  std::map<GroupId, ReplicaId> recovering_;             // Recover is under way, to this replica
   std::optional<std::set<GroupId>> groups_with_state_;  // when it was first asked for
   SnapshotTransfer transfer_;
   HostMonitor monitor_;
@@ -576,8 +696,8 @@ std::optional<raft::Configuration> GroupHost::ConfigurationOf(GroupId group) con
   if (!log) return std::nullopt;
   return log->configurations.empty() ? log->mark.configuration : log->configurations.back().second;
 }
-void GroupHost::Destroy(GroupId group, Callback<Status> done) {
-  impl_->Destroy(group, std::move(done));
+void GroupHost::Destroy(GroupId group, ReplicaId replica, Callback<Status> done) {
+  impl_->Destroy(group, replica, std::move(done));
 }
 
 void GroupHost::Propose(GroupId group, std::string command, Callback<ProposeOutcome> done) {
@@ -625,8 +745,11 @@ bool GroupHost::Runs(GroupId group) const {
 bool GroupHost::disk_stalled() const {
   return impl_->disk_stalled();
 }
-bool GroupHost::IsBuried(GroupId group) const {
-  return impl_->IsBuried(group);
+bool GroupHost::IsBuried(GroupId group, ReplicaId replica) const {
+  return impl_->IsBuried(group, replica);
+}
+ReplicaId GroupHost::ReplicaOf(GroupId group) const {
+  return impl_->ReplicaOf(group);
 }
 std::vector<GroupId> GroupHost::groups() const {
   std::vector<GroupId> ids;
@@ -683,8 +806,10 @@ void GroupHost::OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>
   impl_->transfer().Receive(std::move(offer), std::move(done));
 }
 void GroupHost::OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) {
-  if (impl_->Find(chunk.group) == nullptr) {
-    return done(Error(StatusCode::kNotFound, "group {} does not run here", chunk.group));
+  const Group* found = impl_->Find(chunk.group);
+  if (found == nullptr || found->self() != chunk.to) {
+    return done(
+        Error(StatusCode::kNotFound, "replica {} of group {} does not run here", chunk.to, chunk.group));
   }
   impl_->transfer().Receive(std::move(chunk), std::move(done));
 }

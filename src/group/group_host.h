@@ -139,6 +139,9 @@ class GroupHost : public MessageReceiver {
     // The state of a group cannot be restored here (its snapshot is damaged): the process has to end with
     // this reason. Null: a failed check ends it.
     std::function<void(Status)> on_failure = nullptr;
+    // Log, engine and snapshots may be shared with another host: which of the groups in them are this one's.
+    // Null: all.
+    std::function<bool(GroupId)> owns = nullptr;
   };
   GroupHost(Dependencies dependencies, GroupHostOptions options);
   ~GroupHost() override;
@@ -146,9 +149,13 @@ class GroupHost : public MessageReceiver {
   GroupHost& operator=(const GroupHost&) = delete;
 
   // Starts a replica that the log knows (wal.recovered()) or makes a new one whose log begins with `initial`.
-  // `initial` is ignored for a known one. FAILED_PRECONDITION if the group was destroyed here, ALREADY_EXISTS
-  // if it runs. `campaign`: a new group need not wait for its first election timeout. `durable` runs when a
-  // crash cannot undo the start of a new one; it does not run if the start is refused, nor for a known one.
+  // `initial` is ignored for a known one. A replica that joins a group which is there already begins with an
+  // empty one: it stands for nothing until the leader's log makes it a member. `campaign`: a new group need
+  // not wait for its first election timeout. `durable`, if Start succeeds: OK when the log says that this
+  // replica is here; ABORTED if it was destroyed before.
+  // FAILED_PRECONDITION if this or a higher replica of the group was destroyed here, or the log is that of
+  // another replica; ALREADY_EXISTS if the group runs here; UNAVAILABLE while what was here is being
+  // destroyed or recovered: try again.
   Status Start(GroupId group, ReplicaId self, const raft::Configuration& initial,
                std::unique_ptr<StateMachine> machine, bool campaign, Callback<Status> durable = nullptr);
   // Region recovery: the log of replica `from`, whose group has lost its majority for good, goes on as that
@@ -161,9 +168,12 @@ class GroupHost : public MessageReceiver {
                std::unique_ptr<StateMachine> machine, Callback<Status> done);
   // Of a group that runs, or whose log was found at start: the configuration in force.
   std::optional<raft::Configuration> ConfigurationOf(GroupId group) const;
-  // Stops the replica, removes its state and writes a tombstone; `done` when that is durable. Pending
-  // proposals end kUnknown. Destroying what is absent is success.
-  void Destroy(GroupId group, Callback<Status> done);
+  // Stops the replica, writes a tombstone and removes its state and snapshots; `done` when the tombstone is
+  // durable and the rest is gone (what a crash brings back of it, the next start removes). Pending proposals
+  // end kUnknown. Neither `replica` nor one with a lower id starts here again; one with a higher id may.
+  // None: no replica of the group ever does. Destroying what is absent is success, and remembered all the
+  // same. If a replica with a higher id is here, `replica` left before: nothing happens.
+  void Destroy(GroupId group, ReplicaId replica, Callback<Status> done);
 
   void Propose(GroupId group, std::string command, Callback<ProposeOutcome> done);
   // A linearizable read: `done` runs (OK) at a moment at which the state in kv contains everything
@@ -185,8 +195,12 @@ class GroupHost : public MessageReceiver {
   LogIndex CompactedUpTo(GroupId group) const;
 
   bool Runs(GroupId group) const;
-  // A replica of the group was here and is gone for good: it was destroyed, or dropped by a repair.
-  bool IsBuried(GroupId group) const;
+  // This replica is gone for good: it was destroyed here, or dropped by a repair, or one with a higher id
+  // was.
+  bool IsBuried(GroupId group, ReplicaId replica) const;
+  // The replica that runs here, or whose log was found at start. None: there is none, or its log does not
+  // tell (only logs of replicas that joined a group, or came back, always do).
+  ReplicaId ReplicaOf(GroupId group) const;
   // The log's disk does not answer, and everything that was led here is being given up.
   bool disk_stalled() const;
   std::vector<GroupId> groups() const;
@@ -215,6 +229,9 @@ class GroupHost : public MessageReceiver {
   // machine's.
   static std::string HostPrefix(GroupId group);
   static std::string StatePrefix(GroupId group);
+  // Whether the stored state is of a replica with an id above `gone`, the highest one that was destroyed
+  // (wal::RecoveredGroup). If not, a crash brought it back, and it is removed at the next start.
+  static bool IsStateAbove(const kv::Reader& engine, GroupId group, ReplicaId gone);
 
  private:
   class Impl;

@@ -1,6 +1,7 @@
 #include "group/snapshot_files.h"
 
 #include <utility>
+#include <vector>
 
 #include "base/format.h"
 
@@ -53,7 +54,6 @@ struct SnapshotFiles::Files {
     // After a failed sync nobody knows what the disk has of it.
     if (!meta.ok()) writer->Discard();
     parts.erase(id.group);
-    if (meta.ok()) RemoveBelow(id.group, id.index);
     return meta;
   }
 
@@ -106,7 +106,7 @@ SnapshotFiles::SnapshotFiles(runtime::Executor& home, runtime::Executor& backgro
       logger.Warn("group {}: a snapshot is not used: {}", id.group, MessageOf(reader.status()));
       continue;
     }
-    complete_[id.group] = (*reader)->meta();  // in order of index: the newest stays
+    complete_[id.group].push_back((*reader)->meta());
   }
 }
 
@@ -148,7 +148,11 @@ void SnapshotFiles::Finish(GroupId group, const raft::SnapshotMark& mark,
         return files.Finish(id, mark, expected);
       },
       [this, group, done = std::move(done)](StatusOr<wal::SnapshotMeta> meta) mutable {
-        if (meta.ok()) complete_[group] = *meta;
+        if (meta.ok()) {
+          auto& complete = complete_[group];
+          std::erase_if(complete, [&](const auto& other) { return other.mark.index >= meta->mark.index; });
+          complete.push_back(*meta);
+        }
         done(std::move(meta));
       });
 }
@@ -162,19 +166,29 @@ void SnapshotFiles::Read(GroupId group, const raft::SnapshotMark& mark, uint64_t
 
 void SnapshotFiles::Remove(GroupId group, LogIndex below) {
   const auto it = complete_.find(group);
-  if (it == complete_.end() || it->second.mark.index >= below) return;
-  complete_.erase(it);
+  if (it == complete_.end()) return;
+  if (std::erase_if(it->second, [&](const auto& stored) { return stored.mark.index < below; }) == 0) return;
+  if (it->second.empty()) complete_.erase(it);
   background_.Post([files = files_, group, below] { files->RemoveBelow(group, below); });
 }
 
-void SnapshotFiles::RemoveGroup(GroupId group) {
+void SnapshotFiles::RemoveGroup(GroupId group, Closure done) {
   complete_.erase(group);
-  background_.Post([files = files_, group] { files->RemoveGroup(group); });
+  Run<Status>(
+      [group](Files& files) {
+        files.RemoveGroup(group);
+        return OkStatus();
+      },
+      [this, group, done = std::move(done)](const Status&) mutable {
+        // One may have become complete before it was removed, and its answer came after the first line.
+        complete_.erase(group);
+        done();
+      });
 }
 
 const wal::SnapshotMeta* SnapshotFiles::Find(GroupId group) const {
   const auto it = complete_.find(group);
-  return it == complete_.end() ? nullptr : &it->second;
+  return it == complete_.end() ? nullptr : &it->second.back();
 }
 
 }  // namespace tenure::group

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/function.h"
 #include "base/ids.h"
@@ -36,8 +37,8 @@ class SnapshotFiles {
               Callback<StatusOr<uint64_t>> done);
   // Where a transfer goes on.
   void PartSize(GroupId group, const raft::SnapshotMark& mark, Callback<StatusOr<uint64_t>> done);
-  // Checks against `expected` if given, makes the snapshot durable and complete, removes the group's older
-  // ones.
+  // Checks against `expected` if given, makes the snapshot durable and complete. The group's older ones stay:
+  // as long as no durable state has passed it, the one at which the log begins is all there is before that.
   void Finish(GroupId group, const raft::SnapshotMark& mark, std::optional<wal::SnapshotMeta> expected,
               Callback<StatusOr<wal::SnapshotMeta>> done);
   // Up to `max_bytes` of the complete snapshot with this mark; empty at its end.
@@ -45,8 +46,9 @@ class SnapshotFiles {
             Callback<StatusOr<std::string>> done);
   // Removes the group's complete snapshots with a mark below `below`.
   void Remove(GroupId group, LogIndex below);
-  // And everything else of a group that is gone.
-  void RemoveGroup(GroupId group);
+  // Removes everything of a group that is gone. Behind `done` nothing of it comes back, whatever was under
+  // way.
+  void RemoveGroup(GroupId group, Closure done);
   // The newest complete one.
   const wal::SnapshotMeta* Find(GroupId group) const;
 
@@ -58,7 +60,7 @@ class SnapshotFiles {
   runtime::Executor& home_;
   runtime::Executor& background_;
   std::shared_ptr<Files> files_;
-  std::map<GroupId, wal::SnapshotMeta> complete_;
+  std::map<GroupId, std::vector<wal::SnapshotMeta>> complete_;  // by index
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -259,6 +259,7 @@ void SnapshotTransfer::Install(GroupId group, const raft::SnapshotMark& mark, st
   installation->state_prefix = std::move(state_prefix);
   installation->applied_key = std::move(applied_key);
   installation->done = std::move(done);
+  installations_[group] = installation;
   InstallSlice(std::move(installation));
 }
 
@@ -266,7 +267,10 @@ void SnapshotTransfer::InstallSlice(std::shared_ptr<Installation> installation) 
   dependencies_.files.Read(
       installation->group, installation->mark, installation->offset, dependencies_.chunk_bytes,
       [this, installation](StatusOr<std::string> content) {
-        if (!content.ok()) return installation->done(content.status());
+        // Of a replica that is gone: its state is, too, or will be.
+        const auto current = installations_.find(installation->group);
+        if (current == installations_.end() || current->second != installation) return;
+        if (!content.ok()) return EndInstallation(installation, content.status());
         kv::Batch batch;
         if (!installation->cleared) {
           // From here on the state is neither the old nor the new one: the applied record goes with it.
@@ -291,16 +295,24 @@ void SnapshotTransfer::InstallSlice(std::shared_ptr<Installation> installation) 
         dependencies_.engine.Write(std::move(batch));
         if (!end) return InstallSlice(installation);
         if (!installation->rest.empty()) {
-          return installation->done(Error(StatusCode::kDataLoss, "snapshot of group {}: {} bytes left over",
-                                          installation->group, installation->rest.size()));
+          return EndInstallation(installation,
+                                 Error(StatusCode::kDataLoss, "snapshot of group {}: {} bytes left over",
+                                       installation->group, installation->rest.size()));
         }
-        installation->done(installation->hash);
+        EndInstallation(installation, installation->hash);
       });
+}
+
+void SnapshotTransfer::EndInstallation(const std::shared_ptr<Installation>& installation,
+                                       StatusOr<uint64_t> result) {
+  installations_.erase(installation->group);
+  installation->done(std::move(result));
 }
 
 void SnapshotTransfer::Forget(GroupId group) {
   builds_.erase(group);
   offered_.erase(group);
+  installations_.erase(group);
   std::erase_if(transfers_, [group](const auto& item) { return item.first.first == group; });
 }
 

@@ -71,6 +71,7 @@ class SnapshotTransfer {
   void SendChunk(std::shared_ptr<Transfer> transfer, uint64_t offset);
   void Ended(std::shared_ptr<Transfer> transfer, bool ok);
   void InstallSlice(std::shared_ptr<Installation> installation);
+  void EndInstallation(const std::shared_ptr<Installation>& installation, StatusOr<uint64_t> result);
 
   Dependencies dependencies_;
   MarkSource mark_source_;
@@ -79,6 +80,7 @@ class SnapshotTransfer {
   std::map<std::pair<GroupId, ReplicaId>, std::shared_ptr<Transfer>> transfers_;
   // What offers announced, for the verification of the last chunk.
   std::map<GroupId, wal::SnapshotMeta> offered_;
+  std::map<GroupId, std::shared_ptr<Installation>> installations_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -2,6 +2,7 @@
 //
 //   Registering --accepted--> Connecting --stream open--> Reporting --stream ended or silent--> Connecting
 //        ^------------------registration not known to the leader-----------------------------------'
+// Stop lets it go on with reports that say farewell, until one is recorded or the time is up.
 //
 // Threading:  one executor.
 // Errors:     everything is retried with growing pauses; a registration that can never succeed (another
@@ -16,6 +17,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "catalog/join_tokens.h"
 #include "node/cluster_link.h"
 #include "node/node_options.h"
 #include "runtime/executor.h"
@@ -51,8 +53,10 @@ class Agent final : private runtime::StreamHandler {
   void Start(const NodeIdentity& identity);
   // Something that the leader wants to know at once.
   void NoteChange();
-  // Tells the leader that this process ends on purpose, and stops.
-  void Stop();
+  // Tells the leader that this process ends on purpose. While nobody leads, or whoever did is gone before the
+  // catalog says it, the next one is told, until `deadline`; then, or at once if there is no registration to
+  // end, it stops and `done` is called. Once.
+  void Stop(Instant deadline, Closure done);
 
   // The highest leadership epoch that was heard of, in the cluster's incarnation of that number.
   uint64_t leader_epoch() const { return leader_epoch_; }
@@ -69,7 +73,9 @@ class Agent final : private runtime::StreamHandler {
   void OnRegisterAnswer(StatusOr<std::string> answer);
   void Connect();
   void Beat();
-  void Send(bool full, bool stopping);
+  void ScheduleBeat();
+  void Send(bool full);
+  void Finish();
   void Drop(const Status& status);
   void Retry();
   void OnMessage(std::string message) override;
@@ -83,6 +89,7 @@ class Agent final : private runtime::StreamHandler {
   const NodeOptions& options_;
   Logger logger_;
 
+  catalog::JoinTokens tokens_;
   State state_ = State::kStopped;
   ipb::RegisterRequest registration_;
   uint64_t node_id_ = 0;
@@ -100,6 +107,9 @@ class Agent final : private runtime::StreamHandler {
   bool full_wanted_ = false;
   bool early_beat_ = false;
   Duration pause_{};
+  Closure on_stopped_;  // not null: every report says farewell
+  bool stopping_ = false;
+  runtime::Timer stop_timer_;
   std::string last_failure_;
   runtime::Timer beat_timer_;
   runtime::Timer retry_timer_;

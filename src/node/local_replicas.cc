@@ -23,13 +23,6 @@ raft::Configuration MembersOf(const pb::RegionRecord& record) {
   return configuration;
 }
 
-const raft::Member* MemberOn(const raft::Configuration& configuration, NodeId node) {
-  for (const raft::Member& member : configuration.members) {
-    if (NodeId(member.host) == node) return &member;
-  }
-  return nullptr;
-}
-
 bool IsMember(const pb::RegionRecord& record, ReplicaId id) {
   return std::any_of(record.replicas().begin(), record.replicas().end(),
                      [id](const pb::ReplicaRecord& replica) { return ReplicaId(replica.id()) == id; });
@@ -47,17 +40,12 @@ LocalReplicas::LocalReplicas(group::GroupHost& host, RegionTable& table, const C
       local_(std::move(recovered)) {}
 
 bool LocalReplicas::IsBuried(RegionId region, ReplicaId replica) const {
-  (void)replica;  // a group that was destroyed here never returns, whatever the id
-  return host_.IsBuried(GroupId(region.value()));
+  return host_.IsBuried(GroupId(region.value()), replica);
 }
 
 ReplicaId LocalReplicas::IdOf(RegionId region) const {
   if (!Has(region)) return ReplicaId();
-  const GroupId group(region.value());
-  if (const auto status = host_.StatusOf(group)) return status->self;
-  const auto log = host_.ConfigurationOf(group);
-  const raft::Member* member = log ? MemberOn(*log, table_.self()) : nullptr;
-  return member == nullptr ? ReplicaId() : member->id;
+  return host_.ReplicaOf(GroupId(region.value()));
 }
 
 const pb::ReplicaRecord* LocalReplicas::NamedHere(const pb::RegionRecord& record) const {
@@ -121,7 +109,8 @@ void LocalReplicas::WhenDurable(RegionId region, Callback<Status> done) {
 
 Status LocalReplicas::StartDormant(const pb::RegionRecord& record, const pb::ReplicaRecord& self) {
   const auto log = host_.ConfigurationOf(GroupId(record.id()));
-  if (log && !log->Contains(ReplicaId(self.id())) && MemberOn(*log, table_.self()) != nullptr) {
+  const ReplicaId here = host_.ReplicaOf(GroupId(record.id()));
+  if (log && !log->Contains(ReplicaId(self.id())) && !here.IsNone() && here != ReplicaId(self.id())) {
     return Error(StatusCode::kFailedPrecondition,
                  "the log here has the configuration {}, the catalog's record names replica {}: it is not "
                  "started until the record is newer",
@@ -231,7 +220,10 @@ void LocalReplicas::Destroy(RegionId region, ReplicaId replica, std::string_view
   if (Has(region)) logger_.Warn("region {}: the replica here is destroyed: {}", region, reason);
   AnswerCreators(region, Error(StatusCode::kAborted, "it was destroyed before it was durable"));
   table_.SetRunning(region, false);
-  host_.Destroy(GroupId(region.value()),
+  // A region that is still there may have another replica here later.
+  const pb::RegionRecord* record = view_.FindRegion(region);
+  const bool stays = record != nullptr && record->state() != pb::REGION_REMOVING;
+  host_.Destroy(GroupId(region.value()), stays ? replica : ReplicaId(),
                 [this, region](const Status& status) { OnDestroyed(region, status); });
 }
 

@@ -27,7 +27,8 @@ group::GroupHost::Dependencies HostDependencies(Node::Dependencies& dependencies
           .prng = dependencies.prng.Fork("groups"),
           .logger = dependencies.logger,
           .trace = dependencies.trace,
-          .on_failure = [&owner = dependencies.owner](Status status) { owner.OnRefused(status); }};
+          .on_failure = [&owner = dependencies.owner](Status status) { owner.OnRefused(status); },
+          .owns = [](GroupId id) { return id != kCatalogGroup; }};
 }
 
 }  // namespace
@@ -94,14 +95,16 @@ void Node::Stop(Duration limit, Closure done) {
   sweeper_.Stop();
   reconcile_timer_.Cancel();
   take_over_timer_.Cancel();
-  host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
-    agent_.Stop();
+  const Instant deadline = dependencies_.executor.Now() + limit;
+  host_.PrepareStop(limit, [this, deadline, done = std::move(done)]() mutable {
     service_.RefuseWaiting("this node is stopping");
-    // Each part's tasks end before the next part is asked: the last one calls back.
-    feed_.StopAndJoin([this, done = std::move(done)]() mutable {
-      scanner_.StopAndJoin([this, done = std::move(done)]() mutable {
-        configurations_.StopAndJoin(
-            [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+    agent_.Stop(deadline, [this, done = std::move(done)]() mutable {
+      // Each part's tasks end before the next part is asked: the last one calls back.
+      feed_.StopAndJoin([this, done = std::move(done)]() mutable {
+        scanner_.StopAndJoin([this, done = std::move(done)]() mutable {
+          configurations_.StopAndJoin(
+              [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+        });
       });
     });
   });
@@ -226,6 +229,7 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   for (const ipb::RegionLeader& leader : response.leaders()) {
     table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()));
   }
+  TakeControllers(response);
   for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
   feed_.OnLeaderRevision(Revision(response.revision()));
   tasks_.OnAnswer(response);
@@ -233,6 +237,18 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
     const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));
     if (!status.ok()) dependencies_.logger.Info("asked to hand over: {}", MessageOf(status));
   }
+}
+
+void Node::TakeControllers(const ipb::HeartbeatResponse& response) {
+  if (response.controllers_size() == 0) return;
+  std::map<uint64_t, std::string> addresses;
+  std::vector<runtime::Endpoint> endpoints;
+  for (const ipb::ControllerPlace& place : response.controllers()) {
+    addresses[place.id()] = place.address();
+    endpoints.push_back(place.address());
+  }
+  dependencies_.link.SetControllers(endpoints);
+  dependencies_.owner.OnControllers(addresses);
 }
 
 // ---- DataService ----

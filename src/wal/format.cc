@@ -186,6 +186,7 @@ bool DecodeGroupCheckpoint(std::string_view payload, GroupCheckpoint* checkpoint
     const LogIndex first(reader.Varint());
     checkpoint->terms.push_back({first, Term(reader.Varint())});
   }
+  checkpoint->replica = reader.ok() && !reader.AtEnd() ? ReplicaId(reader.Varint()) : ReplicaId();
   if (!reader.AtEnd() || checkpoint->last_index < checkpoint->mark_index) return false;
   if (checkpoint->last_index.value() - checkpoint->mark_index.value() > (uint64_t{1} << 40)) return false;
   if (checkpoint->last_index == checkpoint->mark_index) return checkpoint->terms.empty();
@@ -201,6 +202,15 @@ void EncodeGroupCheckpoint(const GroupCheckpoint& checkpoint, std::string& out) 
     PutVarint(out, run.first.value());
     PutVarint(out, run.term.value());
   }
+  if (!checkpoint.replica.IsNone()) PutVarint(out, checkpoint.replica.value());
+}
+
+bool DecodeReplica(std::string_view payload, ReplicaPayload* replica) {
+  ByteReader reader(payload);
+  replica->replica = ReplicaId(reader.Varint());
+  replica->begins_after.reset();
+  if (!reader.ok() || replica->replica.IsNone()) return false;
+  return reader.AtEnd() || DecodeMark(reader.rest(), &replica->begins_after.emplace());
 }
 
 bool DecodeMark(std::string_view payload, MarkPayload* mark) {

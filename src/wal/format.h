@@ -89,12 +89,15 @@ enum class RecordType : uint8_t {
   kEntries = 1,   // consecutive entries
   kTruncate = 2,  // of an entry and all after it
   kHardState = 3,
-  kReset = 4,            // the log is empty and begins after a snapshot mark
-  kCompact = 5,          // the log begins after a mark now
-  kTombstone = 6,        // the group is gone for ever
-  kGroupCheckpoint = 7,  // everything about a group but its entries
-  kTombstones = 8,       // all of them
-  kCopiedEntries = 9,    // entries once more, because their old segment is to go
+  kReset = 4,               // the log is empty and begins after a snapshot mark
+  kCompact = 5,             // the log begins after a mark now
+  kTombstone = 6,           // the group is gone for ever
+  kGroupCheckpoint = 7,     // everything about a group but its entries
+  kTombstones = 8,          // all of them
+  kCopiedEntries = 9,       // entries once more, because their old segment is to go
+  kReplica = 10,            // whose log the group's is; with a mark, that it begins anew after it
+  kReplicaTombstone = 11,   // replicas up to an id are gone
+  kReplicaTombstones = 12,  // all of them
 };
 
 struct Record {
@@ -164,6 +167,8 @@ struct GroupCheckpoint {
   std::string mark_configuration;  // encoded
   LogIndex last_index;
   std::vector<raft::TermRun> terms;
+  ReplicaId replica;  // none: the log does not say whose it is
+  friend bool operator==(const GroupCheckpoint&, const GroupCheckpoint&) = default;
 };
 bool DecodeGroupCheckpoint(std::string_view payload, GroupCheckpoint* checkpoint);
 void EncodeGroupCheckpoint(const GroupCheckpoint& checkpoint, std::string& out);
@@ -176,6 +181,13 @@ struct MarkPayload {
 };
 bool DecodeMark(std::string_view payload, MarkPayload* mark);
 void EncodeMark(LogIndex index, Term term, std::string_view configuration, std::string& out);
+
+// Payload of kReplica.
+struct ReplicaPayload {
+  ReplicaId replica;
+  std::optional<MarkPayload> begins_after;
+};
+bool DecodeReplica(std::string_view payload, ReplicaPayload* replica);
 
 bool DecodeHardState(std::string_view payload, raft::HardState* hard_state);
 void EncodeHardState(const raft::HardState& hard_state, std::string& out);

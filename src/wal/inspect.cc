@@ -25,8 +25,12 @@ void AddNotes(const ScanResult& scan, Inspection& inspection) {
 Status AddGroups(const LogState& state, Inspection& inspection) {
   for (const auto& [id, group] : state.groups()) {
     TENURE_ASSIGN_OR_RETURN(inspection.groups[id].state, state.PersistedStateOf(group));
+    inspection.groups[id].replica = group.replica;
   }
-  for (const GroupId id : state.tombstones()) inspection.groups[id].tombstone = true;
+  for (const auto& [id, gone] : state.tombstones()) {
+    inspection.groups[id].tombstone = state.IsBuried(id);
+    inspection.groups[id].gone = gone;
+  }
   return OkStatus();
 }
 

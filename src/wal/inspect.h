@@ -20,7 +20,9 @@ namespace tenure::wal {
 
 struct InspectedGroup {
   raft::PersistedState state;  // term, vote, commit bound, mark, last index, configurations
-  bool tombstone = false;
+  bool tombstone = false;      // no replica is here
+  ReplicaId gone;              // the highest replica id that is gone; none: none, or the group is for ever
+  ReplicaId replica;           // whose log it is, if the log says so
   // The configuration in force.
   const raft::Configuration& configuration() const;
 };

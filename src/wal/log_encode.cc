@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/format.h"
 #include "wal/log_writer.h"
@@ -16,7 +18,8 @@ uint64_t MarkBound(size_t configuration_bytes) {
 }  // namespace
 
 uint64_t LogWriter::BoundOf(const Write& write) const {
-  uint64_t bound = 3 * (kRecordHeaderBytes + 3 * kVarintBound);  // truncation, hard state, tombstone
+  // Replica, truncation, hard state, tombstone.
+  uint64_t bound = 4 * (kRecordHeaderBytes + 3 * kVarintBound);
   if (write.reset_to) bound += MarkBound(raft::EncodeConfiguration(write.reset_to->configuration).size());
   if (write.entries.empty()) return bound;
   uint64_t bytes = 0;
@@ -26,10 +29,10 @@ uint64_t LogWriter::BoundOf(const Write& write) const {
 }
 
 uint64_t LogWriter::CheckpointBound() const {
-  uint64_t bound = kRecordHeaderBytes + kVarintBound * (state_.tombstones().size() + 1);
+  uint64_t bound = 2 * kRecordHeaderBytes + 2 * kVarintBound * (state_.tombstones().size() + 1);
   for (const auto& [id, group] : state_.groups()) {
     bound +=
-        kRecordHeaderBytes + kVarintBound * (8 + 2 * group.terms.size()) + group.mark_configuration.size();
+        kRecordHeaderBytes + kVarintBound * (9 + 2 * group.terms.size()) + group.mark_configuration.size();
   }
   return bound;
 }
@@ -47,13 +50,26 @@ void LogWriter::EncodeCheckpoint() {
     EncodeGroupCheckpoint(state_.CheckpointOf(group), builder_.buffer());
     builder_.EndRecord();
   }
-  if (state_.tombstones().empty()) return;
-  builder_.BeginRecord(RecordType::kTombstones, GroupId());
+  EncodeTombstones(RecordType::kTombstones);
+  EncodeTombstones(RecordType::kReplicaTombstones);
+}
+
+// Those that name a replica, or those that do not.
+void LogWriter::EncodeTombstones(RecordType type) {
+  const bool name_replicas = type == RecordType::kReplicaTombstones;
+  const auto listed = [name_replicas](const auto& tombstone) {
+    return name_replicas != tombstone.second.IsNone();
+  };
+  const auto count = std::count_if(state_.tombstones().begin(), state_.tombstones().end(), listed);
+  if (count == 0) return;
+  builder_.BeginRecord(type, GroupId());
   std::string& out = builder_.buffer();
-  PutVarint(out, state_.tombstones().size());
+  PutVarint(out, static_cast<uint64_t>(count));
   uint64_t before = 0;
-  for (const GroupId id : state_.tombstones()) {
+  for (const auto& [id, gone] : state_.tombstones()) {
+    if (name_replicas == gone.IsNone()) continue;
     PutVarint(out, id.value() - before);
+    if (name_replicas) PutVarint(out, gone.value());
     before = id.value();
   }
   builder_.EndRecord();
@@ -82,16 +98,33 @@ void LogWriter::EncodeWrite(const Write& write) {
 #else
   const bool has_hard_state = write.hard_state.has_value();
 #endif
-  if (!write.reset_to && !truncates && write.entries.empty() && !has_hard_state && !write.tombstone) return;
-  LogState::Group& group = state_.Obtain(write.group);
+  const bool begins = write.reset_to || !write.replica.IsNone();
+  if (begins || truncates || !write.entries.empty() || has_hard_state) {
+    LogState::Group& group = begins ? EncodeBegin(write) : state_.Obtain(write.group);
+    EncodeContent(group, write, has_hard_state);
+  }
+  if (write.tombstone) EncodeTombstone(write.group, write.gone);
+}
+
+// Whose log it is, and where it begins.
+LogState::Group& LogWriter::EncodeBegin(const Write& write) {
+  TENURE_CHECK(write.reset_to || state_.Find(write.group) != nullptr,
+               "group {}: the log of replica {} begins without a mark", write.group, write.replica);
+  LogState::Group& group =
+      write.replica.IsNone() ? state_.Obtain(write.group) : state_.SetReplica(write.group, write.replica);
+  builder_.BeginRecord(write.replica.IsNone() ? RecordType::kReset : RecordType::kReplica, write.group);
+  if (!write.replica.IsNone()) PutVarint(builder_.buffer(), write.replica.value());
   if (write.reset_to) {
     const raft::SnapshotMark& mark = *write.reset_to;
     const std::string configuration = raft::EncodeConfiguration(mark.configuration);
-    builder_.BeginRecord(RecordType::kReset, write.group);
     EncodeMark(mark.index, mark.term, configuration, builder_.buffer());
-    builder_.EndRecord();
     state_.Reset(group, mark.index, mark.term, configuration);
   }
+  builder_.EndRecord();
+  return group;
+}
+
+void LogWriter::EncodeContent(LogState::Group& group, const Write& write, bool has_hard_state) {
   if (write.truncate_from && *write.truncate_from <= group.last_index()) {
     state_.TruncateFrom(group, *write.truncate_from);
 #ifndef TENURE_MUTANT_lose_truncation
@@ -107,11 +140,15 @@ void LogWriter::EncodeWrite(const Write& write) {
     EncodeHardState(*write.hard_state, builder_.buffer());
     builder_.EndRecord();
   }
-  if (write.tombstone) {
-    builder_.BeginRecord(RecordType::kTombstone, write.group);
-    builder_.EndRecord();
-    state_.Bury(write.group);
-  }
+}
+
+void LogWriter::EncodeTombstone(GroupId id, ReplicaId gone) {
+  builder_.BeginRecord(gone.IsNone() ? RecordType::kTombstone : RecordType::kReplicaTombstone, id);
+  if (!gone.IsNone()) PutVarint(builder_.buffer(), gone.value());
+  builder_.EndRecord();
+  state_.Bury(id, gone);
+  // A compaction that waits for the next commit is of the log that is gone, not of one that begins behind it.
+  marks_.erase(id);
 }
 
 void LogWriter::EncodeEntries(LogState::Group& group, const std::vector<raft::Entry>& entries) {

@@ -44,7 +44,11 @@ LogState::Group* LogState::Find(GroupId id) {
 
 LogState::Group& LogState::Obtain(GroupId id) {
   if (Group* known = Find(id)) return *known;
-  TENURE_CHECK(!IsBuried(id), "group {} is gone for ever", id);
+  TENURE_CHECK(!tombstones_.contains(id), "S3: group {} has a tombstone", id);
+  return Make(id);
+}
+
+LogState::Group& LogState::Make(GroupId id) {
   Group& group = groups_[id];
   group.id = id;
   lookup_[id] = &group;
@@ -145,18 +149,36 @@ void LogState::Compact(Group& group, LogIndex index, Term term, std::string_view
   group.mark_configuration.assign(configuration);
 }
 
-void LogState::Bury(GroupId id) {
+bool LogState::MayBegin(GroupId id, ReplicaId replica) const {
+  const auto it = tombstones_.find(id);
+  return it == tombstones_.end() || (!it->second.IsNone() && replica > it->second);
+}
+
+LogState::Group& LogState::SetReplica(GroupId id, ReplicaId replica) {
+  TENURE_CHECK(MayBegin(id, replica), "S3: replica {} of group {} is gone", replica, id);
+  Group* known = Find(id);
+  Group& group = known == nullptr ? Make(id) : *known;
+  TENURE_CHECK(group.replica <= replica, "S3: the log of group {} is replica {}'s, not {}'s", id,
+               group.replica, replica);
+  group.replica = replica;
+  return group;
+}
+
+void LogState::Bury(GroupId id, ReplicaId gone) {
   if (Group* group = Find(id)) {
+    TENURE_CHECK(gone.IsNone() || group->replica <= gone, "S3: the log of group {} is replica {}'s, not {}'s",
+                 id, group->replica, gone);
     DropBack(*group, group->positions.size());
     lookup_.erase(id);
     groups_.erase(id);
   }
-  tombstones_.insert(id);
+  const auto [it, first] = tombstones_.try_emplace(id, gone);
+  if (!first && !it->second.IsNone()) it->second = gone.IsNone() ? gone : std::max(it->second, gone);
 }
 
 GroupCheckpoint LogState::CheckpointOf(const Group& group) const {
-  return {group.hard_state,         group.mark_index,   group.mark_term,
-          group.mark_configuration, group.last_index(), group.terms};
+  return {group.hard_state,   group.mark_index, group.mark_term, group.mark_configuration,
+          group.last_index(), group.terms,      group.replica};
 }
 
 StatusOr<raft::PersistedState> LogState::PersistedStateOf(const Group& group) const {
@@ -177,10 +199,27 @@ StatusOr<raft::PersistedState> LogState::PersistedStateOf(const Group& group) co
 }
 
 Status LogState::Replay(const Record& record, uint32_t segment, bool base, Damage* damage) {
-  if (record.type == RecordType::kTombstones) return ReplayTombstones(record, base, damage);
+  switch (record.type) {
+    case RecordType::kTombstones:
+    case RecordType::kReplicaTombstones:
+      return ReplayTombstones(record, base, damage);
+    case RecordType::kReplica:
+      return ReplayReplica(record, damage);
+    case RecordType::kTombstone:
+    case RecordType::kReplicaTombstone:
+      return ReplayTombstone(record, damage);
+    default:
+      break;
+  }
   if (IsBuried(record.group)) {
-    if (damage != nullptr) return OkStatus();
-    return Error(StatusCode::kDataLoss, "a record of group {} after its tombstone", record.group);
+    if (damage == nullptr)
+      return Error(StatusCode::kDataLoss, "a record of group {} after its tombstone", record.group);
+    // Of a group that is gone for ever nothing is needed any more. Any other came back with a record that is
+    // lost; what it holds is known again when a checkpoint says so.
+    if (tombstones_.at(record.group).IsNone()) return OkStatus();
+    damage->AddState(record.group);
+    if (record.type == RecordType::kGroupCheckpoint) return ReplayCheckpoint(record, base, damage);
+    return OkStatus();
   }
   switch (record.type) {
     case RecordType::kEntries:
@@ -192,9 +231,6 @@ Status LogState::Replay(const Record& record, uint32_t segment, bool base, Damag
       return ReplayMark(record, damage);
     case RecordType::kGroupCheckpoint:
       return ReplayCheckpoint(record, base, damage);
-    case RecordType::kTombstone:
-      Bury(record.group);
-      return OkStatus();
     case RecordType::kHardState: {
       raft::HardState hard_state;
       if (!DecodeHardState(record.payload, &hard_state)) return Malformed(record);
@@ -209,7 +245,7 @@ Status LogState::Replay(const Record& record, uint32_t segment, bool base, Damag
       TruncateFrom(group, from);
       return OkStatus();
     }
-    case RecordType::kTombstones:
+    default:
       break;
   }
   return Error(StatusCode::kDataLoss, "unknown record type {} of group {}", static_cast<int>(record.type),
@@ -293,8 +329,10 @@ Status LogState::ReplayMark(const Record& record, Damage* damage) {
 }
 
 void LogState::Adopt(GroupId id, const GroupCheckpoint& checkpoint) {
-  Group& group = Obtain(id);
+  Group* known = Find(id);
+  Group& group = known == nullptr ? Make(id) : *known;
   Reset(group, checkpoint.mark_index, checkpoint.mark_term, checkpoint.mark_configuration);
+  group.replica = checkpoint.replica;
   group.hard_state = checkpoint.hard_state;
   group.terms = checkpoint.terms;
   group.positions.resize(checkpoint.last_index.value() - checkpoint.mark_index.value());
@@ -308,11 +346,7 @@ Status LogState::ReplayCheckpoint(const Record& record, bool base, Damage* damag
     Adopt(record.group, checkpoint);
     return OkStatus();
   }
-  const bool same = known != nullptr && known->hard_state == checkpoint.hard_state &&
-                    known->mark_index == checkpoint.mark_index && known->mark_term == checkpoint.mark_term &&
-                    known->mark_configuration == checkpoint.mark_configuration &&
-                    known->last_index() == checkpoint.last_index && known->terms == checkpoint.terms;
-  if (same) return OkStatus();
+  if (known != nullptr && CheckpointOf(*known) == checkpoint) return OkStatus();
   if (damage == nullptr) {
     return Error(StatusCode::kDataLoss, "group {}: the log so far does not give the state of the checkpoint",
                  record.group);
@@ -322,28 +356,75 @@ Status LogState::ReplayCheckpoint(const Record& record, bool base, Damage* damag
     damage->AddEntries(record.group, std::max(last, checkpoint.mark_index).Next(), checkpoint.last_index);
   }
   if (known == nullptr || known->hard_state != checkpoint.hard_state ||
-      known->last_index() > checkpoint.last_index) {
+      known->replica != checkpoint.replica || known->last_index() > checkpoint.last_index) {
     damage->AddState(record.group);
   }
   Adopt(record.group, checkpoint);
   return OkStatus();
 }
 
+// Whose log it is; or that a replica came, whose log begins.
+Status LogState::ReplayReplica(const Record& record, Damage* damage) {
+  ReplicaPayload payload;
+  if (!DecodeReplica(record.payload, &payload)) return Malformed(record);
+  const Group* known = Find(record.group);
+  const bool fits = MayBegin(record.group, payload.replica) &&
+                    (known == nullptr ? payload.begins_after.has_value() : known->replica <= payload.replica);
+  if (!fits) {
+    if (damage == nullptr) {
+      return Error(StatusCode::kDataLoss, "group {}: replica {} cannot follow what was here before",
+                   record.group, payload.replica);
+    }
+    damage->AddState(record.group);
+    return OkStatus();
+  }
+  Group& group = SetReplica(record.group, payload.replica);
+  if (const auto& mark = payload.begins_after) Reset(group, mark->index, mark->term, mark->configuration);
+  return OkStatus();
+}
+
+Status LogState::ReplayTombstone(const Record& record, Damage* damage) {
+  ReplicaId gone;
+  if (record.type == RecordType::kReplicaTombstone) {
+    ByteReader reader(record.payload);
+    gone = ReplicaId(reader.Varint());
+    if (!reader.AtEnd() || gone.IsNone()) return Malformed(record);
+  }
+  const Group* known = Find(record.group);
+  if (known != nullptr && !gone.IsNone() && known->replica > gone) {
+    if (damage == nullptr) {
+      return Error(StatusCode::kDataLoss, "group {}: replica {} is gone, but replica {} was here",
+                   record.group, gone, known->replica);
+    }
+    damage->AddState(record.group);
+    return OkStatus();
+  }
+  Bury(record.group, gone);
+  return OkStatus();
+}
+
 Status LogState::ReplayTombstones(const Record& record, bool base, Damage* damage) {
   ByteReader reader(record.payload);
   const uint64_t count = reader.Varint();
-  uint64_t id = 0;
+  uint64_t last = 0;
   for (uint64_t i = 0; i < count && reader.ok(); ++i) {
-    id += reader.Varint();
-    if (base || IsBuried(GroupId(id))) {
-      Bury(GroupId(id));
-      continue;
-    }
-    if (damage == nullptr) {
+    last += reader.Varint();
+    const GroupId id(last);
+    const ReplicaId gone(record.type == RecordType::kReplicaTombstones ? reader.Varint() : 0);
+    if (!reader.ok()) break;
+    const auto known = tombstones_.find(id);
+    if (known != tombstones_.end() && known->second == gone) continue;
+    if (!base && damage == nullptr) {
       return Error(StatusCode::kDataLoss, "group {} has a tombstone in the checkpoint but not before it", id);
     }
-    damage->AddState(GroupId(id));
-    Bury(GroupId(id));
+    if (!base) damage->AddState(id);
+    // One that is here although it has a tombstone came back.
+    const Group* here = Find(id);
+    if (here != nullptr && !gone.IsNone() && here->replica > gone) {
+      tombstones_[id] = gone;
+    } else {
+      Bury(id, gone);
+    }
   }
   return reader.AtEnd() ? OkStatus() : Malformed(record);
 }

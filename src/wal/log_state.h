@@ -5,13 +5,13 @@
 // Threading: one owner. Cost: 8 bytes an entry.
 // Invariants: S1 entries of a group are consecutive from mark.index + 1; S2 live(s) is the number of
 //             entries whose position is in segment s: a segment with none is needed by nobody, because the
-//             checkpoint at the start of the segment after it repeats everything else.
+//             checkpoint at the start of the segment after it repeats everything else. S3 a group with a
+//             tombstone that names a replica is here only as a replica with a higher id.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -50,6 +50,7 @@ class LogState {
   };
   struct Group {
     GroupId id;
+    ReplicaId replica;  // whose log it is; none if the log does not say
     raft::HardState hard_state;
     LogIndex mark_index;
     Term mark_term;
@@ -65,10 +66,14 @@ class LogState {
 
   Group* Find(GroupId id);
   Group& Obtain(GroupId id);  // made if it is not there; must not be buried
-  bool IsBuried(GroupId id) const { return tombstones_.contains(id); }
+  // It has a tombstone and nothing of it is here.
+  bool IsBuried(GroupId id) const { return tombstones_.contains(id) && !lookup_.contains(id); }
+  // No tombstone speaks against a log of this replica.
+  bool MayBegin(GroupId id, ReplicaId replica) const;
   std::map<GroupId, Group>& groups() { return groups_; }
   const std::map<GroupId, Group>& groups() const { return groups_; }
-  const std::set<GroupId>& tombstones() const { return tombstones_; }
+  // Of each, the highest replica id that is gone; none: the group is gone for ever.
+  const std::map<GroupId, ReplicaId>& tombstones() const { return tombstones_; }
 
   // The entry after the last.
   void AppendEntry(Group& group, const EntryView& entry, Position position);
@@ -76,7 +81,10 @@ class LogState {
   void TruncateFrom(Group& group, LogIndex from);
   void Reset(Group& group, LogIndex index, Term term, std::string_view configuration);
   void Compact(Group& group, LogIndex index, Term term, std::string_view configuration);
-  void Bury(GroupId id);
+  // The log is this replica's; S3. Made if it is not there.
+  Group& SetReplica(GroupId id, ReplicaId replica);
+  // Replicas up to `gone` are gone; none: the group is, for ever.
+  void Bury(GroupId id, ReplicaId gone);
 
   struct Use {
     uint64_t live = 0;
@@ -101,7 +109,10 @@ class LogState {
   Status ReplayCopied(const Record& record, uint32_t segment, Damage* damage);
   Status ReplayMark(const Record& record, Damage* damage);
   Status ReplayCheckpoint(const Record& record, bool base, Damage* damage);
+  Status ReplayReplica(const Record& record, Damage* damage);
+  Status ReplayTombstone(const Record& record, Damage* damage);
   Status ReplayTombstones(const Record& record, bool base, Damage* damage);
+  Group& Make(GroupId id);
   void Adopt(GroupId id, const GroupCheckpoint& checkpoint);
   void Take(Position position);
   void Release(Position position);
@@ -110,7 +121,7 @@ class LogState {
 
   std::map<GroupId, Group> groups_;
   std::unordered_map<GroupId, Group*> lookup_;  // never iterated
-  std::set<GroupId> tombstones_;
+  std::map<GroupId, ReplicaId> tombstones_;
   std::map<uint32_t, Use> use_;
   std::pair<uint32_t, Use*> recent_use_{0, nullptr};
 };

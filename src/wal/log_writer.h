@@ -97,8 +97,12 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
   uint64_t CheckpointBound() const;
   uint64_t MarksBound() const;
   void EncodeCheckpoint();
+  void EncodeTombstones(RecordType type);
   void EncodeMarks();
   void EncodeWrite(const Write& write);
+  LogState::Group& EncodeBegin(const Write& write);
+  void EncodeContent(LogState::Group& group, const Write& write, bool has_hard_state);
+  void EncodeTombstone(GroupId id, ReplicaId gone);
   void EncodeEntries(LogState::Group& group, const std::vector<raft::Entry>& entries);
 
   // --- reading (log_read.cc) ---

@@ -84,7 +84,8 @@ class Builder : public std::enable_shared_from_this<Builder> {
     if (const Status status = Prepare(); !status.ok()) return End(status);
     next_group_ = plan_.kept.begin();
     std::vector<Write> writes;
-    for (const GroupId id : plan_.tombstones) writes.push_back({.group = id, .tombstone = true});
+    for (const auto& [id, gone] : plan_.tombstones)
+      writes.push_back({.group = id, .tombstone = true, .gone = gone});
     for (const auto& [id, damage] : plan_.dropped) writes.push_back({.group = id, .tombstone = true});
     Append(std::move(writes));
   }
@@ -125,6 +126,7 @@ class Builder : public std::enable_shared_from_this<Builder> {
     Write write;
     write.group = id;
     if (next_index_.IsNone()) {
+      write.replica = ReplicaOf(id);
       write.reset_to = state.mark;
       write.hard_state = state.hard_state;
       next_index_ = state.mark.index.Next();
@@ -138,6 +140,11 @@ class Builder : public std::enable_shared_from_this<Builder> {
       next_index_ = LogIndex();
     }
     return write;
+  }
+
+  ReplicaId ReplicaOf(GroupId kept) const {
+    const auto found = plan_.replicas.find(kept);
+    return found == plan_.replicas.end() ? ReplicaId() : found->second;
   }
 
   void Finish() {
@@ -159,14 +166,15 @@ class Builder : public std::enable_shared_from_this<Builder> {
     for (const auto& [id, kept] : plan_.kept) {
       const LogState::Group* group = state.Find(id);
       const bool same = group != nullptr && group->hard_state == kept.hard_state &&
-                        group->mark_index == kept.mark.index && group->mark_term == kept.mark.term &&
-                        group->last_index() == kept.last_index && group->terms == kept.terms;
+                        group->replica == ReplicaOf(id) && group->mark_index == kept.mark.index &&
+                        group->mark_term == kept.mark.term && group->last_index() == kept.last_index &&
+                        group->terms == kept.terms;
       if (!same) return Error(StatusCode::kDataLoss, "the new log does not say the same of group {}", id);
     }
-    for (const auto& [id, damage] : plan_.dropped) {
-      if (!state.IsBuried(id))
-        return Error(StatusCode::kDataLoss, "the new log has no tombstone of group {}", id);
-    }
+    std::map<GroupId, ReplicaId> tombstones = plan_.tombstones;
+    for (const auto& [id, damage] : plan_.dropped) tombstones[id] = ReplicaId();
+    if (state.tombstones() != tombstones)
+      return Error(StatusCode::kDataLoss, "the new log does not have the tombstones it should have");
     return disk_.SyncDirectory(path_);
   }
 
@@ -204,20 +212,27 @@ StatusOr<RepairPlan> PlanRepair(Disk& disk, const std::string& directory,
   }
   RepairPlan plan;
   plan.dropped = also_drop;
-  plan.tombstones = state.tombstones();
   if (scan.damage) {
     for (const auto& [id, damaged] : scan.damage->affected.groups) plan.dropped.insert({id, damaged});
     plan.everything = scan.damage->affected.incomplete;
     plan.damage = std::move(scan.damage);
   }
-  // What was gone before cannot be dropped once more.
-  std::erase_if(plan.dropped, [&plan](const auto& item) { return plan.tombstones.contains(item.first); });
+  // What was gone for ever before cannot be dropped once more.
+  std::erase_if(plan.dropped, [&state](const auto& item) {
+    const auto tombstone = state.tombstones().find(item.first);
+    return tombstone != state.tombstones().end() && tombstone->second.IsNone();
+  });
   for (const auto& [id, group] : state.groups()) {
     auto persisted = state.PersistedStateOf(group);
     if (!plan.dropped.contains(id) && (plan.everything || !persisted.ok()))
       plan.dropped[id].state_lost = true;
     if (!persisted.ok()) continue;
-    (plan.dropped.contains(id) ? plan.remains : plan.kept)[id] = *std::move(persisted);
+    const bool dropped = plan.dropped.contains(id);
+    (dropped ? plan.remains : plan.kept)[id] = *std::move(persisted);
+    if (!dropped && !group.replica.IsNone()) plan.replicas[id] = group.replica;
+  }
+  for (const auto& [id, gone] : state.tombstones()) {
+    if (!plan.dropped.contains(id)) plan.tombstones[id] = gone;
   }
   return plan;
 }

@@ -7,9 +7,9 @@
 //
 // Damage that cannot be attributed to groups is not repaired: the directory is to be given up as a whole.
 //
-// A group with a tombstone never runs here again: a replica that lost a vote or an acknowledged entry and
-// took part all the same could help to elect two leaders of one term, or lose what a majority was thought to
-// hold.
+// A group that is dropped never runs here again, under whatever replica id: a replica that lost a vote or an
+// acknowledged entry and took part all the same could help to elect two leaders of one term, or lose what a
+// majority was thought to hold.
 //
 // Driven by `tenure repair`, on a directory that is locked. It does not decide what becomes of the dropped
 // groups, and does not touch the engine's state (the next start removes that of groups with a tombstone).
@@ -23,7 +23,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "base/function.h"
@@ -46,7 +45,8 @@ struct RepairPlan {
   bool everything = false;
   std::map<GroupId, raft::PersistedState> kept;
   std::map<GroupId, raft::PersistedState> remains;  // of dropped groups, as far as it can be read; for people
-  std::set<GroupId> tombstones;                     // of groups that were gone before
+  std::map<GroupId, ReplicaId> tombstones;          // of before, as in LogState; dropped groups have none
+  std::map<GroupId, ReplicaId> replicas;            // of the kept: whose log it is, where the log says so
 };
 
 // What a repair of the log in `directory`/wal would do. `also_drop`: groups that cannot go on for reasons

@@ -417,7 +417,9 @@ bool LogScanner::AssessRecords(std::string_view bytes, const CommitHeader& heade
     if (step == RecordReader::Step::kUnsure) complete = false;
     // A list of tombstones is nobody's, and a claim that cannot be checked is not believed about strangers.
     const LogState::Group* group = state_.Find(record.group);
-    if (record.type == RecordType::kTombstones || (group == nullptr && step == RecordReader::Step::kUnsure)) {
+    const bool nobodys =
+        record.type == RecordType::kTombstones || record.type == RecordType::kReplicaTombstones;
+    if (nobodys || (group == nullptr && step == RecordReader::Step::kUnsure)) {
       complete = false;
       continue;
     }

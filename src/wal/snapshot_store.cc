@@ -218,6 +218,9 @@ std::optional<SnapshotId> ParseName(std::string_view name, bool* part) {
 StatusOr<std::unique_ptr<SnapshotStore>> SnapshotStore::Open(Disk& disk, std::string directory,
                                                              Logger logger) {
   TENURE_RETURN_IF_ERROR(disk.MakeDirectories(directory));
+  // A process may have died between giving a snapshot its name and making that durable. Whoever finds it here
+  // takes it for complete, and lets the log begin behind it.
+  TENURE_RETURN_IF_ERROR(disk.SyncDirectory(directory));
   return std::unique_ptr<SnapshotStore>(new SnapshotStore(disk, std::move(directory), std::move(logger)));
 }
 

@@ -120,8 +120,12 @@ StatusOr<std::map<GroupId, RecoveredGroup>> Recovered(const LogState& state) {
     auto persisted = state.PersistedStateOf(group);
     if (!persisted.ok()) return Annotate(persisted.status(), fmt::format("wal: group {}", id));
     recovered[id].state = *std::move(persisted);
+    recovered[id].replica = group.replica;
   }
-  for (const GroupId id : state.tombstones()) recovered[id].tombstone = true;
+  for (const auto& [id, gone] : state.tombstones()) {
+    recovered[id].tombstone = state.IsBuried(id);
+    recovered[id].gone = gone;
+  }
   return recovered;
 }
 

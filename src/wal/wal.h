@@ -42,20 +42,30 @@ struct WalOptions {
   Duration seal_after = std::chrono::milliseconds(100);
 };
 
-// One group's unit of persistence. Fields take effect in this order. Nothing may follow a tombstone.
+// One group's unit of persistence. Fields take effect in this order. Nothing may follow a tombstone, but for
+// one that names a replica: a write with a higher `replica` and a `reset_to` begins the group's log anew.
 struct Write {
   GroupId group;
+  ReplicaId replica;                           // whose log it is from now on; none: no change
   std::optional<raft::SnapshotMark> reset_to;  // the log becomes empty, beginning after this mark
   std::optional<LogIndex> truncate_from;
   std::vector<raft::Entry> entries;  // consecutive; the first is last_index + 1
   std::optional<raft::HardState> hard_state;
-  bool tombstone = false;  // the group is gone for ever; its id is remembered
+  bool tombstone = false;  // the group's log is gone; that it is, is remembered
+  // With `tombstone`: replicas of the group up to this id are gone, one with a higher id may come. None: the
+  // group is gone for ever.
+  ReplicaId gone;
 };
 
 // What the log holds of one group, found at Open.
 struct RecoveredGroup {
-  raft::PersistedState state;
-  bool tombstone = false;
+  raft::PersistedState state;  // empty if there is a tombstone
+  bool tombstone = false;      // no replica is here
+  // The highest replica id that is gone; remembered also while a higher one is here. None: no replica ever
+  // left, or the group is gone for ever.
+  ReplicaId gone;
+  // Whose log it is. Only the logs of groups that came back say so.
+  ReplicaId replica;
 };
 
 // A group of which entries up to `upto` stand in segments that should go.

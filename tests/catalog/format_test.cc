@@ -83,8 +83,10 @@ TEST(FormatDeathTest, AProgramThatIsTooOldForTheLogEnds) {
   catalog.Initialize();
   ipb::CatalogCommand command = OfField(98);
   command.set_version(kNewestFormat + 1);
-  EXPECT_DEATH(catalog.Apply(command), "reads formats 1 to 2: start a newer one");
-  EXPECT_DEATH(catalog.Apply(Raise(kNewestFormat + 1)), "raises the cluster's format to 3");
+  EXPECT_DEATH(catalog.Apply(command),
+               fmt::format("reads formats 1 to {}: start a newer one", kNewestFormat));
+  EXPECT_DEATH(catalog.Apply(Raise(kNewestFormat + 1)),
+               fmt::format("raises the cluster's format to {}", kNewestFormat + 1));
 }
 
 TEST(FormatTest, ACommandOfALaterFormatThanTheClustersDoesNothing) {
@@ -150,15 +152,16 @@ TEST(FormatTest, AStateOfALaterProgramIsRefused) {
 
   TestCatalog later;
   ipb::CatalogCommand initialize = TestCatalog::InitializeCommand();
-  initialize.mutable_initialize_cluster()->mutable_cluster()->set_format_version(3);
+  initialize.mutable_initialize_cluster()->mutable_cluster()->set_format_version(kNewestFormat + 1);
   later.Apply(initialize);
   EXPECT_EQ(MessageOf(Catalog::CheckFormat(later.state())),
-            "the catalog has format 3; this program reads formats 1 to 2");
+            fmt::format("the catalog has format {}; this program reads formats 1 to {}", kNewestFormat + 1,
+                        kNewestFormat));
 }
 
 TEST(FormatTest, RaisingToAnUnknownFormatIsRefusedBeforeTheLog) {
-  EXPECT_THAT(std::string(Catalog::Validate(Raise(3), {}).message()),
-              HasSubstr("to: format 3 is not in 1..2"));
+  EXPECT_THAT(std::string(Catalog::Validate(Raise(kNewestFormat + 1), {}).message()),
+              HasSubstr(fmt::format("to: format {} is not in 1..{}", kNewestFormat + 1, kNewestFormat)));
   EXPECT_EQ(Catalog::Validate(Raise(2), {}), OkStatus());
 }
 

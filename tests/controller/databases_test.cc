@@ -46,6 +46,14 @@ class DatabasesTest : public ::testing::Test {
     }
     return t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", request);
   }
+  // The nodes do what they are asked for and report it.
+  void Work(int rounds = 4) {
+    for (int i = 0; i < rounds; ++i) {
+      t.executor.Advance(milliseconds(30));
+      for (auto& node : nodes) node->Beat();
+    }
+    t.executor.Advance(milliseconds(30));
+  }
   // Each region's preferred leader leads.
   void LeadRegions(uint64_t term = 1) {
     const auto regions = t.machine.catalog().regions();
@@ -53,6 +61,7 @@ class DatabasesTest : public ::testing::Test {
       const auto& replica = record.region().replicas(0);
       nodes[replica.node() - 1]->ReportRegion(id, term, replica.id(), true, replica.id());
     }
+    Work();
   }
 
   std::optional<StatusOr<pb::ChangeResponse>> created;  // may still be set as the controller stops
@@ -139,14 +148,14 @@ TEST_F(DatabasesTest, DropFreesTheNameAndWaitsForReplicasInTheBackground) {
   Create("d", 1);
   EXPECT_EQ(t.machine.catalog().databases().size(), 2u);
 
-  // Two nodes say so, the third by a full report without it.
-  for (int i = 0; i < 2; ++i) {
-    nodes[static_cast<size_t>(i)]->next.add_removed_regions(1);
-    nodes[static_cast<size_t>(i)]->Beat();
-    EXPECT_TRUE(t.machine.catalog().regions().contains(1));
+  // Two nodes have destroyed their replicas, the third still works.
+  nodes[2]->work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  Work();
+  EXPECT_TRUE(t.machine.catalog().regions().contains(1));
+  for (const ipb::TaskSubmit& submit : std::vector(nodes[2]->submits)) {
+    if (submit.payload().has_destroy_replicas()) nodes[2]->End(submit.key(), ipb::TASK_SUCCESS);
   }
-  nodes[2]->regions.erase(1);
-  nodes[2]->Connect();
+  Work();
   EXPECT_FALSE(t.machine.catalog().regions().contains(1));
   EXPECT_FALSE(t.machine.catalog().databases().contains(1));
   EXPECT_TRUE(t.machine.catalog().databases().contains(2));
@@ -162,6 +171,8 @@ TEST_F(DatabasesTest, DropDuringCreationAnswersBoth) {
   ASSERT_TRUE(created);
   ASSERT_TRUE(created->ok());
   EXPECT_EQ((*created)->record().database().state(), pb::DATABASE_PRE_DELETE);
+  Work();
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
 }
 
 // The leader changes after every single command: what was begun ends.
@@ -179,13 +190,13 @@ TEST_F(DatabasesTest, EveryStepSurvivesALeaderChange) {
       t.executor.Advance(milliseconds(5));
       t.group.Release();
       t.executor.Advance(milliseconds(1));
+      Work(1);
     }
     EXPECT_TRUE(done());
   };
   LeadRegions();
   settle([&] { return t.machine.catalog().FindDatabase("d")->database().state() == pb::DATABASE_PUBLIC; });
   EXPECT_TRUE(Drop("d").ok());
-  for (auto& node : nodes) node->regions.clear();
   settle([&] { return t.machine.catalog().databases().empty(); });
   EXPECT_TRUE(t.machine.catalog().regions().empty());
 }
@@ -217,7 +228,7 @@ TEST_F(DatabasesTest, StatusOfALeader) {
   EXPECT_EQ(status->nodes(0).state(), "UP");
   EXPECT_GE(status->nodes(0).last_heard_ms(), 0);
   EXPECT_EQ(status->nodes(0).leaders() + status->nodes(1).leaders() + status->nodes(2).leaders(), 2u);
-  EXPECT_EQ(status->services_size(), 6);
+  EXPECT_EQ(status->services_size(), 7);
   EXPECT_EQ(status->services(0).state(), "running");
   EXPECT_EQ(status->transitions_size(), 1);
 }

@@ -92,45 +92,6 @@ TEST(RegionLeaders, ChangesSinceAVersion) {
 
 // ---- LoadTable ----
 
-TEST(LoadTable, GoneNeedsTheNodesWord) {
-  LoadTable table;
-  const auto exists = [](uint64_t) { return true; };
-  const Instant now{};
-  table.Begin(now);
-  const auto gone = [&](uint64_t registration = 1, uint64_t since = 10) {
-    return table.IsGone(NodeId(1), registration, RegionId(5), Revision(since));
-  };
-  EXPECT_FALSE(gone());
-  table.OnConnected(NodeId(1), 1, now);
-  ipb::HeartbeatRequest report;
-  report.set_node_id(1);
-  report.set_registration_epoch(1);
-  report.set_revision(9);
-  EXPECT_FALSE(table.OnReport(report, now, exists));  // needs a full one
-  EXPECT_FALSE(gone());
-  report.set_full(true);
-  EXPECT_TRUE(table.OnReport(report, now, exists));
-  EXPECT_FALSE(gone());  // it has not seen the removal yet: it may still make the replica
-  report.set_revision(10);
-  report.add_regions()->set_region(5);
-  table.OnReport(report, now, exists);
-  EXPECT_FALSE(gone());  // it has it
-  ipb::HeartbeatRequest removed;
-  removed.set_node_id(1);
-  removed.set_registration_epoch(1);
-  removed.set_revision(10);
-  removed.add_removed_regions(5);
-  table.OnReport(removed, now, exists);
-  EXPECT_TRUE(gone());
-  EXPECT_FALSE(gone(2));  // T1: another registration has not said so
-  table.OnConnected(NodeId(1), 2, now);
-  EXPECT_FALSE(gone(2));
-  report.set_registration_epoch(2);
-  report.clear_regions();
-  table.OnReport(report, now, exists);
-  EXPECT_TRUE(gone(2));
-}
-
 TEST(LoadTable, SilenceIsCountedFromTheBeginningOfTheLeadership) {
   LoadTable table;
   const Instant start = Instant{} + seconds(100);
@@ -211,6 +172,36 @@ TEST(Agents, ALowerIncarnationMayJoinUnlessItIsAController) {
   EXPECT_EQ(t.superseded_by, 4u);
 }
 
+TEST(Agents, WithoutTheTokenNobodyIsRegisteredOrBelieved) {
+  const auto tokens = [](std::string_view text) { return *catalog::JoinTokens::Parse(text); };
+  TestController t({}, nullptr, nullptr, 3, tokens("the-token-of-cluster\nthe-next-one-of-it"));
+  t.Lead();
+  ipb::RegisterRequest request;
+  request.set_cluster_id("cluster");
+  request.set_incarnation(4);
+  request.mutable_node()->set_uuid("u");
+  request.mutable_node()->set_name("n");
+  request.mutable_node()->set_address("h:1");
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
+  const auto call = [&] {
+    return t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request).status();
+  };
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_TOKEN);
+  EXPECT_THAT(std::string(MessageOf(call())), HasSubstr("node 'n' at h:1 gave no token"));
+  tokens("a-token-of-another").Sign(request);
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_TOKEN);
+  EXPECT_THAT(std::string(MessageOf(call())), HasSubstr("has another token than this cluster"));
+  EXPECT_EQ(t.superseded_by, 0u) << "a stranger's incarnation ends nobody";
+  EXPECT_TRUE(t.machine.catalog().nodes().empty());
+  request.set_incarnation(3);
+  for (const char* file : {"the-token-of-cluster", "the-next-one-of-it"}) {
+    tokens(file).Sign(request);
+    EXPECT_TRUE(call().ok()) << file;
+  }
+  request.set_cluster_id("another");
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_CLUSTER) << "what is wrong first is said first";
+}
+
 TEST(Agents, SilenceMakesSuspectThenDownAndAHeartbeatUp) {
   TestController t;
   t.Lead();
@@ -265,10 +256,53 @@ TEST(Agents, AStoppingNodeIsDownAtOnce) {
   node.Connect();
   node.next.set_stopping(true);
   node.Beat();
-  EXPECT_EQ(node.State(), pb::NODE_UP);
-  node.stream.reset();
-  t.executor.Advance(milliseconds(2));
+  t.executor.Advance(milliseconds(30));
   EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded()) << "it is told without asking again";
+  node.stream.reset();
+  t.executor.Advance(seconds(1));
+  EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  // The same process never comes back; the next one registers and is UP.
+  FakeNode again(t, "n1");
+  again.Register();
+  again.Connect();
+  EXPECT_EQ(again.State(), pb::NODE_UP);
+  EXPECT_FALSE(again.heard->messages.back().farewell_recorded());
+}
+
+TEST(Agents, AFarewellIsNotAcknowledgedBeforeItIsRecorded) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  t.group.hold = true;  // nothing commits
+  for (int i = 0; i < 3; ++i) {
+    node.next.set_stopping(true);
+    node.Beat();
+    t.executor.Advance(milliseconds(100));
+    EXPECT_FALSE(node.heard->messages.back().farewell_recorded());
+  }
+  t.group.Release();
+  t.executor.Advance(milliseconds(30));
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded());
+}
+
+TEST(Agents, AFarewellToTheNextLeaderCounts) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  t.Follow(8, 2);
+  EXPECT_EQ(node.State(), pb::NODE_UP);
+  t.Lead(9);
+  node.sequence = 0;
+  node.next.set_stopping(true);
+  node.Connect();  // the first word of its stream
+  t.executor.Advance(milliseconds(30));
+  EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded());
 }
 
 TEST(Agents, AReportOfAnEarlierRegistrationIsRefused) {
@@ -332,6 +366,44 @@ TEST(Agents, LeadershipEndClosesTheStreams) {
   EXPECT_EQ(node.State(), pb::NODE_UP);
   t.executor.Advance(seconds(2));
   EXPECT_EQ(node.State(), pb::NODE_SUSPECT);
+}
+
+TEST(Agents, NodesAreToldWhereTheControllersAre) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  const auto places = [&] {
+    std::vector<std::string> text;
+    for (const auto& message : node.heard->messages) {
+      for (const auto& place : message.controllers())
+        text.push_back(fmt::format("{}={}", place.id(), place.address()));
+    }
+    node.heard->messages.clear();
+    return text;
+  };
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100"));
+  node.Beat();
+  EXPECT_THAT(places(), ElementsAre()) << "what has not changed is not said again";
+  pb::AddControllerRequest add;
+  add.set_controller(4);
+  add.set_address("c4:7100");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Cluster/AddController", add).ok());
+  t.executor.Advance(milliseconds(100));  // without a heartbeat
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=c4:7100"));
+  ipb::CatalogCommand removed;
+  removed.mutable_update_controller()->mutable_controller()->CopyFrom(
+      t.machine.catalog().controllers().at(4).controller());
+  removed.mutable_update_controller()->mutable_controller()->set_address("moved:1");
+  t.access.ProposeInEpoch(std::move(removed), t.leadership.epoch(), [](StatusOr<ipb::CatalogResult> result) {
+    EXPECT_TRUE(result.ok()) << result.status();
+  });
+  t.executor.Advance(milliseconds(100));
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=moved:1"));
+  node.Connect();
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=moved:1"))
+      << "a new stream begins anew";
 }
 
 TEST(Agents, LeadersAreToldAsChanges) {

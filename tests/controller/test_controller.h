@@ -5,18 +5,24 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "catalog/refusal.h"
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
+#include "controller/api/procedures_service.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/nodes/node_monitor.h"
-#include "controller/placement/database_reconciler.h"
+#include "controller/nodes/region_reports.h"
+#include "controller/procedure/procedure_engine.h"
+#include "controller/procedure/types/procedure_types.h"
 #include "kv/memory_engine.h"
 #include "tests/client/fake_network.h"
 #include "tests/runtime/manual_executor.h"
@@ -132,32 +138,39 @@ class TestController {
   static constexpr const char* kEndpoint = "c1:7100";
 
   explicit TestController(WatchOptions watch = {}, runtime::ManualExecutor* shared = nullptr,
-                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1)
+                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1,
+                          catalog::JoinTokens with_tokens = {})
       : own_executor_(shared == nullptr ? std::make_unique<runtime::ManualExecutor>() : nullptr),
         executor(shared == nullptr ? *own_executor_ : *shared),
         own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
         fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
         incarnation(of_incarnation),
+        tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
-         std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
+         std::initializer_list<CatalogListener*>{&agents, &procedures, &database_api, &watches}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
     for (LeaderService* service : std::initializer_list<LeaderService*>{
-             &agents, &cluster_record, &watches, &monitor, &databases, &database_api}) {
+             &agents, &cluster_record, &watches, &monitor, &region_reports, &procedures, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
     network->Serve(ClusterService::kName, cluster_service);
     network->Serve(RegionsService::kName, regions_service);
     network->Serve(AgentService::kName, agents);
+    network->Serve(ProceduresService::kName, procedures_service);
+    procedure_types.AddTo(procedures);
     group.status.self = ReplicaId(1);
     for (uint64_t id = 1; id <= 3; ++id) group.status.configuration.members.push_back({ReplicaId(id), id});
   }
   ~TestController() {
     bool stopped = false;
-    cluster_service.Stop([&] { regions_service.Stop([&] { leadership.Stop([&] { stopped = true; }); }); });
+    cluster_service.Stop([&] {
+      regions_service.Stop(
+          [&] { leadership.Stop([&] { procedures.StopAndJoin([&] { stopped = true; }); }); });
+    });
     executor.Advance(std::chrono::seconds(1));
     EXPECT_TRUE(stopped);
     executor.Stop();
@@ -229,23 +242,32 @@ class TestController {
   CatalogAccess access{executor, group, machine, leadership, {}};
   ClusterRecordService cluster_record{executor, access, "cluster", ThreeControllers()[0], ThreeControllers()};
   const uint64_t incarnation;
+  const catalog::JoinTokens tokens;
   uint64_t superseded_by = 0;
+  TaskBoard tasks{machine.catalog()};
   AgentService agents{executor,
                       access,
                       leadership,
+                      tasks,
                       {.cluster_id = "cluster",
                        .incarnation = incarnation,
-                       .on_superseded = [this](uint64_t by) { superseded_by = by; }},
+                       .on_superseded = [this](uint64_t by) { superseded_by = by; },
+                       .tokens = tokens},
                       {}};
   NodeMonitor monitor{executor, access, agents, {}, {}};
-  DatabaseReconciler databases{executor, access, agents, {}};
+  RegionReports region_reports{executor, access, agents, {}};
+  ProcedureTypes procedure_types{{}};
+  ProcedureEngine procedures{executor, *network, access, agents, tasks, {.kept_for = std::chrono::hours(2)},
+                             Prng(1),  {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
-  StandbyView standby{executor, *network, ReplicaId(1), {}, directory, agents.load(), {}};
+  StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
-  ClusterService cluster_service{executor, access, leadership, observation};
-  RegionsService regions_service{executor, access, leadership, observation, agents};
+  PlacementApi placement_api{executor, access, leadership, agents, Prng(2)};
+  ClusterService cluster_service{executor, access, leadership, observation, placement_api};
+  RegionsService regions_service{executor, access, leadership, observation, agents, placement_api};
+  ProceduresService procedures_service{access, leadership, procedures};
 };
 
 // A client's end of a stream that keeps what it hears.
@@ -282,6 +304,7 @@ class FakeNode {
   }
   void Connect() {
     stream.reset();
+    taken_ = 0;
     heard = std::make_unique<StreamRecorder<ipb::HeartbeatResponse>>();
     stream = controller_.network->OpenStream(TestController::kEndpoint, "tenure.internal.v1.Agent/Heartbeat",
                                              *heard, {});
@@ -299,6 +322,7 @@ class FakeNode {
     if (full) {
       for (const auto& [region, load] : regions) *report.add_regions() = load;
     }
+    FillTasks(full, report);
     stream->Send(report.SerializeAsString());
     controller_.executor.Advance(std::chrono::milliseconds(1));
   }
@@ -313,6 +337,45 @@ class FakeNode {
     *next.add_regions() = load;
     Beat();
   }
+  // What an answer brought is taken as a node takes it; `work` says how each new task ends (TASK_PROCESSING:
+  // not yet).
+  void TakeTasks() {
+    for (; taken_ < heard->messages.size(); ++taken_) {
+      const ipb::HeartbeatResponse& answer = heard->messages[taken_];
+      const auto newer = [&](uint64_t number) {
+        const std::pair<uint64_t, uint64_t> pair(answer.leader_epoch(), number);
+        if (pair <= std::pair(task_epoch, task_sequence)) return false;
+        std::tie(task_epoch, task_sequence) = pair;
+        return true;
+      };
+      for (const ipb::TaskForget& forget : answer.forget_tasks()) {
+        if (newer(forget.sequence())) tasks.erase(forget.key().SerializeAsString());
+      }
+      for (const ipb::TaskSubmit& submit : answer.tasks()) {
+        if (!newer(submit.sequence()) || submit.registration_epoch() != registration) continue;
+        const auto [it, fresh] = tasks.try_emplace(submit.key().SerializeAsString());
+        if (!fresh) continue;
+        ++started;
+        submits.push_back(submit);
+        *it->second.mutable_key() = submit.key();
+        it->second.set_state(work(submit));
+        if (it->second.state() == ipb::TASK_FAIL) it->second.set_error("cannot");
+      }
+    }
+  }
+  // The process was started again: it knows of no task.
+  void Restart() {
+    tasks.clear();
+    task_epoch = task_sequence = 0;
+    Register();
+    Connect();
+  }
+  void End(const ipb::TaskKey& key, ipb::TaskState state) {
+    ipb::TaskReport& report = tasks.at(key.SerializeAsString());
+    report.set_state(state);
+    if (state == ipb::TASK_FAIL) report.set_error("cannot");
+    Beat();
+  }
   pb::NodeState State() const { return controller_.machine.catalog().nodes().at(id).node().state(); }
 
   uint64_t id = 0;
@@ -322,9 +385,23 @@ class FakeNode {
   ipb::HeartbeatRequest next;  // what the next report says beside that
   std::unique_ptr<StreamRecorder<ipb::HeartbeatResponse>> heard;
   std::unique_ptr<runtime::Stream> stream;
+  std::map<std::string, ipb::TaskReport> tasks;
+  uint64_t task_epoch = 0;
+  uint64_t task_sequence = 0;
+  int started = 0;
+  std::vector<ipb::TaskSubmit> submits;  // taken
+  std::function<ipb::TaskState(const ipb::TaskSubmit&)> work = [](const auto&) { return ipb::TASK_SUCCESS; };
 
  private:
+  void FillTasks(bool full, ipb::HeartbeatRequest& report) {
+    if (!full) TakeTasks();
+    for (const auto& [key, task] : tasks) *report.add_tasks() = task;
+    report.set_task_epoch(task_epoch);
+    report.set_task_sequence(task_sequence);
+  }
+
   TestController& controller_;
+  size_t taken_ = 0;
   const std::string uuid_;
 };
 

@@ -20,6 +20,8 @@ struct MemoryLog {
     raft::SnapshotMark mark;
     std::vector<raft::Entry> entries;  // after mark.index
     bool tombstone = false;
+    ReplicaId gone;
+    ReplicaId replica;
   };
   std::map<GroupId, Group> groups;
 };
@@ -73,6 +75,10 @@ class MemoryWal final : public wal::Wal {
  private:
   void Take(wal::Write& write) {
     MemoryLog::Group& group = log_.groups[write.group];
+    if (!write.replica.IsNone()) {
+      group.replica = write.replica;
+      group.tombstone = false;
+    }
     if (write.reset_to) {
       group.mark = *write.reset_to;
       group.entries.clear();
@@ -83,12 +89,18 @@ class MemoryWal final : public wal::Wal {
     }
     for (raft::Entry& entry : write.entries) group.entries.push_back(std::move(entry));
     if (write.hard_state) group.hard_state = *write.hard_state;
-    group.tombstone = group.tombstone || write.tombstone;
+    if (write.tombstone) {
+      group = MemoryLog::Group();
+      group.tombstone = true;
+      group.gone = write.gone;
+    }
   }
 
   static wal::RecoveredGroup Recover(const MemoryLog::Group& group) {
     wal::RecoveredGroup recovered;
     recovered.tombstone = group.tombstone;
+    recovered.gone = group.gone;
+    recovered.replica = group.replica;
     raft::PersistedState& state = recovered.state;
     state.hard_state = group.hard_state;
     state.mark = group.mark;

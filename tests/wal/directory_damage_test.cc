@@ -133,7 +133,7 @@ class Process {
     ASSERT_TRUE(applied) << command;
   }
   void Destroy(GroupId group) {
-    host_->Destroy(group, [](Status) {});
+    host_->Destroy(group, ReplicaId(), [](Status) {});
     executor_.Advance(std::chrono::milliseconds(20));
   }
   Wal& wal() { return *wal_; }

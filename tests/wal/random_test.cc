@@ -13,7 +13,9 @@ struct ModelGroup {
   LogIndex mark;                     // of the last reset
   std::vector<raft::Entry> entries;  // from mark + 1 on, compacted ones too
   raft::HardState hard_state;
-  bool tombstone = false;
+  bool tombstone = false;  // nothing is here
+  ReplicaId gone;          // the highest that is gone; none with a tombstone: for ever
+  ReplicaId replica;       // of a group that came back
   LogIndex last() const { return mark.Plus(entries.size()); }
 };
 using Model = std::map<GroupId, ModelGroup>;
@@ -32,6 +34,10 @@ void ApplyTo(Model& model, const std::vector<Write>& writes) {
   for (const Write& write : writes) {
     if (!HasEffect(write)) continue;
     ModelGroup& group = model[write.group];
+    if (!write.replica.IsNone()) {
+      group.replica = write.replica;
+      group.tombstone = false;
+    }
     if (write.reset_to) {
       group.mark = write.reset_to->index;
       group.entries.clear();
@@ -41,7 +47,7 @@ void ApplyTo(Model& model, const std::vector<Write>& writes) {
     }
     for (const auto& entry : write.entries) group.entries.push_back(entry);
     if (write.hard_state) group.hard_state = *write.hard_state;
-    if (write.tombstone) group = ModelGroup{.tombstone = true};
+    if (write.tombstone) group = ModelGroup{.tombstone = true, .gone = write.gone};
   }
 }
 
@@ -67,6 +73,7 @@ class RandomRun {
   size_t appends = 0;
   size_t torn = 0;
   size_t copies = 0;
+  size_t returns = 0;
 
  private:
   void OpenAndCompare() {
@@ -109,7 +116,9 @@ class RandomRun {
     for (const auto& [id, group] : model) {
       const auto it = recovered.find(id);
       if (it == recovered.end()) return fmt::format("group {} is missing", id.value());
-      if (it->second.tombstone != group.tombstone) return fmt::format("group {} tombstone", id.value());
+      if (it->second.tombstone != group.tombstone || it->second.gone != group.gone)
+        return fmt::format("group {} tombstone", id.value());
+      if (it->second.replica != group.replica) return fmt::format("group {} replica", id.value());
       if (group.tombstone) continue;
       const raft::PersistedState& state = it->second.state;
       if (state.hard_state != group.hard_state) return fmt::format("group {} hard state", id.value());
@@ -117,7 +126,8 @@ class RandomRun {
         return fmt::format("group {} last {} not {}", id.value(), state.last_index.value(),
                            group.last().value());
       }
-      if (state.mark.index < group.mark || state.mark.index > std::max(compacted_[id], group.mark)) {
+      if (state.mark.index < group.mark ||
+          state.mark.index > std::max(compacted_[{id, group.replica}], group.mark)) {
         return fmt::format("group {} mark {}", id.value(), state.mark.index.value());
       }
       std::vector<raft::TermRun> runs;
@@ -192,7 +202,8 @@ class RandomRun {
     Model after = model_;
     for (uint64_t n = 1 + prng_.Below(3); n > 0; --n) {
       Write write = MakeWrite(after);
-      if (Get(after, write.group).tombstone) continue;
+      const ModelGroup group = Get(after, write.group);
+      if (group.tombstone && write.replica <= group.gone) continue;
       std::vector<Write> one{write};
       ApplyTo(after, one);
       writes.push_back(std::move(write));
@@ -214,13 +225,20 @@ class RandomRun {
   Write MakeWrite(const Model& model) {
     Write write;
     write.group = GroupId(prng_.Below(6));
-    const ModelGroup group = Get(model, write.group);
-    if (group.tombstone) return write;
+    ModelGroup group = Get(model, write.group);
+    // One that is gone for ever does not come back; any other may, as a replica that was never here.
+    if (group.tombstone && (group.gone.IsNone() || prng_.Chance(1, 2))) return write;
     LogIndex last = group.last();
-    if (prng_.Chance(1, 40)) {
+    if (group.tombstone) {
+      ++returns;
+      write.replica = group.gone.Plus(1 + prng_.Below(3));
+      last = LogIndex(prng_.Below(2) * prng_.Below(200));
+      write.reset_to = raft::SnapshotMark{last, Term(last.IsNone() ? 0 : term_), OneVoter()};
+      group = ModelGroup{.mark = last, .gone = group.gone, .replica = write.replica};
+    } else if (prng_.Chance(1, 40)) {
       last = last.Plus(prng_.Below(20));
       write.reset_to = raft::SnapshotMark{last, Term(term_), OneVoter(1 + prng_.Below(9))};
-    } else if (const LogIndex floor = std::max(group.mark, compacted_[write.group]);
+    } else if (const LogIndex floor = std::max(group.mark, compacted_[{write.group, group.replica}]);
                last > floor && prng_.Chance(1, 10)) {
       write.truncate_from = floor.Plus(1 + prng_.Below(last.value() - floor.value()));
       last = write.truncate_from->Previous();
@@ -243,6 +261,11 @@ class RandomRun {
     }
     if (prng_.Chance(1, 5)) write.hard_state = MakeHardState(term_, prng_.Below(4), prng_.Below(100));
     if (prng_.Chance(1, 300)) write.tombstone = true;
+    if (!write.tombstone && prng_.Chance(1, 40)) {
+      write.tombstone = true;
+      write.gone = std::max(group.gone, group.replica).Plus(prng_.Below(2));
+      if (write.gone.IsNone()) write.gone = ReplicaId(1);
+    }
     return write;
   }
 
@@ -250,20 +273,24 @@ class RandomRun {
     // Never beyond what every state from the acknowledged one on has.
     const GroupId id(prng_.Below(6));
     const auto it = acknowledged_.find(id);
-    if (it == acknowledged_.end() || it->second.tombstone || !(Get(model_, id).mark == it->second.mark))
-      return;
-    const LogIndex floor = std::max(it->second.mark, compacted_[id]);
+    if (it == acknowledged_.end() || it->second.tombstone) return;
+    const auto same_log = [&](const ModelGroup& group) {
+      return group.mark == it->second.mark && group.replica == it->second.replica && !group.tombstone;
+    };
+    if (!same_log(Get(model_, id))) return;
+    LogIndex& compacted = compacted_[{id, it->second.replica}];
+    const LogIndex floor = std::max(it->second.mark, compacted);
     LogIndex limit = std::min(it->second.last(), Get(model_, id).last());
     Model step = acknowledged_;
     for (const auto& writes : pending_) {
       ApplyTo(step, writes);
-      if (!(Get(step, id).mark == it->second.mark)) return;
+      if (!same_log(Get(step, id))) return;
       limit = std::min(limit, Get(step, id).last());
     }
     if (limit <= floor) return;
     const LogIndex to = floor.Plus(1 + prng_.Below(limit.value() - floor.value()));
     const raft::Entry& at = it->second.entries[to.value() - it->second.mark.value() - 1];
-    compacted_[id] = to;
+    compacted = to;
     log_.wal->Compact(id, {to, at.term, OneVoter()});
   }
 
@@ -272,7 +299,7 @@ class RandomRun {
     const ModelGroup group = Get(model_, id);
     if (group.tombstone || group.entries.empty()) return;
     const LogIndex from = group.mark.Plus(1 + prng_.Below(group.entries.size()));
-    if (from <= compacted_[id]) return;
+    if (from <= compacted_[{id, group.replica}]) return;
     log_.wal->Read(id, from, group.last(), prng_.Below(5000),
                    [this, group, from, submitted = submitted_](auto entries) {
                      // A read may see what was appended after it.
@@ -290,7 +317,7 @@ class RandomRun {
   Model acknowledged_;
   Model model_;                              // with everything submitted
   std::vector<std::vector<Write>> pending_;  // not acknowledged
-  std::map<GroupId, LogIndex> compacted_;
+  std::map<std::pair<GroupId, ReplicaId>, LogIndex> compacted_;
   uint64_t submitted_ = 0;
   uint64_t acknowledged_id_ = 0;
   uint64_t term_ = 1;
@@ -305,6 +332,7 @@ TEST(WalRandomTest, AcknowledgedIsNeverLost) {
   size_t appends = 0;
   size_t torn = 0;
   size_t copies = 0;
+  size_t returns = 0;
   for (uint64_t seed = first; seed < first + (only == nullptr ? count : 1); ++seed) {
     RandomRun run(seed);
     run.Run();
@@ -312,13 +340,14 @@ TEST(WalRandomTest, AcknowledgedIsNeverLost) {
     appends += run.appends;
     torn += run.torn;
     copies += run.copies;
+    returns += run.returns;
     ASSERT_FALSE(HasFailure()) << "seed " << seed << " (TENURE_WAL_SEED=" << seed << " replays it)";
   }
   RecordProperty("crashes", static_cast<int>(crashes));
   RecordProperty("appends", static_cast<int>(appends));
   RecordProperty("torn_tails", static_cast<int>(torn));
-  printf("%zu crashes, %zu appends, %zu torn tails, %zu segments copied forward\n", crashes, appends, torn,
-         copies);
+  printf("%zu crashes, %zu appends, %zu torn tails, %zu segments copied forward, %zu replicas came back\n",
+         crashes, appends, torn, copies, returns);
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ Instant Until(Instant now, Instant deadline, Duration limit) {
 }  // namespace
 
 ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& access,
-                               const Leadership& leadership, const Observation& observation)
+                               const Leadership& leadership, const Observation& observation,
+                               PlacementApi& placement)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
@@ -61,6 +62,21 @@ ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& acces
     Serve<pb::UpgradeRequest, pb::UpgradeResponse>(bytes, std::move(reply), [this](auto request, auto done) {
       scope_.Spawn(Upgrade(request.finalize(), std::move(done)));
     });
+  };
+  calls_["DrainNode"] = [&placement](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::DrainNodeRequest, pb::DrainNodeResponse>(
+        bytes, std::move(reply),
+        [&placement](const auto& request, auto done) { placement.Drain(request, std::move(done)); });
+  };
+  calls_["RemoveNode"] = [&placement](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::RemoveNodeRequest, pb::RemoveNodeResponse>(
+        bytes, std::move(reply),
+        [&placement](const auto& request, auto done) { placement.Remove(request, std::move(done)); });
+  };
+  calls_["CanStop"] = [&placement](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::CanStopRequest, pb::CanStopResponse>(
+        bytes, std::move(reply),
+        [&placement](const auto& request, auto done) { placement.CanStop(request, std::move(done)); });
   };
   RegisterChanges();
 }
@@ -245,7 +261,7 @@ runtime::Task<void> ClusterService::Transfer(Instant deadline, ReplicaId to,
 
 RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& access,
                                const Leadership& leadership, const Observation& observation,
-                               AgentService& agents)
+                               AgentService& agents, PlacementApi& placement)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
@@ -265,6 +281,16 @@ RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& acces
   calls_["Recover"] = [this](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::RecoverRegionsRequest, pb::RecoverRegionsResponse>(
         bytes, std::move(reply), [this](auto request, auto done) { Recover(request, std::move(done)); });
+  };
+  calls_["ChangeReplica"] = [&placement](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::ChangeReplicaRequest, pb::ChangeReplicaResponse>(
+        bytes, std::move(reply),
+        [&placement](const auto& request, auto done) { placement.ChangeReplica(request, std::move(done)); });
+  };
+  calls_["Explain"] = [&placement](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::ExplainRegionRequest, pb::ExplainRegionResponse>(
+        bytes, std::move(reply),
+        [&placement](const auto& request, auto done) { placement.Explain(request, std::move(done)); });
   };
 }
 

@@ -10,6 +10,7 @@
 
 #include "controller/api/call.h"
 #include "controller/api/observation.h"
+#include "controller/api/placement_api.h"
 #include "controller/catalog_access.h"
 #include "controller/leadership/leadership.h"
 #include "controller/nodes/agent_service.h"
@@ -24,7 +25,7 @@ class ClusterService : public runtime::Service {
   static constexpr std::string_view kName = "tenure.v1.Cluster";
 
   ClusterService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                 const Observation& observation);
+                 const Observation& observation, PlacementApi& placement);
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
                                                    std::unique_ptr<runtime::Stream>) override {
@@ -58,7 +59,7 @@ class RegionsService : public runtime::Service {
   static constexpr std::string_view kName = "tenure.v1.Regions";
 
   RegionsService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                 const Observation& observation, AgentService& agents);
+                 const Observation& observation, AgentService& agents, PlacementApi& placement);
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
                                                    std::unique_ptr<runtime::Stream>) override {

@@ -5,7 +5,9 @@
 
 #include "catalog/refusal.h"
 #include "controller/api/change_stream.h"
-#include "planner/database_placement.h"
+#include "controller/procedure/types/create_database.h"
+#include "controller/procedure/types/remove_regions.h"
+#include "planner/database_creation.h"
 
 namespace tenure::controller {
 
@@ -67,11 +69,13 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
                        existing->database().id()));
   }
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
-  auto plan = planner::PlanCreateDatabase(wanted, planner::CandidatesOf(access_.catalog()));
+  auto plan = planner::PlanCreateDatabase(wanted, planner::ViewOf(access_.catalog(), {}));
   if (!plan.ok()) return done(plan.status());
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
-  *command.mutable_create_database() = std::move(*plan);
+  ipb::SubmitProcedure& submit = *command.mutable_submit_procedure();
+  *submit.mutable_procedure() = CreateDatabase::New(wanted.name, plan->regions_size());
+  *submit.mutable_effect()->mutable_create_database() = std::move(*plan);
   access_.ProposeInEpoch(
       std::move(command), leadership_.epoch(),
       [this, deadline, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
@@ -86,10 +90,8 @@ void DatabaseApi::OnCreated(Instant deadline, const ipb::CatalogResult& result,
   const uint64_t database = result.object_id();
   const Instant now = executor_.Now();
   const Instant until = deadline == kFarFuture ? now + options_.max_wait : deadline - options_.answer_margin;
-  if (IsSettled(database) || until <= now || waiting_.size() >= options_.max_waiting) {
-    FillRecord(access_.catalog(), database, response);
-    return done(std::move(response));
-  }
+  if (IsSettled(database) || until <= now || waiting_.size() >= options_.max_waiting)
+    return AnswerCreation(database, std::move(response), std::move(done));
   if (!leadership_.leading()) return done(leadership_.NotLeader());
   const auto waiting =
       waiting_.insert(waiting_.end(), Waiting{database, std::move(response), std::move(done), {}});
@@ -105,8 +107,22 @@ bool DatabaseApi::IsSettled(uint64_t database) const {
 void DatabaseApi::Finish(Waitings::iterator waiting) {
   Waiting finished = std::move(*waiting);
   waiting_.erase(waiting);
-  FillRecord(access_.catalog(), finished.database, finished.response);
-  finished.done(std::move(finished.response));
+  AnswerCreation(finished.database, std::move(finished.response), std::move(finished.done));
+}
+
+// A creation that has failed has dropped the database: the procedure says why.
+void DatabaseApi::AnswerCreation(uint64_t database, pb::ChangeResponse response,
+                                 Answer<pb::ChangeResponse> done) const {
+  for (const auto& [id, record] : access_.catalog().procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    if (procedure.type() != CreateDatabase::kName || procedure.object() != database) continue;
+    if (procedure.state() == pb::PROCEDURE_FAILED || procedure.state() == pb::PROCEDURE_CANCELLED) {
+      return done(Refuse(pb::REASON_CONDITION_FAILED, "database {} was not created: {} (procedure {})",
+                         database, procedure.last_error(), id));
+    }
+  }
+  FillRecord(access_.catalog(), database, response);
+  done(std::move(response));
 }
 
 void DatabaseApi::FinishSettled() {
@@ -131,10 +147,9 @@ void DatabaseApi::Drop(pb::DropDatabaseRequest request, Answer<pb::ChangeRespons
     return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", request.name()));
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
-  ipb::SetDatabaseState& set = *command.mutable_set_database_state();
-  set.set_database(found->database().id());
-  set.set_from(found->database().state());
-  set.set_to(pb::DATABASE_PRE_DELETE);
+  ipb::SubmitProcedure& submit = *command.mutable_submit_procedure();
+  *submit.mutable_procedure() = RemoveRegions::New(access_.catalog(), found->database().id());
+  submit.mutable_effect()->mutable_drop_database()->set_database(found->database().id());
   access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
                          [answer, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
                            answer(std::move(result), done);

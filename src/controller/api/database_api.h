@@ -58,6 +58,8 @@ class DatabaseApi : public CatalogListener, public LeaderService {
 
   void OnCreated(Instant deadline, const ::tenure::internal::v1::CatalogResult& result,
                  Answer<::tenure::v1::ChangeResponse> done);
+  void AnswerCreation(uint64_t database, ::tenure::v1::ChangeResponse response,
+                      Answer<::tenure::v1::ChangeResponse> done) const;
   bool IsSettled(uint64_t database) const;
   void Finish(Waitings::iterator waiting);
   void FinishSettled();

@@ -1,5 +1,6 @@
 #include "controller/membership/presence.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/format.h"
@@ -27,6 +28,11 @@ Presence::Presence(const Parts& parts, pb::ControllerRecord self, OwnCluster own
   AddAddresses(hints, self_.address(), hints_);
 }
 
+void Presence::Start(bool newcomer) {
+  newcomer_ = newcomer;
+  OnTick();
+}
+
 void Presence::Stop() {
   tick_.Cancel();
   on_refused_ = nullptr;
@@ -34,23 +40,31 @@ void Presence::Stop() {
 
 void Presence::OnTick() {
   tick_ = parts_.executor.After(kTick, [this] { OnTick(); });
-  if (parts_.leadership.leading()) {
-    recorded_ = false;  // by this leader itself; the next one is told again
-    return;
-  }
-  const Instant now = parts_.executor.Now();
+  std::vector<runtime::Endpoint> to = Members();
   // A new controller may know its leader by id before it has any of the catalog.
   const std::string leader = parts_.directory.AddressOf(parts_.leadership.leader().value());
-  if (recorded_ && !leader.empty()) {
-    if (now < next_word_) return;
-    next_word_ = now + kReminder;
-    return Tell(leader);
+  const bool leads = parts_.leadership.leading();
+  if (leads) recorded_ = false;  // by this leader itself; the next one is told again
+  if (leads || (recorded_ && !leader.empty())) {
+    const Instant now = parts_.executor.Now();
+    const bool reminder = !leads && now >= next_word_;
+    if (reminder) next_word_ = now + kReminder;
+    std::erase_if(to, [&](const runtime::Endpoint& member) {
+      return answered_.contains(member) && !(reminder && member == leader);
+    });
+  } else {
+    // After the members, which must have a place: hints are many after some replacements.
+    AddAddresses(hints_, self_.address(), to);
   }
-  std::vector<runtime::Endpoint> all = hints_;
+  for (const runtime::Endpoint& member : to) Tell(member);
+}
+
+std::vector<runtime::Endpoint> Presence::Members() const {
+  std::vector<runtime::Endpoint> members;
   for (const pb::ControllerRecord& controller : parts_.directory.All()) {
-    AddAddresses({controller.address()}, self_.address(), all);
+    AddAddresses({controller.address()}, self_.address(), members);
   }
-  for (const runtime::Endpoint& to : all) Tell(to);
+  return members;
 }
 
 void Presence::Tell(const runtime::Endpoint& to) {
@@ -61,12 +75,16 @@ void Presence::Tell(const runtime::Endpoint& to) {
   announcement.set_incarnation(own_.incarnation);
   *announcement.mutable_controller() = self_;
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
+  own_.tokens.Sign(announcement);
   Announce(parts_.network, to, announcement,
-           [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
+           [this, alive = alive_, to](StatusOr<ipb::AnnouncementAnswer> answer) {
              if (!*alive) return;
-             if (answer.ok()) return OnAnswer(*answer);
+             if (answer.ok()) {
+               answered_.insert(to);
+               return OnAnswer(*answer);
+             }
              // The leader it knows may be one no more, and gone: the others are asked again.
-             recorded_ = false;
+             if (to == parts_.directory.AddressOf(parts_.leadership.leader().value())) recorded_ = false;
            });
 }
 
@@ -76,6 +94,7 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   if (refusal.ok()) {
     parts_.addresses.OnAnnounced(answer.answered_by().id(), answer.answered_by().address());
     AddAddresses({answer.addresses().begin(), answer.addresses().end()}, self_.address(), hints_);
+    token_refused_by_.erase(answer.answered_by().id());
     if (answer.verdict() != ipb::ANNOUNCEMENT_RECORDED) return;
     if (!std::exchange(recorded_, true)) next_word_ = parts_.executor.Now() + kReminder;
     return;
@@ -85,18 +104,33 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
     logger_.Warn("controller {} at {}: {}", answer.answered_by().id(), answer.answered_by().address(),
                  answer.message());
   }
+  if (!IsFinal(answer)) return;
+  Callback<Status> refused = std::exchange(on_refused_, nullptr);
+  tick_.Cancel();
+  refused(refusal);
+}
+
+bool Presence::IsFinal(const ipb::AnnouncementAnswer& answer) {
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_REMOVED:
     case ipb::ANNOUNCEMENT_ID_IN_USE:
     case ipb::ANNOUNCEMENT_STALE_INCARNATION:
-    case ipb::ANNOUNCEMENT_WRONG_FORMAT: {
-      Callback<Status> refused = std::exchange(on_refused_, nullptr);
-      tick_.Cancel();
-      return refused(refusal);
-    }
+    case ipb::ANNOUNCEMENT_WRONG_FORMAT:
+      return true;
+    case ipb::ANNOUNCEMENT_WRONG_TOKEN:
+      token_refused_by_.insert(answer.answered_by().id());
+      return newcomer_ && TurnedAwayByMajority();
     default:
-      return;  // a stranger's address among the hints, or something an operator can put right
+      return false;  // a stranger's address among the hints, or something an operator can put right
   }
+}
+
+// Of all controllers, this one included; of two, the other one is enough. When a cluster forms, one process
+// with a wrong token must not turn the others away.
+bool Presence::TurnedAwayByMajority() const {
+  const size_t all = parts_.directory.All().size();
+  const size_t majority = all / 2 + 1;
+  return token_refused_by_.size() >= std::min(majority, std::max<size_t>(all, 2) - 1);
 }
 
 }  // namespace tenure::controller

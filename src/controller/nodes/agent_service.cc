@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
 
@@ -37,10 +38,9 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
       return Close(Refuse(pb::REASON_INVALID_ARGUMENT, "the stream belongs to node {}, registration {}",
                           node_, registration_epoch_));
     }
-    const auto& regions = service_->access_.catalog().regions();
-    const bool taken = service_->load_.OnReport(report, service_->executor_.Now(),
-                                                [&](uint64_t region) { return regions.contains(region); });
+    const bool taken = service_->load_.OnReport(report, service_->executor_.Now());
     if (taken) service_->TakeRegions(report);
+    service_->tasks_.OnReport(node_, report, service_->executor_.Now());
     for (const ipb::ProbeResult& probe : report.probes()) {
       if (probe.reached()) service_->load_.OnReached(NodeId(probe.node()), service_->executor_.Now());
     }
@@ -67,8 +67,10 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   // Whether there is something this node has not been told.
   void PushIfBehind() {
     if (node_.IsNone()) return;
-    const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_);
-    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_)
+    const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_) ||
+                       service_->tasks_.HasNews(node_);
+    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_ &&
+        told_controllers_ == service_->controllers_)
       return;
     Send({});
   }
@@ -81,6 +83,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     if (current == service.by_node_.end() || current->second != this) return;
     service.by_node_.erase(current);
     service.load_.OnDisconnected(node_, registration_epoch_);
+    service.tasks_.OnDisconnected(node_);
   }
 
  private:
@@ -94,6 +97,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
       replaced->Close(Refuse(pb::REASON_STALE_EPOCH, "node {} has opened another heartbeat stream", node_));
     }
     service_->load_.OnConnected(node_, registration_epoch_, service_->executor_.Now());
+    service_->tasks_.OnConnected(node_, registration_epoch_);
   }
 
   void Answer(const ipb::HeartbeatRequest& report, bool request_full) {
@@ -108,6 +112,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     response.set_leader_epoch(service_->epoch_.value());
     response.set_revision(service_->access_.applied().value());
     response.set_incarnation(service_->options_.incarnation);
+    response.set_farewell_recorded(service_->FarewellRecorded(node_));
     for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
       ipb::RegionLeader& leader = *response.add_leaders();
       leader.set_region(region.value());
@@ -117,12 +122,21 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     told_version_ = service_->leaders_.version();
     told_unhealthy_ = service_->unhealthy_;
     for (const uint64_t node : told_unhealthy_) response.add_unhealthy_nodes(node);
+    if (told_controllers_ != service_->controllers_) {
+      told_controllers_ = service_->controllers_;
+      for (const auto& [id, address] : told_controllers_) {
+        ipb::ControllerPlace& place = *response.add_controllers();
+        place.set_id(id);
+        place.set_address(address);
+      }
+    }
     if (const auto probes = service_->probes_.extract(node_); !probes.empty()) {
       for (const NodeId target : probes.mapped()) response.add_probe_nodes(target.value());
     }
     if (auto transfers = service_->transfers_.extract(node_); !transfers.empty()) {
       for (const auto& transfer : transfers.mapped()) *response.add_transfers() = transfer;
     }
+    service_->tasks_.FillAnswer(node_, response);
     stream_->Send(response.SerializeAsString());
   }
 
@@ -133,16 +147,20 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   uint64_t registration_epoch_ = 0;
   uint64_t told_version_ = 0;
   std::vector<uint64_t> told_unhealthy_;
+  std::map<uint64_t, std::string> told_controllers_;
 };
 
 AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                           AgentOptions options, Logger logger)
+                           TaskBoard& tasks, AgentOptions options, Logger logger)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
       options_(std::move(options)),
       logger_(std::move(logger)),
-      load_(options_.phi) {}
+      tasks_(tasks),
+      load_(options_.phi) {
+  tasks_.SetOnNews([this] { SchedulePush(); });
+}
 
 AgentService::~AgentService() {
   observers_.clear();
@@ -164,6 +182,10 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
   if (!request.cluster_id().empty() && !own.empty() && request.cluster_id() != own) {
     return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
                        request.cluster_id(), own));
+  }
+  if (const Status allowed = options_.tokens.Check(request); !allowed.ok()) {
+    logger_.Warn("registration refused: {}", MessageOf(allowed));
+    return done(allowed);
   }
   const uint32_t newest = catalog::NewestFormatOr1(request.node().newest_format());
   if (newest < access_.catalog().format_version()) {
@@ -251,12 +273,26 @@ Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
   return OkStatus();
 }
 
+bool AgentService::FarewellRecorded(NodeId node) const {
+  const NodeLoad* load = load_.Find(node);
+  if (load == nullptr || !load->stopping) return false;
+  const auto found = access_.catalog().nodes().find(node.value());
+  if (found == access_.catalog().nodes().end()) return true;
+  const pb::NodeState state = found->second.node().state();
+  return state != pb::NODE_JOINING && state != pb::NODE_UP && state != pb::NODE_SUSPECT;
+}
+
 void AgentService::TakeRegions(const ipb::HeartbeatRequest& report) {
   const uint64_t before = leaders_.version();
   const auto& regions = access_.catalog().regions();
   for (const pb::RegionLoad& load : report.regions()) {
     const auto record = regions.find(load.region());
-    if (record != regions.end()) leaders_.OnReport(NodeId(report.node_id()), load, record->second.region());
+    if (record == regions.end()) continue;
+    leaders_.OnReport(NodeId(report.node_id()), load, record->second.region());
+    if (load.has_configuration() &&
+        load.configuration().index() > record->second.region().configuration_index()) {
+      reconfigured_.insert(RegionId(load.region()));
+    }
   }
   if (leaders_.version() != before) SchedulePush();
 }
@@ -275,19 +311,29 @@ void AgentService::RequestProbe(NodeId by, NodeId node) {
 }
 
 void AgentService::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
-  bool nodes_changed = false;
+  bool changed = false;
   for (const pb::Event& event : events) {
     const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
-    nodes_changed = nodes_changed || record.has_node();
+    changed = changed || record.has_node() || record.has_controller();
     if (record.has_region() && !event.has_new_record()) leaders_.Forget(RegionId(record.region().id()));
   }
-  if (!nodes_changed) return;
+  if (!changed) return;
+  LookAtCatalog();
+  if (!epoch_.IsNone()) SchedulePush();
+}
+
+void AgentService::LookAtCatalog() {
   unhealthy_.clear();
   for (const auto& [id, record] : access_.catalog().nodes()) {
     const pb::NodeState state = record.node().state();
     if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
   }
-  if (!epoch_.IsNone()) SchedulePush();
+  controllers_.clear();
+  for (const auto& [id, record] : access_.catalog().controllers()) {
+    const pb::ControllerRecord& controller = record.controller();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty())
+      controllers_[id] = controller.address();
+  }
 }
 
 void AgentService::SchedulePush() {
@@ -310,13 +356,11 @@ runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
   load_.Begin(executor_.Now());
   leaders_.Clear();
+  tasks_.Begin(epoch);
+  reconfigured_.clear();
   transfers_.clear();
   probes_.clear();
-  unhealthy_.clear();
-  for (const auto& [id, record] : access_.catalog().nodes()) {
-    const pb::NodeState state = record.node().state();
-    if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
-  }
+  LookAtCatalog();
   co_return OkStatus();
 }
 
@@ -328,6 +372,7 @@ void AgentService::Stop() {
   while (!streams_.empty()) (*streams_.begin())->Close(ended);
   load_.Clear();
   leaders_.Clear();
+  tasks_.Clear();
   transfers_.clear();
   probes_.clear();
 }

@@ -1,8 +1,8 @@
 // tenure.internal.v1.Agent: registration of nodes and their heartbeat streams.
 //
 // A heartbeat is answered at once with what changed for the node since its last answer: region leaders,
-// unhealthy nodes, transfers it should make. Changes are also pushed, as answers with sequence 0, so that
-// nodes hear of a new leader without waiting for their next heartbeat.
+// unhealthy nodes, transfers it should make, where the controllers are. Changes are also pushed, as answers
+// with sequence 0, so that nodes hear of a new leader without waiting for their next heartbeat.
 //
 // Threading:  the controller's executor. Lifetime: streams may outlive this (the network owns their
 // handlers). Invariants: A1 a stream belongs to one registration of one node; a report of any other is
@@ -17,16 +17,19 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/order.h"
+#include "catalog/join_tokens.h"
 #include "controller/api/call.h"
 #include "controller/catalog_access.h"
 #include "controller/leadership/leader_service.h"
 #include "controller/nodes/load_table.h"
 #include "controller/nodes/region_leaders.h"
+#include "controller/procedure/task_board.h"
 #include "runtime/executor.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/agent.pb.h"
@@ -38,6 +41,7 @@ struct AgentOptions {
   uint64_t incarnation = 1;  // of the cluster, as this controller's data directory says
   // A node has seen a higher incarnation: this controller was left behind by a recovery.
   std::function<void(uint64_t incarnation)> on_superseded;
+  catalog::JoinTokens tokens{};  // that a node must have one of
   planner::PhiOptions phi;
   Duration push_delay = std::chrono::milliseconds(20);  // changes within it travel together
 };
@@ -47,7 +51,7 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   static constexpr std::string_view kName = "tenure.internal.v1.Agent";
 
   AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-               AgentOptions options, Logger logger);
+               TaskBoard& tasks, AgentOptions options, Logger logger);
   ~AgentService() override;
 
   // Called (within a turn) when a report, a connection or its end may call for action. Before the first
@@ -59,6 +63,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   const RegionLeaders& region_leaders() const { return leaders_; }
   // Asks the node that leads the region to hand it over.
   void RequestTransfer(NodeId leader, RegionId region, ReplicaId to);
+  // Regions whose leaders have reported a configuration that their records do not know, since the last call.
+  std::set<RegionId> TakeReconfigured() { return std::exchange(reconfigured_, {}); }
   // Asks `by` whether it reaches `node`; the answer goes to the load table.
   void RequestProbe(NodeId by, NodeId node);
 
@@ -83,6 +89,9 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   // Checks a report's right to be heard; a refusal ends the stream.
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
   Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
+  void LookAtCatalog();
+  // The node has said that it ends, and its record says so, or has a state that this does not change.
+  bool FarewellRecorded(NodeId node) const;
   void TakeRegions(const ::tenure::internal::v1::HeartbeatRequest& report);
   std::string ClusterId() const;
   void SchedulePush();
@@ -96,9 +105,12 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   Logger logger_;
 
   Term epoch_;  // none while stopped
+  TaskBoard& tasks_;
+  std::set<RegionId> reconfigured_;
   LoadTable load_;
   RegionLeaders leaders_;
-  std::vector<uint64_t> unhealthy_;  // SUSPECT or DOWN, sorted
+  std::vector<uint64_t> unhealthy_;              // SUSPECT or DOWN, sorted
+  std::map<uint64_t, std::string> controllers_;  // where they are, by id
   std::map<NodeId, std::vector<::tenure::internal::v1::TransferRegion>> transfers_;
   std::map<NodeId, std::set<NodeId>> probes_;  // to be asked for, by whom
   std::set<HeartbeatStream*, ByNumber> streams_;

@@ -48,8 +48,7 @@ void LoadTable::OnDisconnected(NodeId node, uint64_t registration_epoch) {
     found->second.connected = false;
 }
 
-bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now,
-                         const std::function<bool(uint64_t region)>& region_exists) {
+bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now) {
   const auto found = nodes_.find(NodeId(report.node_id()));
   if (found == nodes_.end() || found->second.registration_epoch != report.registration_epoch()) return false;
   NodeLoad& load = found->second;
@@ -64,15 +63,10 @@ bool LoadTable::OnReport(const ipb::HeartbeatRequest& report, Instant now,
   if (report.full()) {
     load.full = true;
     load.regions.clear();
-    load.removed.clear();
   }
   load.lost = {report.lost_regions().begin(), report.lost_regions().end()};
   for (const auto& region : report.regions()) load.regions[region.region()] = region;
-  for (const uint64_t region : report.removed_regions()) {
-    load.regions.erase(region);
-    if (region_exists(region)) load.removed.insert(region);
-  }
-  std::erase_if(load.removed, [&](uint64_t region) { return !region_exists(region); });
+  for (const uint64_t region : report.removed_regions()) load.regions.erase(region);
   return true;
 }
 
@@ -85,18 +79,6 @@ Duration LoadTable::SilenceOf(NodeId node, Instant now) const {
   const NodeLoad* load = Find(node);
   const Instant since = load == nullptr ? observing_since_ : std::max(observing_since_, load->last_heard);
   return now - since;
-}
-
-bool LoadTable::IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const {
-  const NodeLoad* load = Find(node);
-  if (load == nullptr || !load->full || load->registration_epoch != registration_epoch) return false;
-  if (load->removed.contains(region.value())) return true;
-#ifdef TENURE_MUTANT_gone_without_revision
-  (void)since;
-  return !load->regions.contains(region.value());
-#else
-  return load->revision >= since && !load->regions.contains(region.value());
-#endif
 }
 
 uint32_t LoadTable::LeadersOf(const NodeLoad& load) {

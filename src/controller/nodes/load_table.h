@@ -1,13 +1,11 @@
 // The last report of every node, in this leadership.
 //
-// Driven by AgentService; read by NodeMonitor, DatabaseReconciler, status. Threading: the controller's
-// executor.
+// Driven by AgentService; read by NodeMonitor, procedures, status. Threading: the controller's executor.
 // Invariants: T1 what is known of a node belongs to its present registration: a report of a newer one
-//             replaces all. T2 IsGone is true only if the node said so, knowing the region's removal.
+//             replaces all.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -28,8 +26,7 @@ struct NodeLoad {
   bool full = false;  // a full report arrived
   Revision revision;  // catalog revision the node has applied
   std::map<uint64_t, ::tenure::v1::RegionLoad> regions;
-  std::set<uint64_t> removed;  // replicas it destroyed, of regions that still have a record
-  std::set<uint64_t> lost;     // regions whose replica there was dropped by a repair
+  std::set<uint64_t> lost;  // regions whose replica there was dropped by a repair
   uint64_t disk_free_bytes = 0;
   int64_t fsync_p99_us = 0;
   uint64_t memory_bytes = 0;
@@ -45,8 +42,7 @@ class LoadTable {
   void OnConnected(NodeId node, uint64_t registration_epoch, Instant now);
   void OnDisconnected(NodeId node, uint64_t registration_epoch);
   // False if a full report is needed first: nothing was taken but the sign of life.
-  bool OnReport(const ::tenure::internal::v1::HeartbeatRequest& report, Instant now,
-                const std::function<bool(uint64_t region)>& region_exists);
+  bool OnReport(const ::tenure::internal::v1::HeartbeatRequest& report, Instant now);
   // Silence before `now` proves nothing: the observer itself stood still.
   void ForgiveSilence(Instant now);
   // Another node got an answer from `node`.
@@ -61,9 +57,6 @@ class LoadTable {
   Duration SilenceOf(NodeId node, Instant now) const;
   // That silence is unusual for the node.
   bool IsSuspicious(NodeId node, Duration silence) const;
-  // The node's registration `epoch` holds no replica of the region and, having seen revision `since`, will
-  // make none.
-  bool IsGone(NodeId node, uint64_t registration_epoch, RegionId region, Revision since) const;
   // Regions with a leader on this node, as it reports.
   static uint32_t LeadersOf(const NodeLoad& load);
 

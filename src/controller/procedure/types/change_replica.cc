@@ -1,0 +1,394 @@
+#include "controller/procedure/types/change_replica.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/format.h"
+#include "catalog/procedures.h"
+#include "catalog/state_moves.h"
+#include "controller/procedure/types/bodies.h"
+#include "tenure/internal/v1/node.pb.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+namespace {
+
+using Replicas = std::vector<pb::ReplicaRecord>;
+
+// The region as its leader reported it in this leadership. No leader: nobody to ask, nothing to believe.
+struct RegionNow {
+  const pb::RegionRecord* record = nullptr;  // null: there is none, or it is being removed
+  NodeId leader_node;
+  ReplicaId leader;
+  const pb::RegionLoad* leader_load = nullptr;
+  bool known = false;  // the leader has reported a configuration
+  uint64_t index = 0;
+  Replicas replicas;
+
+  bool Has(uint64_t replica) const { return Find(replica) != nullptr; }
+  const pb::ReplicaRecord* Find(uint64_t id) const {
+    const auto it =
+        std::find_if(replicas.begin(), replicas.end(), [id](const auto& r) { return r.id() == id; });
+    return it == replicas.end() ? nullptr : &*it;
+  }
+};
+
+const pb::RegionLoad* LoadOf(const StepContext& context, NodeId node, uint64_t region) {
+  const NodeLoad* load = context.agents().load().Find(node);
+  if (load == nullptr) return nullptr;
+  const auto it = load->regions.find(region);
+  return it == load->regions.end() ? nullptr : &it->second;
+}
+
+RegionNow Look(const StepContext& context, uint64_t id) {
+  RegionNow now;
+  const auto record = context.catalog().regions().find(id);
+  if (record == context.catalog().regions().end() || record->second.region().state() == pb::REGION_REMOVING) {
+    return now;
+  }
+  now.record = &record->second.region();
+  const RegionLeaderView* leader = context.agents().region_leaders().Find(RegionId(id));
+  if (leader == nullptr || leader->node.IsNone()) return now;
+  now.leader_node = leader->node;
+  now.leader = leader->replica;
+  now.leader_load = LoadOf(context, leader->node, id);
+  if (now.leader_load == nullptr || !now.leader_load->is_leader() || !now.leader_load->has_configuration())
+    return now;
+  const pb::RegionConfiguration& configuration = now.leader_load->configuration();
+  // Not from before what the catalog knows.
+  if (configuration.index() < now.record->configuration_index()) return now;
+  now.known = true;
+  now.index = configuration.index();
+  now.replicas.assign(configuration.replicas().begin(), configuration.replicas().end());
+  return now;
+}
+
+template <class List>
+bool Lists(const List& replicas, uint64_t id) {
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [id](const auto& replica) { return replica.id() == id; });
+}
+
+StepEnd RegionGone() {
+  return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the region is being removed");
+}
+
+// Why a node cannot be waited for; empty if it can.
+std::string Lost(const StepContext& context, uint64_t id) {
+  const auto node = context.catalog().nodes().find(id);
+  if (node == context.catalog().nodes().end()) return fmt::format("node {} does not exist", id);
+  const pb::NodeState state = node->second.node().state();
+  if (state == pb::NODE_DOWN || state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
+    return fmt::format("node {} is {}", id, catalog::NameOf(state));
+  return "";
+}
+
+// Who should lead instead of a replica that goes: the voter that has applied most.
+ReplicaId BestVoter(const StepContext& context, const RegionNow& now, uint64_t except) {
+  ReplicaId best;
+  uint64_t best_applied = 0;
+  for (const pb::ReplicaRecord& replica : now.replicas) {
+    if (replica.role() != pb::REPLICA_VOTER || replica.id() == except) continue;
+    const pb::RegionLoad* load = LoadOf(context, NodeId(replica.node()), now.record->id());
+    const uint64_t applied = load == nullptr ? 0 : load->applied();
+    if (!best.IsNone() && applied <= best_applied) continue;
+    best = ReplicaId(replica.id());
+    best_applied = applied;
+  }
+  return best;
+}
+
+std::string Describe(std::string_view type, uint64_t region, uint64_t add, uint64_t remove, uint64_t from) {
+  if (add != 0 && remove != 0) {
+    return fmt::format("{} replica {} of region {} from node {} to node {}",
+                       type == ChangeReplica::kRepair ? "replace" : "move", remove, region, from, add);
+  }
+  if (add != 0) return fmt::format("add a replica of region {} on node {}", region, add);
+  return fmt::format("remove replica {} of region {} from node {}", remove, region, from);
+}
+
+constexpr std::array<std::string_view, 10> kSteps = {"",         "prepare",     "create",  "add_learner",
+                                                     "catch_up", "switch",      "confirm", "destroy",
+                                                     "undo",     "undo_destroy"};
+
+}  // namespace
+
+pb::ProcedureRecord ChangeReplica::New(std::string_view type, const pb::RegionRecord& region, NodeId add_node,
+                                       ReplicaId remove_replica) {
+  Body body;
+  body.set_region(region.id());
+  body.set_add_node(add_node.value());
+  body.set_remove_replica(remove_replica.value());
+  for (const pb::ReplicaRecord& replica : region.replicas()) {
+    if (replica.id() == remove_replica.value()) body.set_remove_node(replica.node());
+  }
+  pb::ProcedureRecord procedure = NewProcedure(
+      type, Describe(type, region.id(), body.add_node(), body.remove_replica(), body.remove_node()),
+      body.SerializeAsString());
+  procedure.set_object(region.id());
+  procedure.set_cancellable(true);
+  AddLock(procedure, pb::LOCKED_REGION, region.id());
+  return procedure;
+}
+
+NodeId ChangeReplica::TargetOf(const pb::ProcedureRecord& procedure) {
+  const auto body = BodyOf<Body>(procedure);
+  return body.ok() ? NodeId(body->add_node()) : NodeId();
+}
+
+NodeId ChangeReplica::SourceOf(const pb::ProcedureRecord& procedure) {
+  const auto body = BodyOf<Body>(procedure);
+  return body.ok() ? NodeId(body->remove_node()) : NodeId();
+}
+
+bool ChangeReplica::IsCancellable(std::string_view step) const {
+  return step == "prepare" || step == "create" || step == "add_learner" || step == "catch_up";
+}
+
+Status ChangeReplica::Check(const pb::ProcedureRecord& procedure) const {
+  TENURE_RETURN_IF_ERROR(BodyOf<Body>(procedure).status());
+  const bool known = std::find(kSteps.begin(), kSteps.end(), procedure.step()) != kSteps.end();
+  return known ? OkStatus() : UnknownStep(procedure);
+}
+
+runtime::Task<StatusOr<StepEnd>> ChangeReplica::Run(StepContext& context) {
+  TENURE_CO_ASSIGN_OR_RETURN(Body body, BodyOf<Body>(context.procedure()));
+  const std::string step = context.procedure().step();
+  if (step == "prepare") co_return co_await Prepare(context, std::move(body));
+  if (step == "create") co_return co_await Create(context, std::move(body));
+  if (step == "add_learner") co_return co_await AddLearner(context, std::move(body));
+  if (step == "catch_up") co_return co_await CatchUp(context, std::move(body));
+  if (step == "switch") co_return co_await Switch(context, std::move(body));
+  if (step == "confirm") co_return co_await Confirm(context, std::move(body));
+  if (step == "undo") co_return co_await Undo(context, std::move(body));
+  if (step == "destroy") {
+    co_return co_await Destroy(context, body.region(), body.remove_replica(), body.remove_node(),
+                               StepEnd::Ended(pb::PROCEDURE_SUCCEEDED));
+  }
+  const bool cancelled = context.cancel_requested();
+  co_return co_await Destroy(context, body.region(), body.add_replica(), body.add_node(),
+                             StepEnd::Ended(cancelled ? pb::PROCEDURE_CANCELLED : pb::PROCEDURE_ROLLED_BACK,
+                                            context.procedure().last_error()));
+}
+
+ChangeReplica::End ChangeReplica::Prepare(StepContext& context, Body body) {
+  const RegionNow now = Look(context, body.region());
+  if (now.record == nullptr) co_return RegionGone();
+  if (context.cancel_requested()) co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled");
+  if (body.remove_replica() != 0 && !Lists(now.record->replicas(), body.remove_replica())) {
+    co_return StepEnd::Ended(pb::PROCEDURE_FAILED, fmt::format("region {} has no replica {} any more",
+                                                               body.region(), body.remove_replica()));
+  }
+  if (body.add_node() == 0) co_return StepEnd::Next("switch");
+  if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+    co_return StepEnd::Ended(pb::PROCEDURE_FAILED, lost);
+  for (const auto* list : {&now.record->replicas(), &now.record->joining(), &now.record->leaving()}) {
+    for (const pb::ReplicaRecord& replica : *list) {
+      if (replica.node() != body.add_node()) continue;
+      co_return StepEnd::Ended(
+          pb::PROCEDURE_FAILED,
+          fmt::format("node {} has replica {} of region {}", replica.node(), replica.id(), body.region()));
+    }
+  }
+  StepEnd end = StepEnd::Next("create");
+  body.set_add_replica(catalog::NextReplica(*now.record));
+  end.body = body.SerializeAsString();
+  auto& change = *end.effect.mutable_change_replica();
+  change.set_region(body.region());
+  change.mutable_join()->set_id(body.add_replica());
+  change.mutable_join()->set_node(body.add_node());
+  change.mutable_join()->set_role(pb::REPLICA_LEARNER);
+  co_return end;
+}
+
+ChangeReplica::End ChangeReplica::Create(StepContext& context, Body body) {
+  while (true) {
+    const auto record = context.catalog().regions().find(body.region());
+    if (Look(context, body.region()).record == nullptr) co_return RegionGone();
+    NodeTask task{.node = NodeId(body.add_node()), .revision = Revision(record->second.modify_revision())};
+    auto& item = *task.payload.mutable_create_replicas()->add_items();
+    item.set_region(body.region());
+    item.set_replica(body.add_replica());
+    std::vector<NodeTask> tasks;
+    tasks.push_back(std::move(task));
+    TENURE_CO_ASSIGN_OR_RETURN(const TaskLooks looks, co_await context.Tend(std::move(tasks)));
+    const TaskLook& look = looks.begin()->second;
+    if (look.state == TaskLook::State::kDone) co_return StepEnd::Next("add_learner");
+    if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
+    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+      co_return StepEnd::RollBack("undo", lost);
+    if (look.failures >= options_.max_failures) co_return StepEnd::RollBack("undo", look.last_error);
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+runtime::Task<void> ChangeReplica::Ask(StepContext& context, uint64_t region, Replicas replicas) {
+  const RegionNow now = Look(context, region);
+  if (!now.known) co_return;
+  ipb::ChangeConfigurationRequest request;
+  request.set_cluster_id(context.catalog().cluster()->cluster_id());
+  request.set_leader_epoch(context.epoch().value());
+  request.set_incarnation(context.catalog().cluster()->incarnation());
+  request.set_region(region);
+  request.set_if_index(now.index);
+  for (pb::ReplicaRecord& replica : replicas) *request.add_replicas() = std::move(replica);
+  // What came of it is reported; a refusal or a lost answer is asked again from what is reported then.
+  const auto answer =
+      co_await context.CallNode(now.leader_node, "tenure.internal.v1.NodeInternal/ChangeConfiguration",
+                                request.SerializeAsString(), options_.call_timeout);
+  if (!answer.ok())
+    context.WaitsFor(fmt::format("node {} about the configuration: {}", now.leader_node.value(),
+                                 MessageOf(answer.status())));
+}
+
+ChangeReplica::End ChangeReplica::AddLearner(StepContext& context, Body body) {
+  while (true) {
+    RegionNow now = Look(context, body.region());
+    if (now.record == nullptr) co_return RegionGone();
+    if (now.known && now.Has(body.add_replica())) co_return StepEnd::Next("catch_up");
+    if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
+    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+      co_return StepEnd::RollBack("undo", lost);
+    if (now.known) {
+      pb::ReplicaRecord& added = now.replicas.emplace_back();
+      added.set_id(body.add_replica());
+      added.set_node(body.add_node());
+      added.set_role(pb::REPLICA_LEARNER);
+      co_await Ask(context, body.region(), std::move(now.replicas));
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
+  while (true) {
+    const RegionNow now = Look(context, body.region());
+    if (now.record == nullptr) co_return RegionGone();
+    const pb::RegionLoad* copy = LoadOf(context, NodeId(body.add_node()), body.region());
+    const bool reported = now.known && now.Has(body.add_replica()) && copy != nullptr &&
+                          copy->replica() == body.add_replica() && copy->applied() > 0;
+    // It has applied the configuration that names it, so what it lacks is known.
+    if (reported && copy->configuration_index() >= now.index &&
+        copy->applied() + options_.max_lag >= now.leader_load->applied()) {
+      co_return StepEnd::Next("switch");
+    }
+    if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
+    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+      co_return StepEnd::RollBack("undo", lost);
+    if (now.known && !now.Has(body.add_replica())) co_return StepEnd::Next("add_learner");
+    if (now.leader_load != nullptr && copy != nullptr) {
+      context.WaitsFor(fmt::format("the new replica has applied {} of {} entries", copy->applied(),
+                                   now.leader_load->applied()));
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+ChangeReplica::End ChangeReplica::Switch(StepContext& context, Body body) {
+  Instant next_transfer{};
+  while (true) {
+    RegionNow now = Look(context, body.region());
+    if (now.record == nullptr) co_return RegionGone();
+    if (now.known) {
+      const pb::ReplicaRecord* added = now.Find(body.add_replica());
+      const bool is_voter = added != nullptr && added->role() == pb::REPLICA_VOTER;
+      const bool done = (body.add_node() == 0 || is_voter) && !now.Has(body.remove_replica());
+      // The catalog knows it as well: what has left is `leaving` there.
+      if (done && now.record->configuration_index() >= now.index) co_return StepEnd::Next("confirm");
+      if (!done && body.add_node() != 0 && added == nullptr) {
+        co_return StepEnd::RollBack("undo",
+                                    fmt::format("replica {} is not in the configuration any more: the region "
+                                                "was recovered or changed by hand",
+                                                body.add_replica()));
+      }
+      if (!done && now.leader.value() == body.remove_replica()) {
+        if (context.executor().Now() >= next_transfer) {
+          next_transfer = context.executor().Now() + std::chrono::seconds(2);
+          context.agents().RequestTransfer(now.leader_node, RegionId(body.region()),
+                                           BestVoter(context, now, body.remove_replica()));
+        }
+      } else if (!done) {
+        std::erase_if(now.replicas,
+                      [&](const auto& replica) { return replica.id() == body.remove_replica(); });
+        for (pb::ReplicaRecord& replica : now.replicas) {
+          if (replica.id() == body.add_replica()) replica.set_role(pb::REPLICA_VOTER);
+        }
+        co_await Ask(context, body.region(), std::move(now.replicas));
+      }
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+ChangeReplica::End ChangeReplica::Confirm(StepContext& context, Body body) {
+  while (true) {
+    const RegionNow now = Look(context, body.region());
+    if (now.record == nullptr) co_return RegionGone();
+    const pb::RegionLoad* copy = LoadOf(context, NodeId(body.add_node()), body.region());
+    const bool proved =
+        body.add_node() == 0 || (copy != nullptr && copy->replica() == body.add_replica() && now.known &&
+                                 copy->configuration_index() >= now.record->configuration_index());
+    const auto node = context.catalog().nodes().find(body.add_node());
+    const bool gone = body.add_node() != 0 && (node == context.catalog().nodes().end() ||
+                                               node->second.node().state() == pb::NODE_REMOVED);
+    if (proved || gone) {
+      co_return body.remove_replica() == 0 ? StepEnd::Ended(pb::PROCEDURE_SUCCEEDED)
+                                           : StepEnd::Next("destroy");
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+ChangeReplica::End ChangeReplica::Destroy(StepContext& context, uint64_t region, uint64_t replica,
+                                          uint64_t node, StepEnd end) {
+  while (true) {
+    const auto record = context.catalog().regions().find(region);
+    if (Look(context, region).record == nullptr) co_return RegionGone();
+    const pb::RegionRecord& now = record->second.region();
+    if (!Lists(now.leaving(), replica)) {
+      if (!Lists(now.replicas(), replica) && !Lists(now.joining(), replica)) co_return end;
+      co_return StepEnd::Retry(
+          fmt::format("replica {} of region {} has not left the configuration", replica, region));
+    }
+    NodeTask task{.node = NodeId(node), .revision = Revision(record->second.modify_revision())};
+    auto& item = *task.payload.mutable_destroy_replicas()->add_items();
+    item.set_region(region);
+    item.set_replica(replica);
+    std::vector<NodeTask> tasks;
+    tasks.push_back(std::move(task));
+    TENURE_CO_ASSIGN_OR_RETURN(const TaskLooks looks, co_await context.Tend(std::move(tasks)));
+    if (looks.begin()->second.state != TaskLook::State::kRunning) {
+      end.effect.mutable_change_replica()->set_region(region);
+      end.effect.mutable_change_replica()->set_end_leaving(replica);
+      co_return end;
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+ChangeReplica::End ChangeReplica::Undo(StepContext& context, Body body) {
+  while (true) {
+    RegionNow now = Look(context, body.region());
+    if (now.record == nullptr) co_return RegionGone();
+    const bool in_record = Lists(now.record->replicas(), body.add_replica());
+    if (now.known && !now.Has(body.add_replica()) && !in_record) {
+      StepEnd end = StepEnd::RollBack("undo_destroy", context.procedure().last_error());
+      end.effect.mutable_change_replica()->set_region(body.region());
+      end.effect.mutable_change_replica()->set_end_joining(body.add_replica());
+      co_return end;
+    }
+    if (now.known && now.Has(body.add_replica())) {
+      std::erase_if(now.replicas, [&](const auto& replica) { return replica.id() == body.add_replica(); });
+      co_await Ask(context, body.region(), std::move(now.replicas));
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+}  // namespace tenure::controller

@@ -1,0 +1,163 @@
+#include "controller/procedure/types/drain_node.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/format.h"
+#include "catalog/procedures.h"
+#include "controller/placement/cluster_view.h"
+#include "controller/procedure/types/bodies.h"
+#include "controller/procedure/types/change_replica.h"
+#include "tenure/internal/v1/procedure.pb.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+pb::ProcedureRecord DrainNode::New(const catalog::Catalog& catalog, NodeId node) {
+  ipb::DrainNodeBody body;
+  body.set_node(node.value());
+  body.set_replicas(static_cast<uint32_t>(ReplicasOn(catalog, node)));
+  pb::ProcedureRecord procedure =
+      NewProcedure(kName, fmt::format("drain node {} of {} replicas", node.value(), body.replicas()),
+                   body.SerializeAsString());
+  procedure.set_object(node.value());
+  procedure.set_cancellable(true);
+  AddLock(procedure, pb::LOCKED_NODE, node.value());
+  return procedure;
+}
+
+Status DrainNode::Check(const pb::ProcedureRecord& procedure) const {
+  TENURE_RETURN_IF_ERROR(BodyOf<ipb::DrainNodeBody>(procedure).status());
+  return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
+}
+
+std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, NodeId node,
+                                                      Instant& next_transfer) const {
+  const catalog::Catalog& catalog = context.catalog();
+  const int64_t now_ms = ToMillis(context.executor().WallNow());
+  size_t running = 0;
+  std::set<uint64_t> resting;
+  for (const auto& [id, record] : catalog.procedures()) {
+    const pb::ProcedureRecord& child = record.procedure();
+    if (child.parent() != context.procedure().id()) continue;
+    if (!catalog::IsEnded(child.state())) {
+      ++running;
+    } else if (child.state() != pb::PROCEDURE_SUCCEEDED &&
+               now_ms - child.ended_at_ms() < ToMillis(options_.retry_after)) {
+      resting.insert(child.object());
+    }
+  }
+  std::vector<pb::ProcedureRecord> moves;
+  const auto plan = planner::PlanDrain(ClusterView(catalog, context.agents()),
+                                       {.node = node, .seed = context.prng().Next64()});
+  if (!plan.ok()) {
+    context.WaitsFor(std::string(MessageOf(plan.status())));
+    return moves;
+  }
+  if (context.executor().Now() >= next_transfer) {
+    next_transfer = context.executor().Now() + options_.transfer_every;
+    for (const planner::LeaderTransfer& transfer : plan->transfers) {
+      for (const pb::ReplicaRecord& replica :
+           catalog.regions().at(transfer.region.value()).region().replicas()) {
+        if (NodeId(replica.node()) == transfer.to)
+          context.agents().RequestTransfer(transfer.from, transfer.region, ReplicaId(replica.id()));
+      }
+    }
+  }
+  context.WaitsFor(
+      plan->stuck.empty()
+          ? fmt::format("{} replicas are left, {} move now", ReplicasOn(catalog, node), running)
+          : fmt::format("region {}: {}", plan->stuck.front().region.value(), plan->stuck.front().why));
+  for (const planner::ReplicaMove& move : plan->moves) {
+    if (running >= options_.max_moves) break;
+    if (resting.contains(move.region.value()) || ChangeUnderWay(catalog, move.region) != 0) continue;
+    const pb::RegionRecord& region = catalog.regions().at(move.region.value()).region();
+    for (const pb::ReplicaRecord& replica : region.replicas()) {
+      if (NodeId(replica.node()) != node) continue;
+      pb::ProcedureRecord child =
+          ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
+      child.set_parent(context.procedure().id());
+      moves.push_back(std::move(child));
+      ++running;
+    }
+  }
+  return moves;
+}
+
+runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
+  TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::DrainNodeBody>(context.procedure()));
+  const NodeId node(body.node());
+  Instant next_transfer{};
+  while (true) {
+    const auto record = context.catalog().nodes().find(body.node());
+    const pb::NodeState state =
+        record == context.catalog().nodes().end() ? pb::NODE_REMOVED : record->second.node().state();
+    if (context.cancel_requested()) {
+      StepEnd end = StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node was resumed");
+      if (state == pb::NODE_DRAINING) {
+        end.effect.mutable_set_node_state()->set_node(body.node());
+        end.effect.mutable_set_node_state()->set_state(pb::NODE_UP);
+      }
+      co_return end;
+    }
+    if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
+      co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node is being removed");
+    if (ReplicasOn(context.catalog(), node) == 0) co_return StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+    std::vector<pb::ProcedureRecord> moves = NextMoves(context, node, next_transfer);
+    if (!moves.empty()) {
+      StepEnd end = StepEnd::Wait(first_step());
+      end.spawn = std::move(moves);
+      co_return end;
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+pb::ProcedureRecord RemoveNode::New(NodeId node, const std::vector<uint64_t>& force_regions) {
+  ipb::RemoveNodeBody body;
+  body.set_node(node.value());
+  body.mutable_force_regions()->Assign(force_regions.begin(), force_regions.end());
+  pb::ProcedureRecord procedure =
+      NewProcedure(kName, fmt::format("remove node {} for good", node.value()), body.SerializeAsString());
+  procedure.set_object(node.value());
+  AddLock(procedure, pb::LOCKED_NODE, node.value());
+  return procedure;
+}
+
+Status RemoveNode::Check(const pb::ProcedureRecord& procedure) const {
+  TENURE_RETURN_IF_ERROR(BodyOf<ipb::RemoveNodeBody>(procedure).status());
+  return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
+}
+
+runtime::Task<StatusOr<StepEnd>> RemoveNode::Run(StepContext& context) {
+  TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveNodeBody>(context.procedure()));
+  const std::set<uint64_t> forced(body.force_regions().begin(), body.force_regions().end());
+  while (true) {
+    size_t left = 0;
+    for (const auto& [id, record] : context.catalog().regions()) {
+      const pb::RegionRecord& region = record.region();
+      // A replica that is leaving, or of a region that is being removed, ends with the node.
+      if (region.state() == pb::REGION_REMOVING || forced.contains(id)) continue;
+      for (const auto* list : {&region.replicas(), &region.joining()}) {
+        left += static_cast<size_t>(
+            std::count_if(list->begin(), list->end(),
+                          [&](const pb::ReplicaRecord& replica) { return replica.node() == body.node(); }));
+      }
+    }
+    if (left == 0) {
+      StepEnd end = StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+      end.effect.mutable_set_node_state()->set_node(body.node());
+      end.effect.mutable_set_node_state()->set_state(pb::NODE_REMOVED);
+      co_return end;
+    }
+    context.WaitsFor(fmt::format("{} replicas are left to be replaced", left));
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+}  // namespace tenure::controller

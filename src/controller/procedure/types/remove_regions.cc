@@ -1,0 +1,84 @@
+#include "controller/procedure/types/remove_regions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "controller/procedure/types/bodies.h"
+#include "tenure/internal/v1/procedure.pb.h"
+
+namespace tenure::controller {
+
+namespace pb = ::tenure::v1;
+namespace ipb = ::tenure::internal::v1;
+
+namespace {
+
+// The records of regions in state REMOVING do not change: the tasks are the same at every look.
+std::vector<NodeTask> TasksFor(const catalog::Catalog& catalog, const ipb::RemoveRegionsBody& body) {
+  std::map<NodeId, NodeTask> tasks;
+  for (const uint64_t id : body.regions()) {
+    const auto record = catalog.regions().find(id);
+    if (record == catalog.regions().end()) continue;
+    const pb::RegionRecord& region = record->second.region();
+    for (const auto* list : {&region.replicas(), &region.joining(), &region.leaving()}) {
+      for (const pb::ReplicaRecord& replica : *list) {
+        NodeTask& task = tasks[NodeId(replica.node())];
+        task.node = NodeId(replica.node());
+        task.revision = std::max(task.revision, Revision(record->second.modify_revision()));
+        auto& item = *task.payload.mutable_destroy_replicas()->add_items();
+        item.set_region(id);
+        item.set_replica(replica.id());
+      }
+    }
+  }
+  std::vector<NodeTask> list;
+  for (auto& [node, task] : tasks) list.push_back(std::move(task));
+  return list;
+}
+
+}  // namespace
+
+pb::ProcedureRecord RemoveRegions::New(const catalog::Catalog& catalog, uint64_t database) {
+  ipb::RemoveRegionsBody body;
+  body.set_database(database);
+  for (const auto& [id, record] : catalog.regions()) {
+    if (record.region().database() == database) body.add_regions(id);
+  }
+  const auto record = catalog.databases().find(database);
+  pb::ProcedureRecord procedure = NewProcedure(
+      kName,
+      fmt::format("remove the {} regions of database {}{}", body.regions_size(), database,
+                  record == catalog.databases().end() ? "" : " ('" + record->second.database().name() + "')"),
+      body.SerializeAsString());
+  procedure.set_object(database);
+  return procedure;
+}
+
+Status RemoveRegions::Check(const pb::ProcedureRecord& procedure) const {
+  TENURE_RETURN_IF_ERROR(BodyOf<ipb::RemoveRegionsBody>(procedure).status());
+  return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
+}
+
+runtime::Task<StatusOr<StepEnd>> RemoveRegions::Run(StepContext& context) {
+  TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveRegionsBody>(context.procedure()));
+  while (true) {
+    TENURE_CO_ASSIGN_OR_RETURN(const TaskLooks looks,
+                               co_await context.Tend(TasksFor(context.catalog(), body)));
+    const bool done = std::all_of(looks.begin(), looks.end(), [](const auto& entry) {
+      return entry.second.state != TaskLook::State::kRunning;
+    });
+    if (done) {
+      StepEnd end = StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+      auto& effect = *end.effect.mutable_remove_regions();
+      *effect.mutable_regions() = body.regions();
+      effect.set_database(body.database());
+      co_return end;
+    }
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
+}
+
+}  // namespace tenure::controller

@@ -1,0 +1,29 @@
+// RemoveRegions: takes the replicas of regions in state REMOVING off their nodes, then the records away.
+// Needs no majority, is never given up, and is nobody's child: it outlives whatever asked for it.
+//
+//   destroy_replicas --every replica confirmed gone, or its node removed--> SUCCEEDED: the regions' records
+//   go, with the last
+//                                                                           one that of the dropped database
+#pragma once
+
+#include "controller/procedure/procedure_type.h"
+#include "controller/procedure/step_context.h"
+
+namespace tenure::controller {
+
+class RemoveRegions : public ProcedureType {
+ public:
+  static constexpr std::string_view kName = "RemoveRegions";
+
+  // Of all regions of a database that is being dropped in the same command, or was before.
+  static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, uint64_t database);
+
+  std::string_view name() const override { return kName; }
+  std::string_view first_step() const override { return "destroy_replicas"; }
+  size_t max_running() const override { return 64; }
+  bool IsCancellable(std::string_view) const override { return false; }
+  Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
+  runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
+};
+
+}  // namespace tenure::controller

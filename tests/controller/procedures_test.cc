@@ -1,0 +1,576 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "catalog/procedures.h"
+#include "catalog/refusal.h"
+#include "tenure/internal/v1/node.pb.h"
+#include "tenure/internal/v1/procedure.pb.h"
+#include "tests/controller/test_controller.h"
+
+namespace tenure::controller {
+namespace {
+
+using catalog::ReasonOf;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+// A region's own view of its configuration, and the leader that changes it.
+struct FakeRegion : public runtime::Service {
+  void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override {
+    ipb::ChangeConfigurationRequest change;
+    ASSERT_EQ(info.method, "ChangeConfiguration");
+    ASSERT_TRUE(change.ParseFromString(request));
+    ++asked;
+    if (change.if_index() != index) return reply(absl::AbortedError("another configuration is in force"));
+    index += 10;
+    replicas.assign(change.replicas().begin(), change.replicas().end());
+    history.push_back(Text());
+    ipb::ChangeConfigurationResponse response;
+    response.set_index(index);
+    reply(response.SerializeAsString());
+  }
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
+    return nullptr;
+  }
+  std::string Text() const {
+    std::string text;
+    for (const auto& replica : replicas) {
+      text += fmt::format("{}{}@{}", text.empty() ? "" : " ", replica.id(), replica.node());
+      if (replica.role() == pb::REPLICA_LEARNER) text += "L";
+    }
+    return text;
+  }
+  uint64_t index = 0;
+  int asked = 0;
+  std::vector<pb::ReplicaRecord> replicas;
+  std::vector<std::string> history;
+};
+
+class ProceduresTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    t.Lead();
+    for (int i = 1; i <= 4; ++i) {
+      nodes.push_back(std::make_unique<FakeNode>(t, "n" + std::to_string(i)));
+      nodes.back()->Register();
+      nodes.back()->Connect();
+    }
+  }
+  FakeNode& node(uint64_t id) { return *nodes[id - 1]; }
+  void Work(int rounds = 4) {
+    for (int i = 0; i < rounds; ++i) {
+      t.executor.Advance(milliseconds(30));
+      for (auto& one : nodes) {
+        if (!stopped.contains(one->id)) one->Beat();
+      }
+    }
+    t.executor.Advance(milliseconds(30));
+  }
+  // One region, led by its first replica, on nodes 1 to 3 (in some order).
+  void CreateDatabase(const std::string& name = "d") {
+    pb::CreateDatabaseRequest request;
+    request.set_name(name);
+    request.set_regions(1);
+    t.Start<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, seconds(100),
+                                [this](auto answer) { created = std::move(answer); });
+    t.executor.Advance(milliseconds(1));
+  }
+  const pb::RegionRecord& Region() const { return t.machine.catalog().regions().at(1).region(); }
+  void StartRegion() {
+    CreateDatabase();
+    region.replicas.assign(Region().replicas().begin(), Region().replicas().end());
+    leader = Region().replicas(0).node();
+    for (auto& one : nodes) {
+      views.push_back(t.fake_network.MakeView(fmt::format("n{}:1", one->id)));
+      views.back()->Serve("tenure.internal.v1.NodeInternal", region);
+    }
+    Report();
+    Work();
+    ASSERT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+    for (uint64_t id = 1; id <= 4; ++id) {
+      if (std::none_of(region.replicas.begin(), region.replicas.end(),
+                       [id](const auto& r) { return r.node() == id; }))
+        spare = id;
+    }
+  }
+  // Every replica of the configuration says how it stands; `applied` of those that are new.
+  void Report(uint64_t applied = 5000) {
+    for (const pb::ReplicaRecord& replica : region.replicas) {
+      pb::RegionLoad load;
+      load.set_region(1);
+      load.set_replica(replica.id());
+      load.set_term(2);
+      load.set_is_leader(replica.node() == leader);
+      load.set_leader_replica(LeaderReplica());
+      load.set_applied(replica.id() > 3 ? applied : 5000);
+      load.set_configuration_index(region.index);
+      if (replica.node() == leader) {
+        load.mutable_configuration()->set_index(region.index);
+        load.mutable_configuration()->mutable_replicas()->Assign(region.replicas.begin(),
+                                                                 region.replicas.end());
+      }
+      node(replica.node()).regions[1] = load;
+      *node(replica.node()).next.add_regions() = load;
+    }
+  }
+  uint64_t LeaderReplica() const {
+    for (const auto& replica : region.replicas) {
+      if (replica.node() == leader) return replica.id();
+    }
+    return 0;
+  }
+  void ReportAndWork(int rounds = 6) {
+    for (int i = 0; i < rounds; ++i) {
+      Report();
+      Work(2);
+    }
+  }
+  uint64_t Submit(pb::ProcedureRecord procedure) {
+    ipb::CatalogCommand command;
+    *command.mutable_submit_procedure()->mutable_procedure() = std::move(procedure);
+    uint64_t id = 0;
+    t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(),
+                            [&](StatusOr<ipb::CatalogResult> result) {
+                              ASSERT_TRUE(result.ok()) << result.status();
+                              id = result->object_id();
+                            });
+    t.executor.Advance(milliseconds(1));
+    return id;
+  }
+  const pb::ProcedureRecord& Procedure(uint64_t id) const {
+    return t.machine.catalog().procedures().at(id).procedure();
+  }
+  // The record that is of this type, the newest.
+  const pb::ProcedureRecord& Procedure(const std::string& type) const {
+    const pb::ProcedureRecord* found = nullptr;
+    for (const auto& [id, record] : t.machine.catalog().procedures()) {
+      if (record.procedure().type() == type) found = &record.procedure();
+    }
+    static const pb::ProcedureRecord kNone;
+    EXPECT_NE(found, nullptr) << type;
+    return found == nullptr ? kNone : *found;
+  }
+  StatusOr<pb::ChangeResponse> Cancel(uint64_t id) {
+    pb::CancelProcedureRequest request;
+    request.set_procedure(id);
+    return t.Call<pb::ChangeResponse>("tenure.v1.Procedures/Cancel", request);
+  }
+  std::string Joining() const {
+    std::string text;
+    for (const auto& replica : Region().joining())
+      text += fmt::format("+{}@{}", replica.id(), replica.node());
+    for (const auto& replica : Region().leaving())
+      text += fmt::format("-{}@{}", replica.id(), replica.node());
+    return text;
+  }
+  pb::ProcedureStatus StatusOf(uint64_t id) {
+    pb::GetProcedureRequest request;
+    request.set_id(id);
+    return t.Call<pb::GetProcedureResponse>("tenure.v1.Procedures/Get", request)->procedure();
+  }
+
+  FakeRegion region;
+  std::vector<std::unique_ptr<runtime::Network>> views;
+  std::optional<StatusOr<pb::ChangeResponse>> created;
+  std::set<uint64_t> stopped;  // nodes that say nothing
+  uint64_t leader = 0;
+  uint64_t spare = 0;  // a node without a replica
+  TestController t;
+  std::vector<std::unique_ptr<FakeNode>> nodes;
+};
+
+// ---- tasks ----
+
+TEST_F(ProceduresTest, AnAttemptIsCommittedBeforeItsSubmissionLeaves) {
+  for (auto& one : nodes) {
+    one->work = [&](const ipb::TaskSubmit& submit) {
+      const auto found = t.machine.catalog().procedures().find(submit.key().procedure());
+      EXPECT_NE(found, t.machine.catalog().procedures().end());
+      const auto& tasks = found->second.procedure().tasks();
+      EXPECT_TRUE(std::any_of(tasks.begin(), tasks.end(), [&](const pb::TaskAttempt& attempt) {
+        return attempt.node() == one->id && attempt.attempt() == submit.key().attempt() &&
+               attempt.registration_epoch() == submit.registration_epoch();
+      }));
+      return ipb::TASK_SUCCESS;
+    };
+  }
+  StartRegion();
+  int started = 0;
+  for (auto& one : nodes) started += one->started;
+  EXPECT_EQ(started, 3);
+}
+
+TEST_F(ProceduresTest, AFailureIsANewAttemptAndNeverSuccess) {
+  CreateDatabase();
+  const uint64_t victim = Region().replicas(1).node();
+  int failures = 2;
+  node(victim).work = [&](const ipb::TaskSubmit&) {
+    return failures-- > 0 ? ipb::TASK_FAIL : ipb::TASK_SUCCESS;
+  };
+  node(Region().replicas(2).node()).work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  region.replicas.assign(Region().replicas().begin(), Region().replicas().end());
+  leader = Region().replicas(0).node();
+  Report();
+  Work(2);
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_CREATING);
+  Work(250);
+  EXPECT_EQ(node(victim).started, 3);
+  std::set<uint32_t> attempts;
+  for (const ipb::TaskSubmit& submit : node(victim).submits) attempts.insert(submit.key().attempt());
+  EXPECT_EQ(attempts.size(), 3u);
+  // Two of three are there: it serves, and the third is made by a procedure of its own.
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+  EXPECT_EQ(Procedure("CreateReplica").state(), pb::PROCEDURE_RUNNING);
+}
+
+TEST_F(ProceduresTest, ATaskThatTakesLongRunsOnceWhoeverLeads) {
+  StartRegion();
+  for (auto& one : nodes) one->work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  const int before = node(leader).started;
+  uint64_t term = 8;
+  for (int minute = 0; minute < 10; ++minute) {
+    Work(2);
+    t.executor.Advance(seconds(50));
+    EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_RUNNING);
+    ASSERT_TRUE(t.machine.catalog().regions().contains(1));
+    t.Follow(term++, 2);
+    t.Lead(term++);
+    for (auto& one : nodes) one->Connect();
+  }
+  Work();
+  EXPECT_EQ(node(leader).started, before + 1);
+  for (auto& one : nodes) {
+    for (const ipb::TaskSubmit& submit : std::vector(one->submits)) {
+      if (submit.payload().has_destroy_replicas()) one->End(submit.key(), ipb::TASK_SUCCESS);
+    }
+  }
+  Work();
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_TRUE(t.machine.catalog().regions().empty());
+  // Acknowledged: no node keeps a result.
+  for (auto& one : nodes) EXPECT_TRUE(one->tasks.empty()) << one->id;
+}
+
+TEST_F(ProceduresTest, ADeletionThatFailsIsNeverReportedDone) {
+  StartRegion();
+  const uint64_t victim = Region().replicas(2).node();
+  node(victim).work = [](const ipb::TaskSubmit&) { return ipb::TASK_FAIL; };
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  const uint64_t id = Procedure("RemoveRegions").id();
+  size_t size = 0;
+  for (int i = 0; i < 40; ++i) {
+    Work(1);
+    t.executor.Advance(seconds(40));
+    if (i == 20) size = Procedure(id).ByteSizeLong();
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_RUNNING);
+  EXPECT_TRUE(t.machine.catalog().regions().contains(1));
+  EXPECT_GT(node(victim).started, 30);
+  EXPECT_LE(Procedure(id).ByteSizeLong(), size + 2);  // however often it fails
+  const pb::ProcedureStatus status = StatusOf(id);
+  bool shown = false;
+  for (const pb::TaskStatus& task : status.tasks())
+    shown = shown || (task.node() == victim && task.last_error() == "cannot");
+  EXPECT_TRUE(shown);
+  node(victim).work = [](const ipb::TaskSubmit&) { return ipb::TASK_SUCCESS; };
+  t.executor.Advance(seconds(40));
+  Work();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED);
+}
+
+TEST_F(ProceduresTest, ANodeThatIsStartedAgainGetsAnotherAttempt) {
+  StartRegion();
+  const uint64_t victim = Region().replicas(2).node();
+  node(victim).work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  Work();
+  const ipb::TaskKey first = node(victim).submits.back().key();
+  node(victim).work = [](const ipb::TaskSubmit&) { return ipb::TASK_SUCCESS; };
+  node(victim).Restart();
+  Work();
+  const ipb::TaskSubmit& second = node(victim).submits.back();
+  EXPECT_EQ(second.key().attempt(), first.attempt() + 1);
+  EXPECT_EQ(second.registration_epoch(), node(victim).registration);
+  Work();
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+}
+
+TEST_F(ProceduresTest, ASubmissionThatWasLostIsRepeatedUnderTheSameKey) {
+  StartRegion();
+  const uint64_t victim = Region().replicas(2).node();
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  stopped = {victim};  // it hears the answers, and its stream breaks before it says anything
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  Work();
+  const size_t before = node(victim).submits.size();
+  node(victim).Connect();
+  stopped.clear();
+  Work();
+  ASSERT_EQ(node(victim).submits.size(), before + 1);
+  EXPECT_EQ(node(victim).submits.back().key().attempt(), 1u);
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+}
+
+TEST_F(ProceduresTest, ARemovedNodeIsNotWaitedFor) {
+  StartRegion();
+  const uint64_t victim = Region().replicas(2).node();
+  node(victim).work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  Work();
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_RUNNING);
+  for (const pb::NodeState state : {pb::NODE_DOWN, pb::NODE_REMOVING, pb::NODE_REMOVED}) {
+    ipb::CatalogCommand command;
+    command.mutable_set_node_state()->set_node(victim);
+    command.mutable_set_node_state()->set_state(state);
+    t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(), [](auto) {});
+    t.executor.Advance(milliseconds(1));
+  }
+  stopped = {victim};
+  Work();
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+}
+
+// ---- creation ----
+
+TEST_F(ProceduresTest, ACreationWithoutAMajorityIsUndone) {
+  CreateDatabase();
+  for (int i = 1; i <= 2; ++i)
+    node(Region().replicas(i).node()).work = [](const ipb::TaskSubmit& submit) {
+      return submit.payload().has_create_replicas() ? ipb::TASK_FAIL : ipb::TASK_SUCCESS;
+    };
+  for (int i = 0; i < 30 && !created; ++i) {
+    Work(1);
+    t.executor.Advance(milliseconds(500));
+  }
+  ASSERT_TRUE(created);
+  EXPECT_EQ(ReasonOf(created->status()), pb::REASON_CONDITION_FAILED);
+  EXPECT_THAT(std::string(MessageOf(created->status())), HasSubstr("cannot get 2 of its 3 replicas"));
+  Work();
+  EXPECT_EQ(Procedure("CreateDatabase").state(), pb::PROCEDURE_FAILED);
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  EXPECT_TRUE(t.machine.catalog().regions().empty());
+}
+
+TEST_F(ProceduresTest, ACreationCanBeCancelled) {
+  CreateDatabase();
+  Work(1);
+  ASSERT_TRUE(Cancel(Procedure("CreateDatabase").id()).ok());
+  Work();
+  EXPECT_EQ(Procedure("CreateDatabase").state(), pb::PROCEDURE_CANCELLED);
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  EXPECT_EQ(ReasonOf(Cancel(Procedure("RemoveRegions").id()).status()), pb::REASON_CONDITION_FAILED);
+  EXPECT_EQ(ReasonOf(Cancel(77).status()), pb::REASON_NOT_FOUND);
+}
+
+// ---- replicas ----
+
+TEST_F(ProceduresTest, AReplicaMoves) {
+  StartRegion();
+  const uint64_t from = Region().replicas(1).node();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  Work(2);
+  EXPECT_EQ(Joining(), fmt::format("+4@{}", spare));
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  ASSERT_EQ(region.history.size(), 2u);
+  EXPECT_THAT(region.history[0], HasSubstr(fmt::format("2@{}", from)));
+  EXPECT_THAT(region.history[0], HasSubstr(fmt::format("4@{}L", spare)));
+  EXPECT_EQ(region.history[1], region.Text());
+  EXPECT_EQ(region.Text(),
+            fmt::format("1@{} 3@{} 4@{}", Region().replicas(0).node(), Region().replicas(1).node(), spare));
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+  EXPECT_TRUE(node(from).submits.back().payload().has_destroy_replicas());
+  std::vector<std::string> steps;
+  for (const auto& step : Procedure(id).steps()) steps.push_back(step.name());
+  EXPECT_THAT(steps, ::testing::ElementsAre("prepare", "create", "add_learner", "catch_up", "switch",
+                                            "confirm", "destroy"));
+}
+
+TEST_F(ProceduresTest, ALeaderIsHandedOverBeforeItIsMovedAway) {
+  StartRegion();
+  const uint64_t old_leader = leader;
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(1)));
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).step(), "switch");
+  EXPECT_EQ(region.history.size(), 1u);
+  bool asked = false;
+  for (const auto& answer : node(old_leader).heard->messages) asked = asked || answer.transfers_size() > 0;
+  EXPECT_TRUE(asked);
+  leader = Region().replicas(1).node();
+  for (auto& one : nodes) one->regions.clear();
+  Report();
+  for (auto& one : nodes) one->Connect();
+  for (pb::RegionLoad* load : {&node(leader).regions[1]}) load->set_term(3);
+  *node(leader).next.add_regions() = node(leader).regions[1];
+  Work(2);
+  for (int i = 0; i < 6; ++i) {
+    Report();
+    for (auto& one : nodes) {
+      for (auto& load : *one->next.mutable_regions()) load.set_term(3);
+    }
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+}
+
+TEST_F(ProceduresTest, AMoveIsCancelledUntilTheSwitch) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  for (int i = 0; i < 6; ++i) {
+    Report(/*applied=*/10);  // the new one lags
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).step(), "catch_up");
+  ASSERT_TRUE(Cancel(id).ok());
+  for (int i = 0; i < 8; ++i) {
+    Report(10);
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED) << Procedure(id).DebugString();
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+  EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
+}
+
+TEST_F(ProceduresTest, AMoveWhoseTargetIsLostIsRolledBack) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  Work(2);
+  stopped = {spare};
+  node(spare).stream.reset();
+  for (int i = 0; i < 80; ++i) {
+    Report();
+    Work(1);
+    t.executor.Advance(milliseconds(900));
+  }
+  EXPECT_EQ(Procedure(id).step(), "undo_destroy") << Procedure(id).DebugString();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLING_BACK);
+  EXPECT_EQ(Region().replicas_size(), 3);
+  // It is there again: what it had is destroyed.
+  stopped.clear();
+  node(spare).Restart();
+  Work();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_EQ(Joining(), "");
+}
+
+TEST_F(ProceduresTest, ADroppedDatabaseEndsAMove) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  Work(2);
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  Work(40);
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED);
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+  // The one that was being made is destroyed as well.
+  EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
+  EXPECT_TRUE(t.machine.catalog().regions().empty());
+}
+
+// The leader changes after every single command: what was begun ends, and nothing is done twice.
+TEST_F(ProceduresTest, AMoveSurvivesALeaderChangeAtEveryStep) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  uint64_t term = 8;
+  for (int i = 0; i < 60 && !catalog::IsEnded(Procedure(id).state()); ++i) {
+    t.Follow(term++, 2);
+    t.Lead(term++);
+    for (auto& one : nodes) one->Connect();
+    Report();
+    Work(1);
+    t.group.hold = true;
+    Report();
+    Work(1);
+    t.group.Release();
+    t.executor.Advance(milliseconds(1));
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(region.history.size(), 2u);
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+}
+
+// ---- the engine ----
+
+TEST_F(ProceduresTest, ARegionIsChangedByOneProcedureAtATime) {
+  StartRegion();
+  const uint64_t first =
+      Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  const uint64_t second =
+      Submit(ChangeReplica::New(ChangeReplica::kRemove, Region(), NodeId(), ReplicaId(3)));
+  Work(2);
+  EXPECT_EQ(Procedure(second).state(), pb::PROCEDURE_PENDING);
+  const pb::ProcedureStatus status = StatusOf(second);
+  ASSERT_EQ(status.waits_size(), 1);
+  EXPECT_EQ(status.waits(0).holders(0), first);
+  EXPECT_THAT(status.progress(), HasSubstr("locks"));
+  ASSERT_TRUE(Cancel(second).ok());
+  ReportAndWork();
+  EXPECT_EQ(Procedure(first).state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_EQ(Procedure(second).state(), pb::PROCEDURE_CANCELLED);
+  EXPECT_EQ(Region().replicas_size(), 3);
+}
+
+TEST_F(ProceduresTest, WhatCannotBeReadIsIsolatedAndBlocksNothing) {
+  StartRegion();
+  pb::ProcedureRecord unknown = NewProcedure("FromTheFuture", "something");
+  const uint64_t first = Submit(unknown);
+  const uint64_t second = Submit(NewProcedure(ChangeReplica::kMove, "garbage", "\xff\xff\xff"));
+  const uint64_t third =
+      Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  ReportAndWork();
+  EXPECT_EQ(Procedure(first).state(), pb::PROCEDURE_PENDING);
+  EXPECT_EQ(Procedure(second).state(), pb::PROCEDURE_PENDING);
+  EXPECT_EQ(Procedure(third).state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_THAT(StatusOf(first).progress(), HasSubstr("cannot run it"));
+  EXPECT_EQ(t.procedures.isolated(), 2u);
+}
+
+TEST_F(ProceduresTest, ACommandOfAnotherRevisionOrEpochIsRefused) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  const pb::Record before = t.machine.catalog().procedures().at(id);
+  Work(3);
+  ipb::CatalogCommand stale;
+  ipb::AdvanceProcedure& advance = *stale.mutable_advance_procedure();
+  advance.set_if_revision(before.modify_revision());
+  *advance.mutable_procedure() = before.procedure();
+  advance.mutable_procedure()->set_state(pb::PROCEDURE_SUCCEEDED);
+  advance.mutable_effect()->mutable_drop_database()->set_database(1);
+  std::optional<Status> refused;
+  t.access.ProposeInEpoch(stale, t.leadership.epoch(),
+                          [&](const auto& result) { refused = result.status(); });
+  t.executor.Advance(milliseconds(1));
+  EXPECT_EQ(ReasonOf(*refused), pb::REASON_CONDITION_FAILED);
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+  EXPECT_NE(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED);
+}
+
+TEST_F(ProceduresTest, EndedOnesAreForgottenInTime) {
+  StartRegion();
+  EXPECT_EQ(Procedure("CreateDatabase").state(), pb::PROCEDURE_SUCCEEDED);
+  t.executor.Advance(minutes(119));
+  EXPECT_FALSE(t.machine.catalog().procedures().empty());
+  t.executor.Advance(minutes(2));
+  EXPECT_TRUE(t.machine.catalog().procedures().empty());
+}
+
+}  // namespace
+}  // namespace tenure::controller
