@@ -8,9 +8,8 @@
 // Threading: one executor.
 // Ordering:  answered when the new configuration is committed, a joint one on the way to it left.
 // Errors:    refusals say what is wrong with which field, and nothing has happened. UNKNOWN_OUTCOME: the
-// change was
-//            begun; its leader left office, or the joint configuration was not left within the caller's
-//            deadline (kLimit at most).
+//            change was begun, and its leader left office, or the joint configuration was not left within
+//            the caller's deadline (kLimit at most).
 // Bounds:    kMaxChanges under way.
 #pragma once
 

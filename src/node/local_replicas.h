@@ -4,15 +4,14 @@
 //
 // Threading:  one executor.
 // Durability: a completion that says OK means that a crash of the process undoes nothing of it.
-// Errors:     a replica that is being recovered or destroyed is UNAVAILABLE for anything else; one that
-// cannot be is
-//             FAILED_PRECONDITION. Every message names region and replica.
-// Invariants: C1 no replica is started for a region in state REMOVING, nor while its destruction is under
-// way.
-//             C2 a replica is started only under an id that its own log knows: a record that is older than a
-//             recovery (the copy read at start may be) does not bring the id of before back. A log that knows
-//             no replica of this node at all is that of a learner which has not heard of itself yet. C3 a
-//             replica with a higher id than the one to be destroyed stays: it came later.
+// Errors:     UNAVAILABLE while the replica is being recovered or destroyed, FAILED_PRECONDITION for what
+//             the record or the log here does not allow.
+// Invariants:
+//   C1 No replica is started for a region in state REMOVING, nor while its destruction is under way.
+//   C2 A replica is started only under an id that its own log knows: a record that is older than a recovery
+//      (the copy read at start may be) does not bring the id of before back. A log that knows no replica of
+//      this node at all is that of a learner which has not heard of itself yet.
+//   C3 A replica with a higher id than the one to be destroyed stays: it came later.
 #pragma once
 
 #include <cstdint>
@@ -84,8 +83,8 @@ class LocalReplicas {
   std::set<RegionId> local_;
   std::set<RegionId> recovering_;
   std::map<RegionId, std::vector<Callback<Status>>> destroying_;  // who waits for it
-  std::map<RegionId, std::vector<Callback<Status>>>
-      not_durable_;  // started, and who waits until it is durable
+  // Started, and who waits until it is durable.
+  std::map<RegionId, std::vector<Callback<Status>>> not_durable_;
 };
 
 }  // namespace tenure::node

@@ -3,13 +3,11 @@
 //
 //   record names the replica that this node's log holds, it does not run  -> start it
 //   record says that the replica here goes on with the log of another id, alone (region recovery) -> do that
-//   no record, or it does not name the replica here at all                -> destroy it, but only on the word
-//   of a
-//                                                                            current view
+//   no record, or it does not name the replica here at all -> destroy it, if the view is current
 //
 // New replicas are made, and those of a region that is removed or has moved away are destroyed, by the tasks
 // of procedures (tasks/), which somebody waits for. What is destroyed here is what no procedure waits for any
-// more: this node was declared lost meanwhile, and went on without.
+// more: this node was declared lost meanwhile, and the procedure went on without it.
 //
 // A view is current once a complete linearizable list was taken over in this run of the process. A record was
 // committed before any replica of it was made, region ids and replica ids are never reused, and the list is
@@ -18,8 +16,7 @@
 // replicas beside it.
 //
 // Threading:  one executor.
-// Errors:     a replica that cannot be started is tried again at every look; its reason is logged when it
-// changes.
+// Errors:     a replica that cannot be started is tried again at every look; a new reason is logged.
 #pragma once
 
 #include <map>

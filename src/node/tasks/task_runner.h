@@ -7,8 +7,7 @@
 //
 // Threading:  one executor.
 // Errors:     a task with replicas that fail goes through all the others first, and then fails naming the
-// first of
-//             them and how many; what was done stays done, so that the next attempt has less to do.
+//             first of them and how many; what was done stays done: the next attempt has less to do.
 // Bounds:     kParallel replicas under way per task; TaskTable's for the tasks.
 #pragma once
 

@@ -19,7 +19,7 @@ std::string Text(const TaskKey& key) {
   return fmt::format("procedure {} step {} attempt {}", key.procedure, key.step, key.attempt);
 }
 
-// 0: this program does not know that kind of task.
+// Null: this program does not know that kind of task.
 const ipb::ReplicaBatch* BatchOf(const ipb::TaskPayload& payload) {
   switch (payload.body_case()) {
     case ipb::TaskPayload::kCreateReplicas:
@@ -98,11 +98,11 @@ void TaskTable::OnAnswer(const ipb::HeartbeatResponse& answer) {
     if (forget == forgotten.end() || forget->second < submit.sequence()) Submit(submit);
   }
   // Only now: submits of the same answer may have lower numbers than the last one that the leader has used.
-  for (const ipb::TaskForget& forget : answer.forget_tasks()) {
 #ifndef TENURE_MUTANT_forget_keeps_sequence
+  for (const ipb::TaskForget& forget : answer.forget_tasks()) {
     sequence_ = std::max(sequence_, forget.sequence());
-#endif
   }
+#endif
 }
 
 void TaskTable::Forget(const TaskKey& key, uint64_t sequence) {

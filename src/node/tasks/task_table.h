@@ -11,19 +11,16 @@
 //
 // Threading:  values; one owner.
 // Invariants (the rules of docs/data-nodes.md, "Tasks"):
-//   T1 The pair (leadership epoch, sequence) never falls while the registration lasts. An answer of a lower
-//   epoch is
-//      not listened to at all; a submit is taken only above the pair, and raises it.
+//   T1 The pair (leadership epoch, sequence) never falls until everything starts over. An answer of a lower
+//      epoch is not listened to at all; a submit is taken only above the pair, and raises it.
 //   T2 A submit is taken only if it names this registration of the node.
-//   T3 A key is started once. Its end is final - only a submit of the same key with another payload turns it
-//   into a
-//      failure, since nobody may take the success of one payload for that of another.
+//   T3 A key is started once. Its end is final - only a submit of the same key with another payload turns a
+//      success into a failure, since nobody may take the success of one payload for that of another.
 //   T4 A forget raises the pair before a late copy of the submit can come. Results are kept until then.
 //   T5 No task begins before the node has taken over the catalog up to the revision that the submit names.
-// Bounds:     kMaxTasks keys, kMaxItems replicas each. What is beyond the first is not begun and reported as
-// FAIL
-//             once, without being kept: if that report is lost the key does not exist, and may be submitted
-//             again.
+// Bounds:     kMaxTasks keys, kMaxItems replicas each. A task beyond the first is not begun and is reported
+//             as FAIL once, without being kept: if that report is lost the key does not exist, and may be
+//             submitted again.
 #pragma once
 
 #include <compare>
