@@ -3,7 +3,7 @@
 //
 // Filled by the caller: ViewOf() takes it from the catalog and from what nodes have reported. A view is a
 // snapshot; order of the vectors does not matter. Threading: values and a pure function.
-// Units: bytes.
+// Units: bytes. Reference: docs/placement.md.
 #pragma once
 
 #include <cstdint>

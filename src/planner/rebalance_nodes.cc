@@ -2,6 +2,7 @@
 // counts within each database as even as they are.
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,8 +18,11 @@ using Measure = Rebalance::Measure;
 
 // Pairs of nodes that one plan looks at per stage; beyond, the plan says that it was limited.
 constexpr size_t kMaxPairs = 10'000;
-// Emptiest nodes that a full one is compared with for bytes, and replicas of each that may change places.
-constexpr size_t kMaxTakers = 4;
+// Emptiest nodes of each rack, and in all, that a full one is compared with. Where failure domains do not
+// stand in the way the very first one can take something.
+constexpr size_t kMaxTakersPerRack = 4;
+constexpr size_t kMaxTakers = 64;
+// Replicas of a node that are looked at for bytes: the largest of the full one, the smallest of the other.
 constexpr size_t kMaxSwapped = 128;
 
 class Nodes {
@@ -31,13 +35,13 @@ class Nodes {
 
   void EvenOutReplicas() {
     const auto replicas = [this](uint32_t node) -> uint64_t { return state_.nodes()[node].replicas; };
-    Run(rebalance_.request().total_replicas, replicas, nodes_.size(),
+    Run(rebalance_.request().total_replicas, replicas,
         [this](uint32_t from, uint32_t to) { return MoveOne(from, to); });
   }
 
   void EvenOutBytes() {
     const auto bytes = [this](uint32_t node) -> uint64_t { return state_.nodes()[node].bytes; };
-    Run(rebalance_.request().bytes, bytes, kMaxTakers,
+    Run(rebalance_.request().bytes, bytes,
         [this](uint32_t from, uint32_t to) { return MoveBytes(from, to); });
   }
 
@@ -45,7 +49,7 @@ class Nodes {
   // From the fullest node: to the emptiest of which `step` does something. A node for which nothing can be
   // done is left aside.
   template <class Measured, class Step>
-  void Run(const Slack& slack, Measured measure, size_t takers, Step step) {
+  void Run(const Slack& slack, Measured measure, Step step) {
     uint64_t sum = 0;
     for (const uint32_t node : nodes_) sum += measure(node);
     const uint64_t tolerance = Rebalance::Tolerance(slack, sum, nodes_.size());
@@ -64,8 +68,11 @@ class Nodes {
       if (!rebalance_.MayGive(from)) rebalance_.SetLimited();
       bool moved = false;
       size_t looked = 0;
+      std::map<uint32_t, size_t> looked_in;  // by rack; without labels all are in one
+      largest_.clear();
       for (const uint32_t to : order) {
-        if (moved || !rebalance_.MayGive(from) || looked == takers) break;
+        if (moved || !rebalance_.MayGive(from) || looked == kMaxTakers) break;
+        if (looked_in[state_.nodes()[to].rack] == kMaxTakersPerRack || !state_.HasRoomFor(to, 0)) continue;
         if (measure(from) <= measure(to) + tolerance) break;
         if (!rebalance_.MayTake(to)) {
           rebalance_.SetLimited();
@@ -73,6 +80,7 @@ class Nodes {
         }
         if (++pairs > kMaxPairs) return rebalance_.SetLimited();
         ++looked;
+        ++looked_in[state_.nodes()[to].rack];
         moved = step(from, to);
       }
       stuck[from] = !moved;
@@ -142,8 +150,9 @@ class Nodes {
     const bool counts_allow = state_.nodes()[from].replicas > state_.nodes()[to].replicas;
     const bool may_swap = rebalance_.moves_left() >= 2 && rebalance_.MayGive(to) && rebalance_.MayTake(from);
     const std::vector<uint32_t> small = may_swap ? ReplicasBySize(to, false) : std::vector<uint32_t>{};
+    if (largest_.empty()) largest_ = ReplicasBySize(from, true);
     Exchange best;
-    for (const uint32_t given : ReplicasBySize(from, true)) {
+    for (const uint32_t given : largest_) {
       const PlacementState::Region& of = state_.regions()[given];
       if (!CanGo(given, from, to) || !state_.HasRoomFor(to, of.bytes)) continue;
       if (counts_allow && CountsAllow(given, from, to)) {
@@ -174,6 +183,7 @@ class Nodes {
   Rebalance& rebalance_;
   const PlacementState& state_;
   std::vector<uint32_t> nodes_;
+  std::vector<uint32_t> largest_;  // replicas of the node that gives, while it is compared with others
 };
 
 }  // namespace
