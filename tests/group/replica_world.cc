@@ -327,7 +327,8 @@ void ReplicaWorld::Remove() {
     if (std::erase_if(target.members, [this](const raft::Member& member) { return member.id == old_; }) > 0)
       return Propose(process, target);
     step_ = Step::kDestroy;
-    Trace("operator", fmt::format("replica {} on machine {} is removed, {} is to come", old_, machine_, new_));
+    Trace("operator",
+          fmt::format("replica {} on machine {} is removed, {} is to come", old_, machine_, new_));
     if (!crash_after_) return;
     At(machine_).disk.set_boundary(
         [this, &machine = At(machine_), left = crash_after_->first, kind = crash_after_->second](

@@ -1,5 +1,6 @@
 // Replicas that leave a process and come back under higher ids, in a small world (replica_world.h).
-// TENURE_GROUP_SEED=s runs one seed, TENURE_GROUP_SEEDS=n that many, TENURE_GROUP_TRACE=1 prints what happens.
+// TENURE_GROUP_SEED=s runs one seed, TENURE_GROUP_SEEDS=n that many, TENURE_GROUP_TRACE=1 prints what
+// happens.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -19,8 +20,9 @@ uint64_t Setting(const char* name, uint64_t otherwise) {
 }
 
 TEST(ReturningReplica, NothingIsLostUnderLoadAndCrashes) {
-  const uint64_t first = Setting("TENURE_GROUP_SEED", 1);
-  const uint64_t count = Setting("TENURE_GROUP_SEED", 0) != 0 ? 1 : Setting("TENURE_GROUP_SEEDS", 8);
+  const uint64_t only = Setting("TENURE_GROUP_SEED", 0);
+  const uint64_t first = only == 0 ? 1 : only;
+  const uint64_t count = only == 0 ? Setting("TENURE_GROUP_SEEDS", 8) : 1;
   uint64_t moves = 0;
   uint64_t crashes = 0;
   uint64_t snapshots = 0;
