@@ -44,6 +44,20 @@ TEST(ReturningReplica, NothingIsLostUnderLoadAndCrashes) {
   EXPECT_GT(snapshots, 0u);
 }
 
+// A group that nobody uses has no timers: its leader wakes for the change, and the one that comes is
+// contacted.
+TEST(ReturningReplica, ASleepingGroupTakesAReplica) {
+  ReplicaWorld world({.seed = 3, .crashes = false});
+  for (uint64_t machine = 1; machine <= ReplicaWorld::kMachines; ++machine) {
+    ASSERT_TRUE(world.FallAsleep()) << machine;
+    world.MoveNext(machine);
+    ASSERT_TRUE(world.FinishMove(5s)) << machine << " " << world.violation();
+  }
+  EXPECT_TRUE(world.FallAsleep()) << "and sleeps again";
+  world.Settle();
+  EXPECT_EQ(world.violation(), "");
+}
+
 // The machine whose replica leaves and returns dies before every operation of its disk, from the destruction
 // on until the new replica is a voter.
 TEST(ReturningReplica, ACrashAtEveryBoundaryOfAMove) {
