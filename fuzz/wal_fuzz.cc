@@ -57,6 +57,12 @@ std::string GoodLog() {
     world.Append(**wal, Entries(0, i, 40));
     world.Append(**wal, Entries(5, i, 700));
   }
+  // One leaves and comes back, one leaves for ever.
+  world.Append(**wal, Entries(6, 1, 40));
+  world.Append(**wal, {.group = GroupId(6), .tombstone = true, .gone = ReplicaId(2)});
+  world.Append(**wal, {.group = GroupId(6), .replica = ReplicaId(9), .reset_to = raft::SnapshotMark()});
+  world.Append(**wal, Entries(6, 1, 40));
+  world.Append(**wal, {.group = GroupId(7), .tombstone = true});
   wal->reset();
   return world.storage.ContentOf("d/wal/0000000000000001.wal");
 }
@@ -120,6 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& [id, group] : (*again)->recovered()) {
     const auto before = recovered.find(id);
     TENURE_CHECK(before != recovered.end() && before->second.state.last_index == group.state.last_index &&
+                     before->second.gone == group.gone && before->second.replica == group.replica &&
                      before->second.state.hard_state == group.state.hard_state,
                  "opened again the log says something else of group {}", id);
   }

@@ -472,6 +472,20 @@ void ReplicaWorld::RunFor(Duration duration) {
   world_.RunUntil([this] { return !violation_.empty(); }, duration);
 }
 
+bool ReplicaWorld::FallAsleep() {
+  moving_ = false;
+  load_ = false;
+  return world_.RunUntil(
+      [this] {
+        return step_ == Step::kIdle &&
+               std::all_of(machines_.begin(), machines_.end(), [](const auto& machine) {
+                 return machine->process && machine->process->host &&
+                        machine->process->host->IsQuiescent(kGroup);
+               });
+      },
+      Duration(30s));
+}
+
 bool ReplicaWorld::FinishMove(Duration limit) {
   const uint64_t before = moves_;
   const bool ended = world_.RunUntil([&] { return !violation_.empty() || moves_ > before; }, limit);

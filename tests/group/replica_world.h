@@ -47,7 +47,12 @@ class ReplicaWorld final : private GroupTrace {
   // Until the operator has ended the move that is under way.
   bool FinishMove(Duration limit);
   // The next move is of the replica there.
-  void MoveNext(uint64_t machine) { next_machine_ = machine; }
+  void MoveNext(uint64_t machine) {
+    next_machine_ = machine;
+    moving_ = true;
+  }
+  // No load and no move: whether the group sleeps.
+  bool FallAsleep();
   // The machine crashes after so many more operations of its disk, once what is there begins to leave.
   void CrashWhileMoving(uint64_t operations, sim::CrashKind kind);
   bool crash_is_due() const { return crash_after_.has_value(); }

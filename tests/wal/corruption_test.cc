@@ -45,7 +45,10 @@ bool Same(const Content& a, const Content& b) {
   if (a.entries != b.entries || a.groups.size() != b.groups.size()) return false;
   for (const auto& [id, group] : a.groups) {
     const auto it = b.groups.find(id);
-    if (it == b.groups.end() || it->second.tombstone != group.tombstone) return false;
+    if (it == b.groups.end() || it->second.tombstone != group.tombstone || it->second.gone != group.gone ||
+        it->second.replica != group.replica) {
+      return false;
+    }
     if (it->second.state.hard_state != group.state.hard_state || it->second.state.mark != group.state.mark)
       return false;
   }
@@ -85,6 +88,11 @@ Files SmallDirectory(End end, Content* content) {
   gone.group = GroupId(6);
   gone.tombstone = true;
   EXPECT_TRUE(log.Append({gone}).ok());
+  EXPECT_TRUE(log.Append({{.group = GroupId(8), .tombstone = true, .gone = ReplicaId(2)}}).ok());
+  Write back = Entries(8, 1, 1);
+  back.replica = ReplicaId(9);
+  back.reset_to = raft::SnapshotMark();
+  EXPECT_TRUE(log.Append({back}).ok());
   EXPECT_TRUE(log.Append({Entries(7, 1, 11, 1000)}).ok());
   Write truncation = Entries(5, 13, 1);
   truncation.truncate_from = LogIndex(13);
@@ -107,7 +115,7 @@ Files SmallDirectory(End end, Content* content) {
   EXPECT_TRUE(again.ok()) << again;
   if (!again.ok()) return files;
   *content = ContentOf(log);
-  EXPECT_EQ(content->groups.size(), 4u);
+  EXPECT_EQ(content->groups.size(), 5u);
   return files;
 }
 

@@ -61,6 +61,7 @@ class NoObserver final : public group::GroupObserver {
   void OnConfiguration(GroupId, const raft::Configuration&) override {}
 };
 
+const ReplicaId kSecond(2);
 const raft::Configuration kAlone{{{ReplicaId(1), 7, raft::MemberRole::kVoter}}};
 
 // What a running process knows.
@@ -69,6 +70,7 @@ struct Content {
   std::map<GroupId, raft::HardState> hard_states;
   std::map<GroupId, Pairs> states;
   std::set<GroupId> tombstones;
+  std::map<GroupId, ReplicaId> gone;
   friend bool operator==(const Content&, const Content&) = default;
 };
 
@@ -118,7 +120,9 @@ class Process {
     for (const GroupId id : groups) {
       const auto known = wal_->recovered().find(id);
       if (known != wal_->recovered().end() && known->second.tombstone) continue;
-      TENURE_RETURN_IF_ERROR(host_->Start(id, ReplicaId(1), kAlone, std::make_unique<PutMachine>(), true));
+      const ReplicaId self =
+          known == wal_->recovered().end() || known->second.replica.IsNone() ? ReplicaId(1) : kSecond;
+      TENURE_RETURN_IF_ERROR(host_->Start(id, self, kAlone, std::make_unique<PutMachine>(), true));
     }
     executor_.Advance(std::chrono::milliseconds(120));
     return failure_;
@@ -132,9 +136,15 @@ class Process {
     executor_.Advance(std::chrono::milliseconds(20));
     ASSERT_TRUE(applied) << command;
   }
-  void Destroy(GroupId group) {
-    host_->Destroy(group, ReplicaId(), [](Status) {});
+  void Destroy(GroupId group, ReplicaId replica = {}) {
+    host_->Destroy(group, replica, [](Status) {});
     executor_.Advance(std::chrono::milliseconds(20));
+  }
+  Status StartSecond(GroupId group) {
+    const raft::Configuration alone{{{kSecond, 7, raft::MemberRole::kVoter}}};
+    const Status started = host_->Start(group, kSecond, alone, std::make_unique<PutMachine>(), true);
+    executor_.Advance(std::chrono::milliseconds(120));
+    return started;
   }
   Wal& wal() { return *wal_; }
   SnapshotStore& snapshots() { return *snapshots_; }
@@ -145,6 +155,7 @@ class Process {
     content.identity = directory_->identity();
     for (const auto& [id, group] : wal_->recovered()) {
       if (group.tombstone) content.tombstones.insert(id);
+      if (!group.gone.IsNone()) content.gone[id] = group.gone;
       // What was found; this run has voted for itself meanwhile.
       if (!group.tombstone) content.hard_states[id] = group.state.hard_state;
     }
@@ -174,7 +185,8 @@ const GroupId kCatalog(0);
 const GroupId kRegion(5);
 const GroupId kGone(6);
 const GroupId kInstalling(7);  // its snapshot arrived, and the process died before it was installed
-const std::set<GroupId> kGroups = {kCatalog, kRegion, kGone, kInstalling};
+const GroupId kReturned(8);    // its first replica left, and a second one came
+const std::set<GroupId> kGroups = {kCatalog, kRegion, kGone, kInstalling, kReturned};
 
 struct Directory {
   Files files;
@@ -203,13 +215,17 @@ void MakeDirectory(Directory& made) {
     auto store = std::make_shared<kv::MemoryStore>();
     Process process(storage, store);
     ASSERT_TRUE(process.Open(&identity).ok());
-    ASSERT_TRUE(process.Run({kCatalog, kRegion, kGone}).ok());
+    ASSERT_TRUE(process.Run({kCatalog, kRegion, kGone, kReturned}).ok());
     for (int i = 0; i < 6; ++i) {
       process.Put(kCatalog, fmt::format("node/{}={}", i, std::string(20, 'n')));
       process.Put(kRegion, fmt::format("key{}={}", i, std::string(i == 3 ? 900 : 60, 'v')));
     }
     process.Put(kGone, "a=b");
     process.Destroy(kGone);
+    process.Put(kReturned, "first=1");
+    process.Destroy(kReturned, ReplicaId(1));
+    ASSERT_TRUE(process.StartSecond(kReturned).ok());
+    process.Put(kReturned, "second=2");
     // A snapshot that was sent to somebody, of a state that is in the log as well; and one that is needed.
     StoreSnapshot(process.snapshots(), kRegion, LogIndex(3), "not needed");
     StoreSnapshot(process.snapshots(), kInstalling, LogIndex(9), "installed");
@@ -234,6 +250,8 @@ void MakeDirectory(Directory& made) {
   ASSERT_EQ(made.content.states.at(kRegion).size(), 6u);
   ASSERT_EQ(made.content.states.at(kInstalling).count("installed"), 1u);
   ASSERT_EQ(made.content.tombstones.count(kGone), 1u);
+  ASSERT_EQ(made.content.gone.at(kReturned), ReplicaId(1));
+  ASSERT_EQ(made.content.states.at(kReturned), (Pairs{{"second", "2"}}));
 }
 
 class DirectoryDamageTest : public ::testing::Test {

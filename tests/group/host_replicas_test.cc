@@ -1,0 +1,331 @@
+// Which replica of a group may start on a process, and what is left of the one before.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "group/group_host.h"
+#include "kv/memory_engine.h"
+#include "sim/scheduler.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_executor.h"
+#include "tests/group/silent_transport.h"
+
+namespace tenure::group {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr GroupId kGroup(5);
+
+class Unobserved final : public GroupObserver {
+  void OnRoleChange(GroupId, const raft::RoleChange&) override {}
+  void OnServing(GroupId, Term) override {}
+  void OnConfiguration(GroupId, const raft::Configuration&) override {}
+};
+
+class Register final : public StateMachine {
+ public:
+  void Reset(const kv::Reader&, LogIndex) override {}
+  std::string Apply(const ApplyContext&, std::string_view command, kv::View& state) override {
+    state.Put(command, "");
+    return {};
+  }
+};
+
+raft::Configuration Alone(uint64_t id) {
+  return {{{.id = ReplicaId(id), .host = 1, .role = raft::MemberRole::kVoter}}};
+}
+
+class HostReplicasTest : public testing::Test {
+ protected:
+  HostReplicasTest() { StartProcess(); }
+  ~HostReplicasTest() override { process->Kill(); }
+
+  void StartProcess() {
+    process = std::make_unique<sim::SimProcess>(world, clock, "p", Prng(3));
+    executor = &process->AddExecutor("groups");
+    sim::SimExecutor& log = process->AddExecutor("log");
+    sim::SimExecutor& background = process->AddExecutor("background");
+    log_disk = disk.MakeView(*process, log);
+    background_disk = disk.MakeView(*process, background);
+    wal = *wal::Wal::Open(*log_disk, log, "/wal", {.segment_bytes = 32 << 10}, Logger(), [](Status) {});
+    engine = std::make_unique<kv::MemoryEngine>(store, background);
+    snapshots = *wal::SnapshotStore::Open(*background_disk, "/snapshots");
+    GroupHostOptions options;
+    options.flush_interval = 1h;
+    executor->Post([this, &background, options] {
+      host = std::make_unique<GroupHost>(
+          GroupHost::Dependencies{*executor, background, *wal, *engine, *snapshots, transport, observer,
+                                  Prng(4), Logger()},
+          options);
+    });
+    world.RunFor(1ms);
+  }
+  // Power is lost. `forget`: also everything that the engine has not flushed.
+  void Restart(bool forget = false) {
+    process->Kill();
+    host.reset();
+    snapshots.reset();
+    engine.reset();
+    wal.reset();
+    disk.Crash(sim::CrashKind::kPower);
+    if (forget) {
+      while (store->unflushed_batches() > 0) store->Crash(prng);
+    }
+    process.reset();
+    StartProcess();
+  }
+
+  Status Start(uint64_t id, const raft::Configuration& initial, Callback<Status> durable = nullptr) {
+    Status result;
+    executor->Post([&] {
+      result = host->Start(kGroup, ReplicaId(id), initial, std::make_unique<Register>(),
+                           !initial.members.empty(), std::move(durable));
+    });
+    world.RunFor(1us + 50us);
+    return result;
+  }
+  Status Destroy(uint64_t id) {
+    std::optional<Status> result;
+    executor->Post([&] { host->Destroy(kGroup, ReplicaId(id), [&](Status status) { result = status; }); });
+    world.RunFor(1s);
+    return result.value_or(Error(StatusCode::kUnknown, "no answer"));
+  }
+  void Put(const std::string& key) {
+    bool applied = false;
+    executor->Post([&] {
+      host->Propose(kGroup, key, [&](const ProposeOutcome& outcome) {
+        applied = outcome.kind == ProposeOutcome::Kind::kApplied;
+      });
+    });
+    world.RunFor(50ms);
+    ASSERT_TRUE(applied) << key;
+  }
+  void Flush() {
+    bool flushed = false;
+    executor->Post([&] { engine->Flush([&](const Status& status) { flushed = status.ok(); }); });
+    world.RunFor(50ms);
+    ASSERT_TRUE(flushed);
+  }
+  bool Has(const std::string& key) { return host->State(kGroup)->Get(key).has_value(); }
+
+  sim::Scheduler world;
+  sim::SimClock clock{world, Instant(1h), WallFromMillis(0)};
+  sim::SimDisk disk{world, "disk", Prng(1)};
+  std::shared_ptr<kv::MemoryStore> store = std::make_shared<kv::MemoryStore>();
+  Prng prng{9};
+  SilentTransport transport;
+  Unobserved observer;
+  std::unique_ptr<sim::SimProcess> process;
+  sim::SimExecutor* executor = nullptr;
+  std::unique_ptr<runtime::Disk> log_disk;
+  std::unique_ptr<runtime::Disk> background_disk;
+  std::unique_ptr<wal::Wal> wal;
+  std::unique_ptr<kv::MemoryEngine> engine;
+  std::unique_ptr<wal::SnapshotStore> snapshots;
+  std::unique_ptr<GroupHost> host;
+};
+
+TEST_F(HostReplicasTest, AReplicaThatLeftIsRefusedAndAHigherOneStarts) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(3s);
+  Put("first");
+  ASSERT_TRUE(Destroy(2).ok());
+  for (int run = 0; run < 2; ++run) {
+    for (const uint64_t gone : {uint64_t{1}, uint64_t{2}}) {
+      const Status refused = Start(gone, Alone(gone));
+      EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+      EXPECT_THAT(std::string(MessageOf(refused)),
+                  AllOf(HasSubstr(std::to_string(gone) + " cannot"), HasSubstr("up to 2")));
+      EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(gone)));
+    }
+    EXPECT_FALSE(host->IsBuried(kGroup, ReplicaId(3)));
+    if (run == 0) Restart();
+  }
+  ASSERT_TRUE(Start(9, Alone(9)).ok());
+  world.RunFor(3s);
+  EXPECT_FALSE(Has("first"));
+  Put("second");
+  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
+  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(2)));
+  Restart();
+  // Still while 9 is here, and 9 is known.
+  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(2)));
+  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
+  EXPECT_EQ(Start(2, Alone(2)).code(), StatusCode::kFailedPrecondition);
+  const Status another = Start(10, Alone(10));
+  EXPECT_EQ(another.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(MessageOf(another)), AllOf(HasSubstr("replica 10"), HasSubstr("replica 9")));
+  ASSERT_TRUE(Start(9, {}).ok());
+  world.RunFor(3s);
+  EXPECT_TRUE(Has("second"));
+}
+
+TEST_F(HostReplicasTest, ReturnsInTheSameRun) {
+  for (uint64_t id = 1; id < 6; ++id) {
+    ASSERT_TRUE(Start(id, Alone(id)).ok());
+    world.RunFor(3s);
+    Put(std::to_string(id));
+    EXPECT_FALSE(Has(std::to_string(id - 1)));
+    EXPECT_EQ(Start(id + 1, Alone(id + 1)).code(), StatusCode::kAlreadyExists);
+    ASSERT_TRUE(Destroy(id).ok());
+  }
+}
+
+TEST_F(HostReplicasTest, WhatIsAbsentIsDestroyedAndRemembered) {
+  ASSERT_TRUE(Destroy(7).ok());
+  Restart();
+  EXPECT_EQ(Start(7, Alone(7)).code(), StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Start(8, Alone(8)).ok());
+}
+
+TEST_F(HostReplicasTest, GoneForEver) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  ASSERT_TRUE(Destroy(0).ok());
+  EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kFailedPrecondition);
+  Restart();
+  EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(9)));
+}
+
+TEST_F(HostReplicasTest, NothingStartsBeforeTheOneBeforeIsGone) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(3s);
+  disk.HangSyncs();
+  std::vector<std::string> order;
+  executor->Post([&] {
+    host->Destroy(kGroup, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed"); });
+    host->Destroy(kGroup, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed again"); });
+  });
+  world.RunFor(100ms);
+  EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(order.empty());
+  disk.ReleaseSyncs();
+  world.RunFor(1s);
+  EXPECT_THAT(order, testing::ElementsAre("destroyed", "destroyed again"));
+  EXPECT_TRUE(Start(9, Alone(9)).ok());
+}
+
+TEST_F(HostReplicasTest, ALateDestructionDoesNotReachTheNextReplica) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  ASSERT_TRUE(Destroy(2).ok());
+  disk.HangSyncs();
+  bool durable = false;
+  ASSERT_TRUE(Start(9, Alone(9), [&](const Status& status) { durable = status.ok(); }).ok());
+  bool destroyed = false;
+  executor->Post([&] { host->Destroy(kGroup, ReplicaId(3), [&](const Status&) { destroyed = true; }); });
+  world.RunFor(100ms);
+  // A crash would bring nobody back who keeps 3 from starting.
+  EXPECT_FALSE(durable);
+  EXPECT_FALSE(destroyed);
+  disk.ReleaseSyncs();
+  world.RunFor(100ms);
+  EXPECT_TRUE(durable);
+  EXPECT_TRUE(destroyed);
+  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
+  ASSERT_TRUE(Destroy(2).ok());
+  EXPECT_TRUE(host->Runs(kGroup));
+}
+
+TEST_F(HostReplicasTest, DurableTellsWhenItWasDestroyedBefore) {
+  disk.HangSyncs();
+  Status durable;
+  ASSERT_TRUE(Start(2, {}, [&](Status status) { durable = std::move(status); }).ok());
+  executor->Post([&] { host->Destroy(kGroup, ReplicaId(2), [](const Status&) {}); });
+  world.RunFor(100ms);
+  disk.ReleaseSyncs();
+  world.RunFor(1s);
+  EXPECT_EQ(durable.code(), StatusCode::kAborted);
+}
+
+// The engine kept the state of the one before, which is ahead of everything that the new one's log holds.
+TEST_F(HostReplicasTest, StateOfTheOneBeforeIsNotTakenForTheNewOnes) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(3s);
+  for (int i = 0; i < 20; ++i) Put("first" + std::to_string(i));
+  Flush();
+  ASSERT_TRUE(Destroy(2).ok());
+  bool durable = false;
+  ASSERT_TRUE(Start(9, Alone(9), [&](const Status& status) { durable = status.ok(); }).ok());
+  world.RunFor(3s);
+  Put("second");
+  EXPECT_TRUE(durable);
+  Restart(/*forget=*/true);
+  EXPECT_FALSE(GroupHost::IsStateAbove(*engine, kGroup, ReplicaId(9)));
+  ASSERT_TRUE(Start(9, {}).ok());
+  world.RunFor(3s);
+  EXPECT_FALSE(Has("first1"));
+  EXPECT_TRUE(Has("second"));
+}
+
+TEST_F(HostReplicasTest, OtherHostsGroupsAreLeftAlone) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  ASSERT_TRUE(Destroy(2).ok());
+  Restart();
+  ASSERT_TRUE(Start(9, Alone(9)).ok());
+  world.RunFor(3s);
+  Put("second");
+  // As a controller that joins late in a process whose node is at work: the log it found has a tombstone.
+  SilentTransport unused;
+  executor->Post([&] {
+    sim::SimExecutor& background = *process->executors().back();
+    GroupHost other({.executor = *executor,
+                     .background = background,
+                     .wal = *wal,
+                     .engine = *engine,
+                     .snapshots = *snapshots,
+                     .transport = unused,
+                     .observer = observer,
+                     .prng = Prng(5),
+                     .logger = Logger(),
+                     .owns = [](GroupId id) { return id == kCatalogGroup; }},
+                    GroupHostOptions());
+    EXPECT_EQ(other.ReplicaOf(kGroup), ReplicaId());
+  });
+  world.RunFor(100ms);
+  EXPECT_TRUE(Has("second"));
+}
+
+// A replica that joins knows nobody: it waits, also after a restart, until somebody tells it who is a member.
+TEST_F(HostReplicasTest, AJoiningReplicaWaitsForItsLeader) {
+  ASSERT_TRUE(Start(9, {}).ok());
+  for (int run = 0; run < 2; ++run) {
+    world.RunFor(60s);
+    const auto status = host->StatusOf(kGroup);
+    ASSERT_TRUE(status.has_value());
+    EXPECT_EQ(status->self, ReplicaId(9));
+    EXPECT_EQ(status->role, raft::Role::kFollower);
+    EXPECT_EQ(status->term, Term());
+    EXPECT_TRUE(status->configuration.members.empty());
+    Restart();
+    EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9)) << "its log says whose it is";
+    EXPECT_EQ(Start(8, {}).code(), StatusCode::kFailedPrecondition);
+    ASSERT_TRUE(Start(9, {}).ok());
+  }
+}
+
+TEST_F(HostReplicasTest, ASnapshotForTheOneBeforeIsRefused) {
+  ASSERT_TRUE(Start(2, {}).ok());
+  ASSERT_TRUE(Destroy(2).ok());
+  ASSERT_TRUE(Start(9, {}).ok());
+  std::vector<StatusCode> codes;
+  executor->Post([&] {
+    const raft::SnapshotMark mark{LogIndex(7), Term(2), Alone(1)};
+    const auto note = [&](const StatusOr<uint64_t>& answer) { codes.push_back(answer.status().code()); };
+    host->OnSnapshotOffer({.group = kGroup, .from = ReplicaId(1), .to = ReplicaId(2), .mark = mark}, note);
+    host->OnSnapshotChunk({.group = kGroup, .to = ReplicaId(2), .mark = mark}, note);
+  });
+  world.RunFor(100ms);
+  EXPECT_THAT(codes, testing::ElementsAre(StatusCode::kNotFound, StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace tenure::group
