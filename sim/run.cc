@@ -190,8 +190,8 @@ class Run : private Phases {
       sent = world_.RegionMessages() - before;
     }
     if (sent > 0) {
-      world_.Fail(invariant, fmt::format("{} Raft messages in the last of {} times {} ms", sent, kSleepWindows,
-                                         ToMillis(kSleepTime)));
+      world_.Fail(invariant, fmt::format("{} Raft messages in the last of {} times {} ms", sent,
+                                         kSleepWindows, ToMillis(kSleepTime)));
       return false;
     }
     const size_t victim = Prng(options_.seed).Fork("sleep").Below(world_.machines().size());

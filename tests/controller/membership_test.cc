@@ -225,7 +225,7 @@ class TokenTest : public ::testing::Test {
 };
 
 TEST_F(TokenTest, NothingIsBelievedWithoutIt) {
-  for (const uint64_t incarnation : {2, 3}) {
+  for (const uint64_t incarnation : {uint64_t{2}, uint64_t{3}}) {
     const auto answer = Announce(Word(incarnation));
     EXPECT_EQ(answer.verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
     EXPECT_NE(answer.message().find("controller 2 at moved:1 gave no token"), std::string::npos);

@@ -15,7 +15,7 @@ planner::PlacementView ClusterView(const catalog::Catalog& catalog, const AgentS
   planner::PlacementLoads loads;
   for (const auto& [node, load] : agents.load().all()) {
     planner::NodeSpace& space = loads.nodes[node];
-    if (load.full) space.free_bytes = load.disk_free_bytes;
+    if (load.disk_free_bytes != 0) space.free_bytes = load.disk_free_bytes;  // 0: not measured yet
     for (const auto& [id, region] : load.regions) {
       planner::RegionObservation& observed = loads.regions[RegionId(id)];
       observed.bytes = std::max(observed.bytes, region.bytes());
