@@ -62,6 +62,7 @@ EXTERNAL = [
     (r"toml\+\+/", {"cli", "daemon", "sim"}),
     (r"spdlog/", {"runtime/real", "cli", "daemon"}),
     (r"prometheus/", {"cli", "daemon", "runtime/real"}),
+    (r"openssl/", {"catalog/join_tokens"}),
     (r"(thread|random|fstream|filesystem|future|condition_variable|semaphore|latch|barrier)$", TOUCH | {"sim/main"}),
     (r"(unistd\.h|fcntl\.h|sys/|netinet/|arpa/|netdb\.h|pthread\.h|signal\.h|csignal$|poll\.h|dirent\.h)", TOUCH),
 ]

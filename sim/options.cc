@@ -27,6 +27,8 @@ constexpr OptionField kFields[] = {
     {"cluster", "small_log", 0, 1,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.small_log); },
      [](SimOptions& o, int64_t v) { o.small_log = v != 0; }},
+    {"cluster", "token", 0, 1, [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.token); },
+     [](SimOptions& o, int64_t v) { o.token = v != 0; }},
     {"workload", "key_clients", 1, 100,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.key_clients); },
      [](SimOptions& o, int64_t v) { o.key_clients = static_cast<decltype(o.key_clients)>(v); }},
@@ -188,6 +190,7 @@ SimOptions DrawOptions(uint64_t seed) {
   // A group that lost a replica has none to spare: not together with machines that come and go.
   if (options.spares > 0) options.faults[static_cast<size_t>(FaultKind::kRot)] = 0;
   if (total == 0) options.faults[static_cast<size_t>(FaultKind::kCrash)] = 1;
+  options.token = Prng(seed).Fork("token").Chance(1, 3);
   // From a moment in which every group has all its replicas.
   options.recovery = options.processes == 3 && options.spares == 0 &&
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);

@@ -49,6 +49,7 @@ struct SimOptions {
   bool small_log = false;
   // After the last fault a disk hangs, then the groups are to sleep (docs/testing.md).
   bool more_phases = true;
+  bool token = false;     // processes are let in by a token, which is being changed all the time
   bool recovery = false;  // in the end a majority is lost for good, recovered from, and revived
 };
 

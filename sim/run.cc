@@ -13,6 +13,7 @@
 #include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
 #include "sim/server.h"
+#include "sim/strangers.h"
 #include "sim/world.h"
 
 namespace tenure::sim {
@@ -24,6 +25,7 @@ constexpr Duration kWriteLimit = std::chrono::seconds(60);
 // From the first write that hangs: noticed in three quarters of an election timeout; then, at worst, an
 // election without help and the end of a lease.
 constexpr Duration kHungDiskLimit = std::chrono::milliseconds(3200);
+constexpr Duration kStrangersLimit = std::chrono::seconds(10);
 constexpr Duration kSleepLimit = std::chrono::seconds(15);
 constexpr Duration kSleepTime = std::chrono::seconds(5);
 // Silence is noticed after an election timeout; the first choice stands at once, the second one timeout
@@ -38,7 +40,7 @@ class Run : private Phases {
         membership_(world_, Prng(options.seed).Fork("membership")) {}
 
   RunResult Go() {
-    if (Form() && Break() && Converge() && HangDisk() && Settle() && Sleep() &&
+    if (Form() && Break() && Converge() && HangDisk() && Settle() && TurnAway() && Sleep() &&
         (!options_.recovery || Recover()))
       Judge();
     Sum().faults = nemesis_.faults();
@@ -121,6 +123,15 @@ class Run : private Phases {
     return !world_.failed();
   }
 
+  bool TurnAway() {
+    if (!options_.token) return true;
+    Enter("strangers");
+    strangers_.Try();
+    return Until(
+        kStrangersLimit, [this] { return strangers_.waiting() == 0; },
+        [this] { return fmt::format("answers to {} calls of strangers", strangers_.waiting()); });
+  }
+
   // Without clients region groups send nothing, with one process gone as well; and yet they find new leaders.
   bool Sleep() {
     if (!options_.more_phases || !world_.has_spare_members()) return true;
@@ -172,6 +183,7 @@ class Run : private Phases {
 
   Nemesis nemesis_;
   MembershipOperator membership_;
+  Strangers strangers_{world_};
 };
 
 }  // namespace

@@ -108,9 +108,9 @@ Status Server::Start() {
 }
 
 void Server::Join() {
-  joining_ =
-      std::make_unique<controller::Joining>(control_, *control_network_, Self(), controller::OwnCluster(),
-                                            settings_.addresses, logger_.Named("join"));
+  joining_ = std::make_unique<controller::Joining>(control_, *control_network_, Self(),
+                                                   controller::OwnCluster{.tokens = settings_.join_tokens},
+                                                   settings_.addresses, logger_.Named("join"));
   joining_->Start([this](const StatusOr<controller::OwnCluster>& cluster) {
     if (!cluster.ok()) return world_.OnControllerRefused(machine_, cluster.status());
     world_.OnControllerJoined(machine_);
@@ -152,6 +152,7 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
   controller::ControllerOptions options;
   options.cluster_id = settings_.cluster_id;
   options.incarnation = directory_->identity().incarnation;
+  options.join_tokens = settings_.join_tokens;
   options.on_superseded = [this](uint64_t incarnation) {
     OnLeftBehind(
         fmt::format("incarnation {}, the cluster is at {}", directory_->identity().incarnation, incarnation));
@@ -198,6 +199,7 @@ void Server::StartNode() {
   identity.address = machine_.address;
   identity.resp_address = RespAddressOf(machine_.address);
   identity.software_version = "sim";
+  identity.join_tokens = settings_.join_tokens;
   const std::string view_path = directory_->view_path();
   node_ = std::make_unique<node::Node>(
       node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,

@@ -45,6 +45,7 @@ class Server final : public node::NodeOwner {
     bool node = true;
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
+    catalog::JoinTokens join_tokens;
   };
   // Starts; a start that fails is a violation (nothing that the world does to a disk may make a log
   // unreadable).

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/format.h"
 #include "catalog/refusal.h"
 #include "client/request_ids.h"
@@ -183,12 +184,22 @@ void World::Boot(size_t index) {
   settings.cluster_id = kClusterId;
   settings.small_log = options_.small_log;
   settings.quiesce_after = options_.quiesce_after;
+  if (options_.token) settings.join_tokens = Tokens(machine.boots);
   for (const auto& other : machines_) {
     if (machine.first && other->first) settings.controllers.emplace_back(other->number, other->address);
   }
   const std::string incarnation = fmt::format("{} boot {}", machine.name, ++machine.boots);
   machine.server = std::make_unique<Server>(*this, machine, std::move(settings), prng_.Fork(incarnation),
                                             logger_.Named(machine.name));
+}
+
+// As in the middle of a change of tokens: every process knows both, some send the new one already.
+catalog::JoinTokens World::Tokens(uint64_t boot) const {
+  auto tokens =
+      catalog::JoinTokens::Parse(boot % 2 == 0 ? "the-first-token-of-all\nthe-token-that-comes-after"
+                                               : "the-token-that-comes-after\nthe-first-token-of-all");
+  TENURE_CHECK(tokens.ok(), "{}", MessageOf(tokens.status()));
+  return std::move(*tokens);
 }
 
 void World::Kill(size_t index, CrashKind kind) {

@@ -86,6 +86,8 @@ class World {
   // --- what may happen to machines ---
   void Boot(size_t machine);
   void Kill(size_t machine, CrashKind kind);
+  // What a process is started with in a world with a token.
+  catalog::JoinTokens Tokens(uint64_t boot) const;
   // Kills it, damages its log, repairs that, and boots it again.
   void RotAndRepair(size_t machine);
   bool Up(size_t machine) const { return machines_[machine]->server != nullptr; }

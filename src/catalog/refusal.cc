@@ -62,6 +62,7 @@ constexpr std::array kRules = {
                false,
                {},
                Effect::kNone},
+    ReasonRule{REASON_WRONG_TOKEN, "WRONG_TOKEN", StatusCode::kPermissionDenied, false, {}, Effect::kNone},
 };
 constexpr ReasonRule kUnknownReason{REASON_UNSPECIFIED, "UNSPECIFIED", StatusCode::kInternal, false, {},
                                     Effect::kUnknown};

@@ -92,9 +92,15 @@ StatusOr<ClusterLayout> ClusterLayout::Make(const std::string& directory, const 
   const fs::path absolute = fs::weakly_canonical(fs::absolute(directory), error);
   if (error) return Error(StatusCode::kInvalidArgument, "--data is {}: {}", directory, error.message());
   ClusterLayout layout;
+  layout.choice_ = choice;
+  if (!choice.token_file.empty()) {
+    layout.choice_.token_file = fs::absolute(choice.token_file, error).lexically_normal().string();
+    if (error)
+      return Error(StatusCode::kInvalidArgument, "--token-file is {}: {}", choice.token_file,
+                   error.message());
+  }
   layout.directory_ = absolute.string();
   while (layout.directory_.size() > 1 && layout.directory_.back() == '/') layout.directory_.pop_back();
-  layout.choice_ = choice;
   layout.processes_ = Places(layout.directory_, choice);
   return layout;
 }
@@ -111,6 +117,7 @@ StatusOr<ClusterLayout> ClusterLayout::Load(const std::string& directory) {
     choice.nodes = static_cast<int>(table["nodes"].value_or(int64_t{0}));
     choice.base_port = static_cast<int>(table["base-port"].value_or(int64_t{0}));
     choice.separate = table["separate"].value_or(false);
+    choice.token_file = table["token-file"].value_or(std::string());
     return Make(directory, choice);
   } catch (const toml::parse_error& error) {
     return Error(StatusCode::kFailedPrecondition, "{}, line {}: {}", path, error.source().begin.line,
@@ -127,8 +134,9 @@ Status ClusterLayout::Save() const {
     if (fs::exists(place.config_path())) continue;
     TENURE_RETURN_IF_ERROR(WriteFile(place.config_path(), ConfigOf(place)));
   }
-  const toml::table table{
+  toml::table table{
       {"nodes", choice_.nodes}, {"base-port", choice_.base_port}, {"separate", choice_.separate}};
+  if (!choice_.token_file.empty()) table.insert("token-file", choice_.token_file);
   return WriteFile(directory_ + "/up.toml", Text(table));
 }
 
@@ -159,6 +167,7 @@ std::string ClusterLayout::ConfigOf(const ProcessPlace& place) const {
   if (place.node) table.insert("resp", place.resp_address());
   table.insert("http", fmt::format("127.0.0.1:{}", place.http_port));
   table.insert("controllers", controllers());
+  if (!choice_.token_file.empty()) table.insert("token-file", choice_.token_file);
   if (place.controller_id != 0) {
     table.insert("id", place.controller_id);
     table.insert("initial-controllers", initial);

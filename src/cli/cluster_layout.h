@@ -19,6 +19,7 @@ struct LayoutChoice {
   int nodes = 3;
   int base_port = 7100;
   bool separate = false;
+  std::string token_file = {};  // absolute; empty: the cluster has no token
   friend bool operator==(const LayoutChoice&, const LayoutChoice&) = default;
 };
 

@@ -25,6 +25,7 @@ struct UpOptions {
   CLI::Option* nodes = nullptr;
   CLI::Option* base_port = nullptr;
   CLI::Option* separate = nullptr;
+  CLI::Option* token_file = nullptr;
   bool detach = false;
 };
 
@@ -42,12 +43,18 @@ StatusOr<ClusterLayout> ChooseLayout(const UpOptions& options) {
   if (options.nodes->count() > 0) wanted.nodes = options.choice.nodes;
   if (options.base_port->count() > 0) wanted.base_port = options.choice.base_port;
   if (options.separate->count() > 0) wanted.separate = options.choice.separate;
+  if (options.token_file->count() > 0) {
+    TENURE_ASSIGN_OR_RETURN(const ClusterLayout typed,
+                            ClusterLayout::Make(options.directory, options.choice));
+    wanted.token_file = typed.choice().token_file;
+  }
   if (wanted == stored->choice()) return stored;
   const LayoutChoice& has = stored->choice();
-  return Error(
-      StatusCode::kFailedPrecondition,
-      "{} holds a cluster with --nodes {} --base-port {}{}; leave these flags out, or choose another --data",
-      stored->directory(), has.nodes, has.base_port, has.separate ? " --separate" : "");
+  return Error(StatusCode::kFailedPrecondition,
+               "{} holds a cluster with --nodes {} --base-port {}{}{}; leave these flags out, or choose "
+               "another --data",
+               stored->directory(), has.nodes, has.base_port, has.separate ? " --separate" : "",
+               has.token_file.empty() ? "" : " --token-file " + has.token_file);
 }
 
 std::string StopCommand(const ClusterLayout& layout) {
@@ -207,6 +214,9 @@ void AddLocalClusterCommands(CLI::App& app, Invocation& invocation) {
                       ->capture_default_str();
   up->separate = command->add_flag("--separate", up->choice.separate,
                                    "Three controllers and the nodes as processes of their own");
+  up->token_file =
+      command->add_option("--token-file", up->choice.token_file,
+                          "File with the secret that lets processes into the cluster (tenured --help)");
   command->add_flag("--detach", up->detach, "Return when the cluster is ready and leave it running");
   OnCommand(command, invocation, up, Up);
 

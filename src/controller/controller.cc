@@ -63,7 +63,7 @@ std::vector<runtime::Endpoint> Hints(const ControllerOptions& options) {
 }
 
 OwnCluster Own(const ControllerOptions& options) {
-  return {.id = options.cluster_id, .incarnation = options.incarnation};
+  return {.id = options.cluster_id, .incarnation = options.incarnation, .tokens = options.join_tokens};
 }
 
 raft::Configuration InitialConfiguration(const std::vector<pb::ControllerRecord>& controllers) {
@@ -120,7 +120,8 @@ class Controller::Impl : public group::GroupObserver {
         agents_(executor_, access_, leadership_,
                 {.cluster_id = options_.cluster_id,
                  .incarnation = options_.incarnation,
-                 .on_superseded = options_.on_superseded},
+                 .on_superseded = options_.on_superseded,
+                 .tokens = options_.join_tokens},
                 logger_.Named("nodes")),
         incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
         standby_(executor_, network_, ReplicaId(options_.self.id()), Own(options_), directory_,
@@ -184,7 +185,7 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
-    presence_.Start();
+    presence_.Start(/*newcomer=*/!known);
     incarnations_.Start(OtherAddresses());
     return OkStatus();
   }

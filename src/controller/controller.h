@@ -20,6 +20,7 @@
 #include "base/prng.h"
 #include "base/status.h"
 #include "catalog/catalog.h"
+#include "catalog/join_tokens.h"
 #include "controller/api/change_stream.h"
 #include "controller/api/database_api.h"
 #include "controller/api/watch_hub.h"
@@ -44,6 +45,7 @@ struct ControllerOptions {
   // Somebody of this cluster is of a higher incarnation: a recovery has left this controller behind, and its
   // process must end. May be called more than once.
   std::function<void(uint64_t incarnation)> on_superseded = [](uint64_t) {};
+  catalog::JoinTokens join_tokens;      // of the cluster: the others of it have the same
   std::string new_cluster_id;           // what a cluster is named that this controller is the first leader of
   ::tenure::v1::ControllerRecord self;  // id, name, address, zone, uuid of the data directory
   // The voters a new group begins with; ignored for one that the log knows, but for their addresses, which

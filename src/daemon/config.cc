@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <system_error>
 
@@ -15,6 +16,8 @@ namespace tenure::daemon {
 namespace {
 
 using Values = std::map<std::string, std::vector<std::string>, std::less<>>;  // by flag name without dashes
+
+constexpr size_t kMaxTokenFileBytes = 1024;
 
 struct Flag {
   const char* name;
@@ -40,6 +43,10 @@ constexpr Flag kFlags[] = {
     {"name", "NAME", false, "name for people (default: --advertise)"},
     {"zone", "ZONE", false, "failure domain"},
     {"label", "KEY=VALUE", true, "label of the node; may be repeated"},
+    {"token-file", "FILE", false,
+     "the secret that lets processes into the cluster, the same for all of them: 16 to 256 characters; a "
+     "second "
+     "line is accepted from others"},
     {"log-level", "LEVEL", false, "debug, info (default), warn or error"},
     {"max-staleness", "DURATION", false,
      "READONLY clients are not served by replicas further behind (default 5s)"},
@@ -273,6 +280,34 @@ Status CheckController(const Checker& flags, Config& config) {
   return OkStatus();
 }
 
+// A secret that others can read is none.
+Status CheckTokenFile(const Checker& flags, Config& config) {
+  const std::string path = flags.Text("token-file");
+  if (path.empty()) return OkStatus();
+  std::error_code error;
+  const std::filesystem::file_status file = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(file)) return Invalid("--token-file {}: there is no such file", path);
+  if (!std::filesystem::is_regular_file(file)) return Invalid("--token-file {} is no regular file", path);
+  using Permissions = std::filesystem::perms;
+  if ((file.permissions() & Permissions::others_all) != Permissions::none) {
+    return Invalid(
+        "--token-file {} has mode {:04o}: users other than its owner and group must have no access to it "
+        "(chmod o= {})",
+        path, static_cast<unsigned>(file.permissions() & Permissions::mask), path);
+  }
+  std::ifstream in(path, std::ios::binary);
+  std::string text(kMaxTokenFileBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || !in.is_open()) return Invalid("--token-file {} cannot be read", path);
+  text.resize(static_cast<size_t>(in.gcount()));
+  if (text.size() > kMaxTokenFileBytes)
+    return Invalid("--token-file {} has more than {} bytes", path, kMaxTokenFileBytes);
+  auto tokens = catalog::JoinTokens::Parse(text);
+  if (!tokens.ok()) return Invalid("--token-file {}: {}", path, MessageOf(tokens.status()));
+  config.join_tokens = std::move(*tokens);
+  return OkStatus();
+}
+
 Status CheckNames(const Checker& flags, Config& config) {
   for (const std::string& entry : Split(flags.Text("controllers"), ',')) {
     StatusOr<HostPort> address = ParseHostPort(entry);
@@ -339,6 +374,7 @@ StatusOr<Config> Check(const Values& values) {
   TENURE_RETURN_IF_ERROR(CheckAddresses(flags, config));
   TENURE_RETURN_IF_ERROR(CheckController(flags, config));
   TENURE_RETURN_IF_ERROR(CheckNames(flags, config));
+  TENURE_RETURN_IF_ERROR(CheckTokenFile(flags, config));
   TENURE_RETURN_IF_ERROR(CheckSettings(flags, config));
   return config;
 }

@@ -1,6 +1,6 @@
 // What `tenured` was started with: command line over configuration file over defaults, checked.
 //
-// Threading: pure functions (the file is read here).
+// Threading: pure functions (the configuration file and the token file are read here).
 // Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is
 // allowed.
 #pragma once
@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "catalog/join_tokens.h"
 
 namespace tenure::daemon {
 
@@ -46,6 +47,7 @@ struct Config {
   std::string name;
   std::string zone;
   std::vector<std::pair<std::string, std::string>> labels;
+  catalog::JoinTokens join_tokens;  // what --token-file holds
 
   LogLevel log_level = LogLevel::kInfo;
   Duration max_staleness = std::chrono::seconds(5);

@@ -72,6 +72,7 @@ pb::ControllerRecord ControllerRole::Self() const {
 controller::ControllerOptions ControllerRole::Options(const std::string& cluster_id) const {
   controller::ControllerOptions options;
   options.cluster_id = cluster_id;
+  options.join_tokens = config_.join_tokens;
   options.incarnation = incarnation_;
   options.on_superseded = [this](uint64_t incarnation) {
     refused_(storage_.LeftBehind(storage_.identity(), incarnation));
@@ -166,7 +167,8 @@ void ControllerRole::Join() {
   const wal::Identity identity = storage_.identity();
   joining_ = std::make_unique<controller::Joining>(
       threads_.controller, *network_, Self(),
-      controller::OwnCluster{.id = identity.cluster_id, .incarnation = identity.incarnation},
+      controller::OwnCluster{
+          .id = identity.cluster_id, .incarnation = identity.incarnation, .tokens = config_.join_tokens},
       std::move(addresses), logger_);
   joining_->Start([this](const StatusOr<controller::OwnCluster>& cluster) {
     if (!cluster.ok()) return refused_(cluster.status());

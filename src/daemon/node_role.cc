@@ -55,7 +55,8 @@ node::NodeIdentity NodeRole::Identity() const {
           .resp_address = config_.resp_advertise.ToString(),
           .zone = config_.zone,
           .labels = config_.labels,
-          .software_version = kVersion};
+          .software_version = kVersion,
+          .join_tokens = config_.join_tokens};
 }
 
 node::NodeOptions NodeRole::Options() const {

@@ -19,7 +19,8 @@ constexpr std::string_view kHeartbeat = "tenure.internal.v1.Agent/Heartbeat";
 bool IsFinal(const Status& status) {
   const pb::Reason reason = catalog::ReasonOf(status);
   return reason == pb::REASON_WRONG_CLUSTER || reason == pb::REASON_UNSUPPORTED_FORMAT ||
-         reason == pb::REASON_INVALID_ARGUMENT || reason == pb::REASON_STALE_INCARNATION;
+         reason == pb::REASON_INVALID_ARGUMENT || reason == pb::REASON_STALE_INCARNATION ||
+         reason == pb::REASON_WRONG_TOKEN;
 }
 
 // The leader does not know this registration (any more): registering again helps, asking elsewhere does not.
@@ -45,6 +46,7 @@ Agent::~Agent() {
 }
 
 void Agent::Start(const NodeIdentity& identity) {
+  tokens_ = identity.join_tokens;
   registration_.set_cluster_id(identity.cluster_id);
   if (!identity.cluster_id.empty()) incarnation_ = identity.incarnation;
   registration_.set_incarnation(incarnation_);
@@ -88,6 +90,7 @@ void Agent::SetIncarnation(uint64_t incarnation) {
 
 void Agent::Register() {
   state_ = State::kRegistering;
+  tokens_.Sign(registration_);
   link_.Call(kRegister, registration_.SerializeAsString(), options_.register_timeout,
              [this, alive = alive_](StatusOr<std::string> answer) {
                if (*alive && state_ == State::kRegistering) OnRegisterAnswer(std::move(answer));

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "catalog/join_tokens.h"
 #include "node/cluster_link.h"
 #include "node/node_options.h"
 #include "runtime/executor.h"
@@ -80,6 +81,7 @@ class Agent final : private runtime::StreamHandler {
   const NodeOptions& options_;
   Logger logger_;
 
+  catalog::JoinTokens tokens_;
   State state_ = State::kStopped;
   ipb::RegisterRequest registration_;
   uint64_t node_id_ = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "catalog/join_tokens.h"
 #include "group/group_host.h"
 #include "store/region_store.h"
 
@@ -53,6 +54,7 @@ struct NodeIdentity {
   std::string zone;
   std::vector<std::pair<std::string, std::string>> labels;
   std::string software_version;
+  catalog::JoinTokens join_tokens{};  // that it is let in with
 };
 
 }  // namespace tenure::node

@@ -5,6 +5,7 @@
 #include "controller/membership/announcing.h"
 #include "controller/membership/joining.h"
 #include "controller/membership/membership_reconciler.h"
+#include "controller/membership/presence.h"
 #include "tests/controller/test_controller.h"
 
 namespace tenure::controller {
@@ -159,6 +160,124 @@ TEST_F(MembershipTest, AnnouncementsAreJudged) {
   EXPECT_EQ(book.Find(2), "moved:1");
   ASSERT_TRUE(Add(4, "c4:7100").ok());
   EXPECT_EQ(Announce(4, "u4", "c4:7100", true, "").verdict(), ipb::ANNOUNCEMENT_RECORDED);
+}
+
+class TokenTest : public ::testing::Test {
+ protected:
+  TokenTest() {
+    t.machine.AddListener(addresses);
+    t.network->Serve(kAnnounceService, announcements);
+    t.Lead();
+  }
+  static catalog::JoinTokens Tokens(std::string_view text) { return *catalog::JoinTokens::Parse(text); }
+  static ipb::Announcement Word(uint64_t incarnation = 2) {
+    ipb::Announcement word;
+    word.set_cluster_id("cluster");
+    word.set_incarnation(incarnation);
+    word.mutable_controller()->set_id(2);
+    word.mutable_controller()->set_uuid("u2");
+    word.mutable_controller()->set_address("moved:1");
+    word.mutable_controller()->set_newest_format(catalog::kNewestFormat);
+    return word;
+  }
+  ipb::AnnouncementAnswer Announce(const ipb::Announcement& word) {
+    const auto answer = t.Call<ipb::AnnouncementAnswer>("tenure.internal.v1.Controllers/Announce", word);
+    EXPECT_TRUE(answer.ok()) << answer.status();
+    return answer.ok() ? *answer : ipb::AnnouncementAnswer();
+  }
+  // A process that is controller 2 and asks the others; how it ended, if it did.
+  std::optional<Status> Be(const catalog::JoinTokens& tokens, bool newcomer,
+                           std::vector<std::string> others) {
+    std::optional<Status> refused;
+    pb::ControllerRecord self = ThreeControllers()[1];
+    self.set_uuid("u2");
+    auto view = t.fake_network.MakeView(self.address());
+    CatalogMachine empty{{}, {}};
+    FakeGroup no_group{t.executor, empty};
+    ControllerDirectory directory{ThreeControllers(), empty.catalog()};
+    Leadership follower{t.executor, ReplicaId(2), directory, {}, {}};
+    CatalogAccess access{t.executor, no_group, empty, follower, {}};
+    AddressKeeper keeper{other_book, directory};
+    Presence presence({t.executor, *view, access, follower, directory, keeper}, self,
+                      {.id = "cluster", .incarnation = 2, .tokens = tokens}, std::move(others),
+                      [&refused](const Status& status) { refused = status; }, {});
+    presence.Start(newcomer);
+    t.executor.Advance(seconds(2));
+    presence.Stop();
+    follower.Stop([] {});
+    t.executor.Advance(milliseconds(10));
+    return refused;
+  }
+
+  TestController t;
+  group::AddressBook book, other_book;
+  AddressKeeper addresses{book, t.directory};
+  uint64_t superseded_by = 0;
+  AnnouncementService announcements{
+      t.access,
+      t.leadership,
+      t.directory,
+      addresses,
+      Self(),
+      {.id = "cluster", .incarnation = 2, .tokens = Tokens("the-token-of-cluster\nthe-next-one-of-it")},
+      [this](uint64_t incarnation) { superseded_by = incarnation; },
+      {}};
+};
+
+TEST_F(TokenTest, NothingIsBelievedWithoutIt) {
+  for (const uint64_t incarnation : {uint64_t{2}, uint64_t{3}}) {
+    const auto answer = Announce(Word(incarnation));
+    EXPECT_EQ(answer.verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
+    EXPECT_NE(answer.message().find("controller 2 at moved:1 gave no token"), std::string::npos);
+    EXPECT_EQ(answer.addresses_size(), 0);
+    EXPECT_EQ(catalog::ReasonOf(RefusalOf(answer)), pb::REASON_WRONG_TOKEN);
+  }
+  ipb::Announcement word = Word(3);
+  Tokens("a-token-of-another").Sign(word);
+  EXPECT_EQ(Announce(word).verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
+  t.executor.Advance(seconds(1));
+  EXPECT_EQ(superseded_by, 0u) << "a stranger's incarnation ends nobody";
+  EXPECT_EQ(book.Find(2), "c2:7100") << "a stranger's address is nobody's";
+  EXPECT_EQ(t.machine.catalog().controllers().at(2).controller().address(), "c2:7100");
+}
+
+TEST_F(TokenTest, EitherLineOfTheFileWillDo) {
+  for (const char* file : {"the-token-of-cluster", "the-next-one-of-it\nthe-token-of-cluster"}) {
+    ipb::Announcement word = Word();
+    Tokens(file).Sign(word);
+    EXPECT_EQ(Announce(word).verdict(), ipb::ANNOUNCEMENT_RECORDED) << file;
+  }
+  EXPECT_EQ(book.Find(2), "moved:1");
+}
+
+TEST_F(TokenTest, AJoiningControllerWithoutItEndsWithTheReason) {
+  std::optional<StatusOr<OwnCluster>> result;
+  Joining joining(t.executor, *t.network, Word().controller(), {.tokens = Tokens("a-token-of-another")},
+                  {TestController::kEndpoint}, {});
+  joining.Start([&](StatusOr<OwnCluster> cluster) { result = std::move(cluster); });
+  t.executor.Advance(seconds(1));
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(catalog::IsReason(result->status(), pb::REASON_WRONG_TOKEN)) << result->status();
+}
+
+TEST_F(TokenTest, ANewcomerIsTurnedAwayByAMajorityAndAMemberGoesOn) {
+  const catalog::JoinTokens wrong = Tokens("a-token-of-another");
+  EXPECT_FALSE(Be(wrong, /*newcomer=*/true, {"c1:7100"}))
+      << "one of three may be the one with the wrong token";
+  // The third controller says the same.
+  auto third_view = t.fake_network.MakeView("c3:7100");
+  pb::ControllerRecord third = ThreeControllers()[2];
+  AnnouncementService also{
+      t.access,        t.leadership,
+      t.directory,     addresses,
+      third,           {.id = "cluster", .incarnation = 2, .tokens = Tokens("the-token-of-cluster")},
+      [](uint64_t) {}, {}};
+  third_view->Serve(kAnnounceService, also);
+  const auto refused = Be(wrong, /*newcomer=*/true, {"c1:7100", "c3:7100"});
+  ASSERT_TRUE(refused);
+  EXPECT_TRUE(catalog::IsReason(*refused, pb::REASON_WRONG_TOKEN)) << *refused;
+  EXPECT_FALSE(Be(wrong, /*newcomer=*/false, {"c1:7100", "c3:7100"}));
+  EXPECT_FALSE(Be(Tokens("the-token-of-cluster"), /*newcomer=*/true, {"c1:7100", "c3:7100"}));
 }
 
 TEST_F(MembershipTest, OneThatARecoveryLeftBehindIsToldAndOneThatIsAheadSupersedes) {

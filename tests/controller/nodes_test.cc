@@ -211,6 +211,36 @@ TEST(Agents, ALowerIncarnationMayJoinUnlessItIsAController) {
   EXPECT_EQ(t.superseded_by, 4u);
 }
 
+TEST(Agents, WithoutTheTokenNobodyIsRegisteredOrBelieved) {
+  const auto tokens = [](std::string_view text) { return *catalog::JoinTokens::Parse(text); };
+  TestController t({}, nullptr, nullptr, 3, tokens("the-token-of-cluster\nthe-next-one-of-it"));
+  t.Lead();
+  ipb::RegisterRequest request;
+  request.set_cluster_id("cluster");
+  request.set_incarnation(4);
+  request.mutable_node()->set_uuid("u");
+  request.mutable_node()->set_name("n");
+  request.mutable_node()->set_address("h:1");
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
+  const auto call = [&] {
+    return t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request).status();
+  };
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_TOKEN);
+  EXPECT_THAT(std::string(MessageOf(call())), HasSubstr("node 'n' at h:1 gave no token"));
+  tokens("a-token-of-another").Sign(request);
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_TOKEN);
+  EXPECT_THAT(std::string(MessageOf(call())), HasSubstr("has another token than this cluster"));
+  EXPECT_EQ(t.superseded_by, 0u) << "a stranger's incarnation ends nobody";
+  EXPECT_TRUE(t.machine.catalog().nodes().empty());
+  request.set_incarnation(3);
+  for (const char* file : {"the-token-of-cluster", "the-next-one-of-it"}) {
+    tokens(file).Sign(request);
+    EXPECT_TRUE(call().ok()) << file;
+  }
+  request.set_cluster_id("another");
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_WRONG_CLUSTER) << "what is wrong first is said first";
+}
+
 TEST(Agents, SilenceMakesSuspectThenDownAndAHeartbeatUp) {
   TestController t;
   t.Lead();

@@ -132,12 +132,14 @@ class TestController {
   static constexpr const char* kEndpoint = "c1:7100";
 
   explicit TestController(WatchOptions watch = {}, runtime::ManualExecutor* shared = nullptr,
-                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1)
+                          runtime::FakeNetwork* shared_network = nullptr, uint64_t of_incarnation = 1,
+                          catalog::JoinTokens with_tokens = {})
       : own_executor_(shared == nullptr ? std::make_unique<runtime::ManualExecutor>() : nullptr),
         executor(shared == nullptr ? *own_executor_ : *shared),
         own_network_(shared_network == nullptr ? std::make_unique<runtime::FakeNetwork>(executor) : nullptr),
         fake_network(shared_network == nullptr ? *own_network_ : *shared_network),
         incarnation(of_incarnation),
+        tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
          std::initializer_list<CatalogListener*>{&agents, &databases, &database_api, &watches}) {
@@ -229,13 +231,15 @@ class TestController {
   CatalogAccess access{executor, group, machine, leadership, {}};
   ClusterRecordService cluster_record{executor, access, "cluster", ThreeControllers()[0], ThreeControllers()};
   const uint64_t incarnation;
+  const catalog::JoinTokens tokens;
   uint64_t superseded_by = 0;
   AgentService agents{executor,
                       access,
                       leadership,
                       {.cluster_id = "cluster",
                        .incarnation = incarnation,
-                       .on_superseded = [this](uint64_t by) { superseded_by = by; }},
+                       .on_superseded = [this](uint64_t by) { superseded_by = by; },
+                       .tokens = tokens},
                       {}};
   NodeMonitor monitor{executor, access, agents, {}, {}};
   DatabaseReconciler databases{executor, access, agents, {}};

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -117,6 +118,23 @@ TEST_F(FileTest, UnknownKeysAreRefusedByName) {
   Write("data = \n");
   EXPECT_THAT(ErrorOf({"--config", path_.c_str()}), HasSubstr("line 1"));
   EXPECT_THAT(ErrorOf({"--config", "/does/not/exist.toml"}), HasSubstr("/does/not/exist.toml"));
+}
+
+TEST_F(FileTest, ATokenFileIsReadAndMustBeASecret) {
+  const std::vector<const char*> flags = Node({"--token-file", path_.c_str()});
+  EXPECT_THAT(ErrorOf(flags), AllOf(HasSubstr("--token-file " + path_), HasSubstr("there is no such file")));
+  Write("0123456789abcdef\n");
+  chmod(path_.c_str(), 0644);
+  EXPECT_THAT(ErrorOf(flags), AllOf(HasSubstr("has mode 0644"), HasSubstr("chmod o= " + path_)));
+  chmod(path_.c_str(), 0640);
+  EXPECT_EQ(ErrorOf(flags), "accepted");
+  EXPECT_TRUE(Parse(flags)->config->join_tokens.required());
+  EXPECT_FALSE(Parse(Node())->config->join_tokens.required());
+  Write("short\n");
+  EXPECT_THAT(ErrorOf(flags), AllOf(HasSubstr("line 1 has 5 characters"), HasSubstr("16 to 256")));
+  Write(std::string(5000, 'x'));
+  EXPECT_THAT(ErrorOf(flags), HasSubstr("has more than 1024 bytes"));
+  EXPECT_THAT(ErrorOf(Node({"--token-file", "/tmp"})), HasSubstr("--token-file /tmp is no regular file"));
 }
 
 TEST(ConfigTest, HelpAndVersion) {

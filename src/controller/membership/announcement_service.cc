@@ -80,6 +80,11 @@ ipb::AnnouncementAnswer AnnouncementService::Judge(const ipb::Announcement& anno
                     "incarnation {}: its data directory was left behind and cannot join again",
                     announced.id(), announcement.incarnation(), answer.cluster_id(), own_.incarnation));
   }
+  // Nothing of one without the token is believed, not even that there is a higher incarnation.
+  if (const Status allowed = own_.tokens.Check(announcement); !allowed.ok()) {
+    answer.clear_addresses();
+    return say(ipb::ANNOUNCEMENT_WRONG_TOKEN, std::string(MessageOf(allowed)));
+  }
   if (cluster == nullptr) return say(ipb::ANNOUNCEMENT_HEARD, {});
   if (catalog::NewestFormatOr1(announced.newest_format()) < cluster->format_version()) {
     return say(ipb::ANNOUNCEMENT_WRONG_FORMAT,
@@ -128,6 +133,10 @@ void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers do
         catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "controller: id, uuid and address must be given"));
   }
   ipb::AnnouncementAnswer answer = Judge(announcement);
+  if (answer.verdict() == ipb::ANNOUNCEMENT_WRONG_TOKEN &&
+      std::exchange(last_turned_away_, answer.message()) != answer.message()) {
+    logger_.Warn("announcement refused: {}", answer.message());
+  }
   if (answer.verdict() != ipb::ANNOUNCEMENT_HEARD) return done(std::move(answer));
   if (announcement.incarnation() > own_.incarnation && announcement.cluster_id() == answer.cluster_id()) {
     on_superseded_(announcement.incarnation());

@@ -1,7 +1,7 @@
 // tenure.internal.v1.Controllers: hears where other controllers are. Every controller tells its transport at
 // once; the leader also writes it into the catalog. A data directory (uuid) belongs to the first id it was
 // announced under, and an id to the first directory: an emptied directory cannot come back with votes it has
-// forgotten.
+// forgotten. Who does not prove that it has the cluster's token is not listened to (docs/operations.md).
 //
 // Threading:  the controller's executor.
 // Invariants: A1 an id whose record names a directory is never given to another
@@ -59,6 +59,7 @@ class AnnouncementService : public runtime::Service {
   Logger logger_;
   CallTable calls_;
   std::map<uint64_t, ::tenure::v1::ControllerRecord> announced_;  // what members said last
+  std::string last_turned_away_;  // so that a process that tries on is logged once
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

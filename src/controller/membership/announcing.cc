@@ -30,6 +30,8 @@ pb::Reason ReasonOf(ipb::AnnouncementVerdict verdict) {
       return pb::REASON_UNSUPPORTED_FORMAT;
     case ipb::ANNOUNCEMENT_STALE_INCARNATION:
       return pb::REASON_STALE_INCARNATION;
+    case ipb::ANNOUNCEMENT_WRONG_TOKEN:
+      return pb::REASON_WRONG_TOKEN;
     default:
       return pb::REASON_UNAVAILABLE;
   }

@@ -9,15 +9,17 @@
 
 #include "base/function.h"
 #include "base/status.h"
+#include "catalog/join_tokens.h"
 #include "runtime/network.h"
 #include "tenure/internal/v1/controllers.pb.h"
 
 namespace tenure::controller {
 
-// The cluster as a controller's data directory knows it.
+// The cluster as a controller's data directory knows it, and what lets processes into it.
 struct OwnCluster {
   std::string id;  // empty: not known yet
   uint64_t incarnation = 1;
+  catalog::JoinTokens tokens{};
 };
 
 inline constexpr std::string_view kAnnounceService = "tenure.internal.v1.Controllers";

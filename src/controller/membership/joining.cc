@@ -45,6 +45,7 @@ void Joining::OnTick() {
   *announcement.mutable_controller() = self_;
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   announcement.set_joining(true);
+  own_.tokens.Sign(announcement);
   for (const runtime::Endpoint& to : addresses_) {
     Announce(network_, to, announcement, [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
       if (*alive && answer.ok()) OnAnswer(*answer);
@@ -57,7 +58,7 @@ void Joining::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   AddAddresses({answer.addresses().begin(), answer.addresses().end()}, {}, addresses_);
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_RECORDED:
-      return Finish(OwnCluster{answer.cluster_id(), answer.incarnation()});
+      return Finish(OwnCluster{.id = answer.cluster_id(), .incarnation = answer.incarnation()});
     case ipb::ANNOUNCEMENT_NOT_ADDED:
       if (std::exchange(waiting_, answer.message()) != answer.message())
         logger_.Warn("waiting: {}", waiting_);

@@ -5,7 +5,7 @@
 // Threading: the controller's executor.
 // Lifetime:  Stop before destruction, or the executor has stopped for good.
 // Errors:    WRONG_CLUSTER, NOT_FOUND (removed), CONDITION_FAILED (the id belongs to another directory),
-//            ALREADY_EXISTS (the address), UNSUPPORTED_FORMAT.
+//            ALREADY_EXISTS (the address), UNSUPPORTED_FORMAT, WRONG_TOKEN.
 #pragma once
 
 #include <memory>

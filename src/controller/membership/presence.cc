@@ -1,5 +1,6 @@
 #include "controller/membership/presence.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/format.h"
@@ -25,6 +26,11 @@ Presence::Presence(const Parts& parts, pb::ControllerRecord self, OwnCluster own
       on_refused_(std::move(on_refused)),
       logger_(std::move(logger)) {
   AddAddresses(hints, self_.address(), hints_);
+}
+
+void Presence::Start(bool newcomer) {
+  newcomer_ = newcomer;
+  OnTick();
 }
 
 void Presence::Stop() {
@@ -61,6 +67,7 @@ void Presence::Tell(const runtime::Endpoint& to) {
   announcement.set_incarnation(own_.incarnation);
   *announcement.mutable_controller() = self_;
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
+  own_.tokens.Sign(announcement);
   Announce(parts_.network, to, announcement,
            [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
              if (!*alive) return;
@@ -76,6 +83,7 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   if (refusal.ok()) {
     parts_.addresses.OnAnnounced(answer.answered_by().id(), answer.answered_by().address());
     AddAddresses({answer.addresses().begin(), answer.addresses().end()}, self_.address(), hints_);
+    token_refused_by_.erase(answer.answered_by().id());
     if (answer.verdict() != ipb::ANNOUNCEMENT_RECORDED) return;
     if (!std::exchange(recorded_, true)) next_word_ = parts_.executor.Now() + kReminder;
     return;
@@ -85,18 +93,33 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
     logger_.Warn("controller {} at {}: {}", answer.answered_by().id(), answer.answered_by().address(),
                  answer.message());
   }
+  if (!IsFinal(answer)) return;
+  Callback<Status> refused = std::exchange(on_refused_, nullptr);
+  tick_.Cancel();
+  refused(refusal);
+}
+
+bool Presence::IsFinal(const ipb::AnnouncementAnswer& answer) {
   switch (answer.verdict()) {
     case ipb::ANNOUNCEMENT_REMOVED:
     case ipb::ANNOUNCEMENT_ID_IN_USE:
     case ipb::ANNOUNCEMENT_STALE_INCARNATION:
-    case ipb::ANNOUNCEMENT_WRONG_FORMAT: {
-      Callback<Status> refused = std::exchange(on_refused_, nullptr);
-      tick_.Cancel();
-      return refused(refusal);
-    }
+    case ipb::ANNOUNCEMENT_WRONG_FORMAT:
+      return true;
+    case ipb::ANNOUNCEMENT_WRONG_TOKEN:
+      token_refused_by_.insert(answer.answered_by().id());
+      return newcomer_ && TurnedAwayByMajority();
     default:
-      return;  // a stranger's address among the hints, or something an operator can put right
+      return false;  // a stranger's address among the hints, or something an operator can put right
   }
+}
+
+// Of all controllers, this one included; of two, the other one is enough. When a cluster forms, one process
+// with a wrong token must not turn the others away.
+bool Presence::TurnedAwayByMajority() const {
+  const size_t all = parts_.directory.All().size();
+  const size_t majority = all / 2 + 1;
+  return token_refused_by_.size() >= std::min(majority, std::max<size_t>(all, 2) - 1);
 }
 
 }  // namespace tenure::controller

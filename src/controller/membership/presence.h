@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,19 +36,23 @@ class Presence {
     AddressKeeper& addresses;
   };
   // `hints`: where controllers may be found beside what the catalog says. `on_refused`: this process can be
-  // no controller of the cluster any more (removed, its id taken, too old, left behind by a recovery); called
-  // at most once.
+  // no controller of the cluster any more (removed, its id taken, too old, left behind by a recovery, a
+  // newcomer without the token); called at most once.
   Presence(const Parts& parts, ::tenure::v1::ControllerRecord self, OwnCluster own,
            std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger);
   ~Presence() { *alive_ = false; }
 
-  void Start() { OnTick(); }
+  // `newcomer`: the replica has no log yet, it has taken part in nothing. Then a majority that does not
+  // accept its token is final (WRONG_TOKEN); a member goes on, since it is needed to vote, and complains.
+  void Start(bool newcomer);
   void Stop();
 
  private:
   void OnTick();
   void Tell(const runtime::Endpoint& to);
   void OnAnswer(const ::tenure::internal::v1::AnnouncementAnswer& answer);
+  bool IsFinal(const ::tenure::internal::v1::AnnouncementAnswer& answer);
+  bool TurnedAwayByMajority() const;
 
   const Parts parts_;
   const ::tenure::v1::ControllerRecord self_;
@@ -55,6 +60,8 @@ class Presence {
   std::vector<runtime::Endpoint> hints_;
   Callback<Status> on_refused_;
   Logger logger_;
+  bool newcomer_ = false;
+  std::set<uint64_t> token_refused_by_;  // controllers
   bool recorded_ = false;
   Instant next_word_{};    // to the leader, once recorded
   std::string complaint_;  // of the last answer, so that each is logged once

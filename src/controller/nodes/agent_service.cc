@@ -165,6 +165,10 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
     return done(Refuse(pb::REASON_WRONG_CLUSTER, "the node belongs to cluster {}, this is cluster {}",
                        request.cluster_id(), own));
   }
+  if (const Status allowed = options_.tokens.Check(request); !allowed.ok()) {
+    logger_.Warn("registration refused: {}", MessageOf(allowed));
+    return done(allowed);
+  }
   const uint32_t newest = catalog::NewestFormatOr1(request.node().newest_format());
   if (newest < access_.catalog().format_version()) {
     return done(

@@ -22,6 +22,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/order.h"
+#include "catalog/join_tokens.h"
 #include "controller/api/call.h"
 #include "controller/catalog_access.h"
 #include "controller/leadership/leader_service.h"
@@ -38,6 +39,7 @@ struct AgentOptions {
   uint64_t incarnation = 1;  // of the cluster, as this controller's data directory says
   // A node has seen a higher incarnation: this controller was left behind by a recovery.
   std::function<void(uint64_t incarnation)> on_superseded;
+  catalog::JoinTokens tokens{};  // that a node must have one of
   planner::PhiOptions phi;
   Duration push_delay = std::chrono::milliseconds(20);  // changes within it travel together
 };

@@ -18,6 +18,7 @@ class Controllers:
         self.base = system.find_base_port()
         self.processes, self.directories, self.addresses = {}, {}, {}
         self.first = {}
+        self.flags = ()  # of all processes
 
     def address(self, number):
         return f"127.0.0.1:{self.base + 10 * number}"
@@ -26,7 +27,7 @@ class Controllers:
     def known(self):
         return ",".join(self.addresses.values())
 
-    def start(self, id, *more, directory=None, address=None, first=False):
+    def start(self, id, *more, directory=None, address=None, first=False, flags=None):
         self.directories[id] = directory or self.directories.get(id) or self.t.directory / f"c{id}"
         self.addresses[id] = address or self.addresses.get(id) or self.address(id)
         found = ["--initial-controllers", ",".join(f"{i}={self.address(i)}" for i in self.first)] if first else [
@@ -34,8 +35,8 @@ class Controllers:
         with open(self.t.directory / f"c{id}.log", "ab") as log:
             self.processes[id] = self.t.start(
                 self.t.binary("tenured"), "--roles", "controller", "--id", id, "--data", self.directories[id], "--listen",
-                self.addresses[id], "--name", f"c{id}", "--replace-after", REPLACE_AFTER, *found, *more, stdout=log,
-                stderr=log)
+                self.addresses[id], "--name", f"c{id}", "--replace-after", REPLACE_AFTER, *found,
+                *(self.flags if flags is None else flags), *more, stdout=log, stderr=log)
         return self.processes[id]
 
     def form(self, *ids):
@@ -352,3 +353,94 @@ def node_outlives_its_controller(t):
     system.until(lambda: up.redis("1").cluster("info")["cluster_state"] == "ok", 30, "node 1 serves")
     t.equal(up.redis_cluster().get("kept"), "value")
     finish(t, fresh)
+
+
+def token_file(t, name, *tokens):
+    path = t.directory / f"{name}.secret"
+    path.write_text("".join(f"{token}\n" for token in tokens))
+    path.chmod(0o600)
+    return path
+
+
+@case(limit=180)
+def join_tokens(t):
+    """Processes without the cluster's token are turned away with the reason; the token is changed under way."""
+    old, new = "first-token-0123456789", "second-token-0123456789"
+    file = token_file(t, "token", old)
+    cluster = Controllers(t)
+    cluster.flags = ("--token-file", file)
+    cluster.form(1, 2, 3)
+
+    def node(name, number, *flags):
+        """A node's process, and its log."""
+        port = cluster.base + 100 + 10 * number
+        log = t.directory / f"{name}.log"
+        with open(log, "ab") as out:
+            process = t.start(t.binary("tenured"), "--roles", "node", "--data", t.directory / name, "--name", name, "--listen",
+                              f"127.0.0.1:{port}", "--resp", f"127.0.0.1:{port + 1}", "--controllers", cluster.known, *flags,
+                              stdout=out, stderr=out)
+        return process, log
+
+    def nodes():
+        return {n["name"]: n["state"] for n in cluster.status()["nodes"]}
+
+    def turned_away(name, number, pattern, *flags):
+        process, log = node(name, number, *flags)
+        assert process.wait(timeout=20) == 1, f"exit {process.returncode}"
+        last = [line for line in log.read_text().splitlines() if line.startswith("error: ")][-1]
+        t.matches(last, pattern)
+        t.note(last)
+
+    # Nodes.
+    turned_away("none", 1, "WRONG_TOKEN: node 'none' at .* gave no token")
+    wrong = token_file(t, "wrong", "some-other-token-0123")
+    turned_away("wrong", 2, "WRONG_TOKEN: node 'wrong' at .* has another token", "--token-file", wrong)
+    good, _ = node("good", 3, *cluster.flags)
+    system.until(lambda: nodes().get("good") == "UP", 20, "the node with the token is UP")
+    t.equal(set(nodes()), {"good"}, "only the node with the token is in the catalog")
+
+    # Controllers: one that joins, though its id was added, and one that says it is a first member with an empty disk.
+    cluster.tenure("controller", "add", f"4={cluster.address(4)}")
+    before = cluster.tenure("record", "get", "controller", "4", "--output", "json").json
+    cluster.start(4, flags=("--token-file", wrong))
+    cluster.ends(4, "WRONG_TOKEN: controller 4 at .* has another token than this cluster")
+    t.equal(cluster.tenure("record", "get", "controller", "4", "--output", "json").json, before, "nothing of it is written down")
+    cluster.addresses.pop(4)
+    victim = next(id for id in (1, 2, 3) if id != cluster.leader())
+    cluster.kill(victim)
+    cluster.start(victim, flags=("--token-file", wrong))
+    system.until(lambda: "has another token than this cluster" in cluster.log(victim), 20, "the member complains")
+    system.until(lambda: {int(c["id"]): c["state"] for c in cluster.status()["controllers"]}.get(victim) == "follower", 20,
+                 "a member keeps its vote")
+    cluster.kill(victim)
+    cluster.start(victim)
+
+    # The change: both lines are accepted, then the new one is sent, then the old one is gone. One process at a time.
+    for lines in ((old, new), (new, old), (new,)):
+        token_file(t, "token", *lines)
+        for id in (1, 2, 3):
+            system.until(lambda: all(c["state"] in ("leader", "follower") for c in cluster.status()["controllers"]
+                                     if c["id"] != "4"), 30, "all controllers are there")
+            cluster.kill(id)
+            cluster.start(id)
+        good.terminate()
+        t.equal(good.wait(timeout=20), 0, "the node stops cleanly")
+        good, _ = node("good", 3, *cluster.flags)
+        system.until(lambda: nodes().get("good") == "UP", 30, f"the node is UP with a file of {len(lines)} lines")
+    # A cluster that forms with one wrong file: that process ends, and the others go on.
+    forming = Controllers(t)
+    forming.first = (6, 7, 8)
+    for id in (6, 7, 8):
+        forming.start(id, first=True, flags=("--token-file", wrong if id == 8 else file))
+    forming.ends(8, "WRONG_TOKEN: controller 8 at .* has another token than this cluster")
+    system.until(lambda: forming.status()["phase"] == "serving", 30, "the two others serve")
+    for id in (6, 7):
+        assert forming.processes[id].poll() is None, f"c{id} ended, too"
+        forming.kill(id)
+    late, _ = node("late", 4, "--token-file", token_file(t, "new", new))
+    system.until(lambda: nodes().get("late") == "UP", 20, "a node with the new token is UP")
+    turned_away("early", 5, "WRONG_TOKEN: node 'early' at .* has another token", "--token-file", token_file(t, "old", old))
+    t.equal(set(nodes()), {"good", "late"})
+    cluster.start(4)
+    system.until(lambda: {c["id"]: c["state"] for c in cluster.status()["controllers"]}["4"] == "follower", 30, "4 joins now")
+    finish(t, cluster)
