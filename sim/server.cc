@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/format.h"
 #include "catalog/refusal.h"
 #include "recovery/intent.h"
@@ -182,7 +184,13 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
 }
 
 void Server::StartNode() {
-  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, settings_.addresses,
+  // Where they were last, and what it is told.
+  std::vector<Endpoint> controllers = settings_.node_hints;
+  for (const auto& [id, address] : wal::ControllersOf(directory_->identity())) {
+    if (std::find(controllers.begin(), controllers.end(), address) == controllers.end())
+      controllers.push_back(address);
+  }
+  client_ = std::make_unique<client::ControllerClient>(regions_, *regions_network_, std::move(controllers),
                                                        prng_.Fork("client"));
   link_ = std::make_unique<node::ControllerLink>(*client_, *regions_network_);
   transport_ = group::MakeNetworkTransport(regions_, *regions_network_, "tenure.internal.v1.Raft",
@@ -214,6 +222,16 @@ void Server::StartNode() {
 }
 
 void Server::OnJoined(const std::string&, uint64_t, NodeId) {}
+
+void Server::OnControllers(const std::map<uint64_t, std::string>& addresses) {
+  background_.Post([this, text = wal::EncodeControllers(addresses)] {
+    wal::Identity identity = directory_->identity();
+    if (identity.controllers == text) return;
+    identity.controllers = text;
+    if (const Status written = directory_->Update(identity); !written.ok())
+      logger_.Warn("the controllers' addresses are not remembered: {}", MessageOf(written));
+  });
+}
 
 void Server::OnRefused(const Status& status) {
   if (catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) {

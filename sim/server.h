@@ -41,7 +41,8 @@ class Server final : public node::NodeOwner {
     std::string cluster_id;
     // The controllers that form the cluster; none: it joins one.
     std::vector<std::pair<uint64_t, Endpoint>> controllers;
-    std::vector<Endpoint> addresses;  // where controllers may be
+    std::vector<Endpoint> addresses;   // where controllers may be
+    std::vector<Endpoint> node_hints;  // where its node is told that they are
     bool node = true;
     bool small_log = false;
     Duration quiesce_after = Duration::zero();
@@ -70,6 +71,7 @@ class Server final : public node::NodeOwner {
 
   // --- node::NodeOwner ---
   void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) override;
+  void OnControllers(const std::map<uint64_t, std::string>& addresses) override;
   void OnRefused(const Status& status) override;
 
  private:

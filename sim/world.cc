@@ -181,6 +181,8 @@ void World::Boot(size_t index) {
   settings.uuid = machine.controller_uuid;
   settings.node = machine.node;
   settings.addresses = ServerAddresses();
+  // Controllers that come later are not on its command line: it has to learn of them, and to remember.
+  settings.node_hints = NodeAddresses();
   settings.cluster_id = kClusterId;
   settings.small_log = options_.small_log;
   settings.quiesce_after = options_.quiesce_after;

@@ -39,7 +39,8 @@ ControllerClient::ControllerClient(runtime::Executor& executor, runtime::Network
                                    std::vector<runtime::Endpoint> endpoints, Prng prng, ClientOptions options)
     : executor_(executor),
       network_(network),
-      endpoints_(std::move(endpoints)),
+      given_(std::move(endpoints)),
+      endpoints_(given_),
       prng_(prng),
       options_(options) {
   TENURE_CHECK(!endpoints_.empty(), "a client needs at least one controller");
@@ -79,6 +80,19 @@ void ControllerClient::AddEndpoints(const std::vector<runtime::Endpoint>& endpoi
     if (std::find(endpoints_.begin(), endpoints_.end(), endpoint) == endpoints_.end())
       endpoints_.push_back(endpoint);
   }
+}
+
+void ControllerClient::SetControllers(const std::vector<runtime::Endpoint>& controllers) {
+  const auto holds = [](const std::vector<runtime::Endpoint>& list, const runtime::Endpoint& endpoint) {
+    return std::find(list.begin(), list.end(), endpoint) != list.end();
+  };
+  const runtime::Endpoint next = endpoints_[turn_];
+  std::erase_if(endpoints_, [&](const runtime::Endpoint& endpoint) {
+    return !holds(controllers, endpoint) && !holds(given_, endpoint);
+  });
+  AddEndpoints(controllers);
+  const auto found = std::find(endpoints_.begin(), endpoints_.end(), next);
+  turn_ = found == endpoints_.end() ? 0 : static_cast<size_t>(found - endpoints_.begin());
 }
 
 void ControllerClient::Attempt(const std::shared_ptr<Pending>& pending) {

@@ -87,6 +87,9 @@ class ControllerClient {
   void OnLeader(const runtime::Endpoint& endpoint);
   // More controllers became known (from a status or the catalog); known ones are kept.
   void AddEndpoints(const std::vector<runtime::Endpoint>& endpoints);
+  // These are all controllers now: those that were learned before and are not among them are forgotten; the
+  // ones it was built with stay, since they are what somebody chose.
+  void SetControllers(const std::vector<runtime::Endpoint>& controllers);
   const std::vector<runtime::Endpoint>& endpoints() const { return endpoints_; }
 
  private:
@@ -111,6 +114,7 @@ class ControllerClient {
 
   runtime::Executor& executor_;
   runtime::Network& network_;
+  const std::vector<runtime::Endpoint> given_;
   std::vector<runtime::Endpoint> endpoints_;
   size_t turn_ = 0;  // next endpoint while the leader is unknown
   std::optional<runtime::Endpoint> leader_;

@@ -15,13 +15,8 @@ constexpr Duration kInterval = std::chrono::seconds(2);
 
 }  // namespace
 
-ClusterCheck::ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self,
-                           std::vector<runtime::Endpoint> others, Logger logger)
-    : executor_(executor),
-      network_(network),
-      self_(std::move(self)),
-      others_(std::move(others)),
-      logger_(std::move(logger)) {}
+ClusterCheck::ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self, Logger logger)
+    : executor_(executor), network_(network), self_(std::move(self)), logger_(std::move(logger)) {}
 
 ClusterCheck::~ClusterCheck() {
   *alive_ = false;
@@ -32,12 +27,13 @@ void ClusterCheck::Stop() {
   refused_ = nullptr;
 }
 
-void ClusterCheck::AskAll(Callback<std::vector<pb::StatusResponse>> done) {
+void ClusterCheck::AskAll(const std::vector<runtime::Endpoint>& others,
+                          Callback<std::vector<pb::StatusResponse>> done) {
   auto round = std::make_shared<Round>();
-  round->missing = others_.size();
+  round->missing = others.size();
   round->done = std::move(done);
-  if (others_.empty()) return round->done({});
-  for (const runtime::Endpoint& other : others_) {
+  if (others.empty()) return round->done({});
+  for (const runtime::Endpoint& other : others) {
     network_.Call(other, kStatus, pb::StatusRequest().SerializeAsString(), kTimeout,
                   [round](StatusOr<std::string> bytes) {
                     pb::StatusResponse response;
@@ -49,10 +45,11 @@ void ClusterCheck::AskAll(Callback<std::vector<pb::StatusResponse>> done) {
   }
 }
 
-void ClusterCheck::LookAround(Callback<StatusOr<Found>> done) {
-  AskAll([this, alive = alive_, done = std::move(done)](std::vector<pb::StatusResponse> answers) mutable {
-    if (*alive) done(Judge(answers));
-  });
+void ClusterCheck::LookAround(const std::vector<runtime::Endpoint>& others, Callback<StatusOr<Found>> done) {
+  AskAll(others,
+         [this, alive = alive_, done = std::move(done)](std::vector<pb::StatusResponse> answers) mutable {
+           if (*alive) done(Judge(answers));
+         });
 }
 
 StatusOr<ClusterCheck::Found> ClusterCheck::Judge(const std::vector<pb::StatusResponse>& answers) const {
@@ -98,25 +95,28 @@ StatusOr<ClusterCheck::Found> ClusterCheck::Judge(const std::vector<pb::StatusRe
   return found;
 }
 
-void ClusterCheck::Watch(std::string cluster_id, std::function<void(Status)> refused) {
-  if (others_.empty()) return;
+void ClusterCheck::Watch(std::string cluster_id, std::function<std::vector<runtime::Endpoint>()> others,
+                         std::function<void(Status)> refused) {
   cluster_id_ = std::move(cluster_id);
+  others_ = std::move(others);
   refused_ = std::move(refused);
   WatchOnce();
 }
 
 void ClusterCheck::WatchOnce() {
-  AskAll([this, alive = alive_](const std::vector<pb::StatusResponse>& answers) {
-    if (*alive && refused_) OnWatchAnswers(answers);
-  });
+  const std::vector<runtime::Endpoint> others = others_();
+  AskAll(others,
+         [this, alive = alive_, count = others.size()](const std::vector<pb::StatusResponse>& answers) {
+           if (*alive && refused_) OnWatchAnswers(count, answers);
+         });
 }
 
-void ClusterCheck::OnWatchAnswers(const std::vector<pb::StatusResponse>& answers) {
+void ClusterCheck::OnWatchAnswers(size_t others, const std::vector<pb::StatusResponse>& answers) {
   for (const pb::StatusResponse& answer : answers) {
     if (answer.cluster_id() == cluster_id_) return Stop();
   }
-  const size_t majority = (others_.size() + 1) / 2 + 1;
-  if (!answers.empty() && answers.size() >= std::min(majority, others_.size())) {
+  const size_t majority = (others + 1) / 2 + 1;
+  if (!answers.empty() && answers.size() >= std::min(majority, others)) {
     const pb::StatusResponse& stranger = answers.front();
     const auto refused = std::exchange(refused_, nullptr);
     return refused(catalog::Refuse(pb::REASON_WRONG_CLUSTER,

@@ -6,9 +6,10 @@
 // with forgotten votes could lose committed changes, so it is refused. (The leader only knows of this since
 // it leads: a guard, not a proof.) After a recovery (docs/recovery.md) a controller that is no
 // member any more is refused as well: the members that its command line names are those of an earlier
-// incarnation. After (Watch): a controller that knows its cluster asks the others until
-// one of them names the same; if a majority of all controllers names another, this data directory is in the
-// wrong place. (A minority is: then they are the ones to go.)
+// incarnation. After (Watch): a controller that knows its cluster asks the others, where they are by now,
+// until one of them names the same; if a majority of all controllers names another, this data directory is in
+// the wrong place. (A minority is: then they are the ones to go.) Where others were when the cluster was
+// formed may be another cluster's place by now, and proves nothing.
 //
 // Threading: the controller's executor.
 // Errors:    WRONG_CLUSTER, CONDITION_FAILED.
@@ -35,9 +36,7 @@ class ClusterCheck {
     std::string address;
     std::string data;  // directory, for messages
   };
-  // `others`: addresses of the other controllers.
-  ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self,
-               std::vector<runtime::Endpoint> others, Logger logger);
+  ClusterCheck(runtime::Executor& executor, runtime::Network& network, Self self, Logger logger);
   ~ClusterCheck();
 
   // The cluster that exists already.
@@ -45,9 +44,11 @@ class ClusterCheck {
     std::string cluster_id;  // empty if there is none yet
     uint64_t incarnation = 1;
   };
-  void LookAround(Callback<StatusOr<Found>> done);
-  // Calls `refused` at most once.
-  void Watch(std::string cluster_id, std::function<void(Status)> refused);
+  // `others`: the other controllers that this one was told to form a cluster with.
+  void LookAround(const std::vector<runtime::Endpoint>& others, Callback<StatusOr<Found>> done);
+  // `others`: where the other controllers are, as far as is known now. Calls `refused` at most once.
+  void Watch(std::string cluster_id, std::function<std::vector<runtime::Endpoint>()> others,
+             std::function<void(Status)> refused);
   void Stop();
 
  private:
@@ -56,17 +57,18 @@ class ClusterCheck {
     size_t missing = 0;
     Callback<std::vector<::tenure::v1::StatusResponse>> done;
   };
-  void AskAll(Callback<std::vector<::tenure::v1::StatusResponse>> done);
+  void AskAll(const std::vector<runtime::Endpoint>& others,
+              Callback<std::vector<::tenure::v1::StatusResponse>> done);
   StatusOr<Found> Judge(const std::vector<::tenure::v1::StatusResponse>& answers) const;
   void WatchOnce();
-  void OnWatchAnswers(const std::vector<::tenure::v1::StatusResponse>& answers);
+  void OnWatchAnswers(size_t others, const std::vector<::tenure::v1::StatusResponse>& answers);
 
   runtime::Executor& executor_;
   runtime::Network& network_;
   const Self self_;
-  const std::vector<runtime::Endpoint> others_;
   Logger logger_;
   std::string cluster_id_;
+  std::function<std::vector<runtime::Endpoint>()> others_;
   std::function<void(Status)> refused_;
   runtime::Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -111,8 +111,7 @@ Status ControllerRole::Start() {
                                 .address = config_.advertise.ToString(),
                                 .data = storage_.path()};
   threads_.controller.RunAndWait([this, &self] {
-    check_ = std::make_unique<ClusterCheck>(threads_.controller, *network_, self, OtherControllers(config_),
-                                            logger_);
+    check_ = std::make_unique<ClusterCheck>(threads_.controller, *network_, self, logger_);
   });
   const bool known = storage_.wal().recovered().contains(kCatalogGroup);
   if (!known && config_.initial_controllers.empty()) {
@@ -122,10 +121,11 @@ Status ControllerRole::Start() {
   if (storage_.fresh()) {
     auto found = std::make_shared<StatusOr<ClusterCheck::Found>>(ClusterCheck::Found());
     StartAndWait(threads_.controller, kLookAroundLimit, [this, found](Closure done) {
-      check_->LookAround([found, done = std::move(done)](StatusOr<ClusterCheck::Found> cluster) mutable {
-        *found = std::move(cluster);
-        done();
-      });
+      check_->LookAround(OtherControllers(config_),
+                         [found, done = std::move(done)](StatusOr<ClusterCheck::Found> cluster) mutable {
+                           *found = std::move(cluster);
+                           done();
+                         });
     });
     if (!found->ok()) return found->status();
     cluster_id = (*found)->cluster_id;
@@ -136,9 +136,22 @@ Status ControllerRole::Start() {
   Status status;
   threads_.controller.RunAndWait([this, &status, &cluster_id] {
     status = StartController(cluster_id);
-    if (status.ok() && !cluster_id.empty()) check_->Watch(cluster_id, refused_);
+    if (status.ok() && !cluster_id.empty())
+      check_->Watch(cluster_id, [this] { return OthersByNow(); }, refused_);
   });
   return status;
+}
+
+// As the catalog says; before it says anything, as the directory remembers; else as the command line does.
+std::vector<runtime::Endpoint> ControllerRole::OthersByNow() const {
+  std::map<uint64_t, std::string> known = controller_->addresses();
+  if (known.empty()) known = remembered_;
+  if (known.empty()) return OtherControllers(config_);
+  std::vector<runtime::Endpoint> others;
+  for (const auto& [id, address] : known) {
+    if (id != Self().id()) others.push_back(address);
+  }
+  return others;
 }
 
 Status ControllerRole::StartController(const std::string& cluster_id) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "controller/controller.h"
 #include "controller/membership/joining.h"
@@ -42,6 +43,7 @@ class ControllerRole {
  private:
   ::tenure::v1::ControllerRecord Self() const;
   controller::ControllerOptions Options(const std::string& cluster_id) const;
+  std::vector<runtime::Endpoint> OthersByNow() const;
   void Join();
   // On the controller's executor.
   Status StartController(const std::string& cluster_id);

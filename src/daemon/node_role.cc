@@ -12,7 +12,9 @@ namespace {
 constexpr std::string_view kRaftService = "tenure.internal.v1.Raft";
 constexpr Duration kAskLimit = std::chrono::seconds(2);
 
-std::vector<runtime::Endpoint> ControllerAddresses(const Config& config) {
+// Where they were last, which is newer than the command line of the first start; then what that says.
+std::vector<runtime::Endpoint> ControllerAddresses(const Config& config,
+                                                   const std::map<uint64_t, std::string>& remembered) {
   std::vector<runtime::Endpoint> addresses;
   auto add = [&addresses](const std::string& address) {
     if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
@@ -22,6 +24,7 @@ std::vector<runtime::Endpoint> ControllerAddresses(const Config& config) {
   if (config.controller && (config.controllers.empty() || !config.initial_controllers.empty())) {
     add(config.advertise.ToString());
   }
+  for (const auto& [id, address] : remembered) add(address);
   for (const HostPort& address : config.controllers) add(address.ToString());
   for (const auto& [id, address] : config.initial_controllers) add(address.ToString());
   return addresses;
@@ -74,7 +77,8 @@ node::NodeOptions NodeRole::Options() const {
 void NodeRole::Build() {
   auto saved = node::CatalogFile::Load(storage_.background_disk(), storage_.view_path(), logger_);
   client_ = std::make_unique<client::ControllerClient>(threads_.regions, *network_,
-                                                       ControllerAddresses(config_), prng_.Fork("client"));
+                                                       ControllerAddresses(config_, storage_.controllers()),
+                                                       prng_.Fork("client"));
   link_ = std::make_unique<node::ControllerLink>(*client_, *network_);
   const node::NodeIdentity identity = Identity();
   transport_ = group::MakeNetworkTransport(threads_.regions, *network_, std::string(kRaftService),
@@ -148,6 +152,13 @@ void NodeRole::OnJoined(const std::string& cluster_id, uint64_t incarnation, Nod
   threads_.background.Post([&storage = storage_, cluster_id, incarnation, refused = refused_] {
     const Status adopted = storage.AdoptCluster(cluster_id, incarnation);
     if (!adopted.ok()) refused(adopted);
+  });
+}
+
+void NodeRole::OnControllers(const std::map<uint64_t, std::string>& addresses) {
+  threads_.background.Post([&storage = storage_, addresses, logger = logger_] {
+    const Status written = storage.RememberControllers(addresses);
+    if (!written.ok()) logger.Warn("the controllers' addresses are not remembered: {}", MessageOf(written));
   });
 }
 

@@ -47,6 +47,7 @@ class NodeRole final : private node::NodeOwner {
 
  private:
   void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) override;
+  void OnControllers(const std::map<uint64_t, std::string>& addresses) override;
   void OnRefused(const Status& status) override;
   node::NodeIdentity Identity() const;
   node::NodeOptions Options() const;

@@ -1,7 +1,5 @@
 #include "daemon/storage.h"
 
-#include <algorithm>
-#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -184,25 +182,11 @@ Status Storage::LeftBehind(const wal::Identity& identity, uint64_t incarnation) 
 }
 
 std::map<uint64_t, std::string> Storage::controllers() const {
-  std::map<uint64_t, std::string> controllers;
-  const std::string text = identity().controllers;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const size_t equals = text.find('=', begin);
-    uint64_t id = 0;
-    if (equals < end &&
-        std::from_chars(text.data() + begin, text.data() + equals, id).ptr == text.data() + equals) {
-      controllers[id] = text.substr(equals + 1, end - equals - 1);
-    }
-    begin = end + 1;
-  }
-  return controllers;
+  return wal::ControllersOf(identity());
 }
 
 Status Storage::RememberControllers(const std::map<uint64_t, std::string>& controllers) {
-  std::string text;
-  for (const auto& [id, address] : controllers)
-    text += fmt::format("{}{}={}", text.empty() ? "" : ",", id, address);
+  std::string text = wal::EncodeControllers(controllers);
   const std::lock_guard lock(mutex_);
   wal::Identity identity = directory_->identity();
   if (identity.controllers == text) return OkStatus();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/function.h"
 #include "base/status.h"
@@ -30,6 +31,8 @@ class ClusterLink {
   // A stream to `to` ended with `status` or gave no sign of life: the next one goes where the status points,
   // else elsewhere.
   virtual void OnStreamFailed(const runtime::Endpoint& to, const Status& status) = 0;
+  // Where all controllers are, as the leading one says. Those it was built with stay known besides.
+  virtual void SetControllers(const std::vector<runtime::Endpoint>& controllers) = 0;
 };
 
 }  // namespace tenure::node

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/controller_client.h"
 #include "node/cluster_link.h"
@@ -30,6 +31,9 @@ class ControllerLink final : public ClusterLink {
   }
   void OnStreamFailed(const runtime::Endpoint& to, const Status& status) override {
     client_.OnStreamFailed(to, status);
+  }
+  void SetControllers(const std::vector<runtime::Endpoint>& controllers) override {
+    client_.SetControllers(controllers);
   }
 
  private:

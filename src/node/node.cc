@@ -201,12 +201,25 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   for (const ipb::RegionLeader& leader : response.leaders()) {
     table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()));
   }
+  TakeControllers(response);
   for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
   feed_.OnLeaderRevision(Revision(response.revision()));
   for (const ipb::TransferRegion& transfer : response.transfers()) {
     const Status status = leadership_.HandOver(RegionId(transfer.region()), ReplicaId(transfer.to_replica()));
     if (!status.ok()) dependencies_.logger.Info("asked to hand over: {}", MessageOf(status));
   }
+}
+
+void Node::TakeControllers(const ipb::HeartbeatResponse& response) {
+  if (response.controllers_size() == 0) return;
+  std::map<uint64_t, std::string> addresses;
+  std::vector<runtime::Endpoint> endpoints;
+  for (const ipb::ControllerPlace& place : response.controllers()) {
+    addresses[place.id()] = place.address();
+    endpoints.push_back(place.address());
+  }
+  dependencies_.link.SetControllers(endpoints);
+  dependencies_.owner.OnControllers(addresses);
 }
 
 // ---- DataService ----

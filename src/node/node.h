@@ -14,6 +14,7 @@
 //             it is destroyed.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,9 @@ class NodeOwner {
   // Registered, or heard of a new incarnation: cluster id and incarnation are to be kept in the data
   // directory.
   virtual void OnJoined(const std::string& cluster_id, uint64_t incarnation, NodeId node) = 0;
+  // Where the controllers are now, by id: to be kept in the data directory, so that a later start finds them
+  // whatever it is told. Called when it changed, and after each connection to a leading controller.
+  virtual void OnControllers(const std::map<uint64_t, std::string>& addresses) = 0;
   // This node cannot take part in that cluster (wrong cluster, format): the process should end with this
   // reason.
   virtual void OnRefused(const Status& status) = 0;
@@ -121,6 +125,7 @@ class Node final : public DataService, private RegionTableListener, private Agen
   void OnRegistered(const ipb::RegisterResponse& response) override;
   void OnRegistrationRefused(const Status& status) override;
   void OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) override;
+  void TakeControllers(const ipb::HeartbeatResponse& response);
 
   void SetSelf(NodeId self);
   void SetClusterId(const std::string& cluster_id);

@@ -1,5 +1,6 @@
 #include "wal/data_directory.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/format.h"
@@ -84,6 +85,28 @@ Status Mismatch(const std::string& path, std::string_view what, std::string_view
 }
 
 }  // namespace
+
+std::map<uint64_t, std::string> ControllersOf(const Identity& identity) {
+  std::map<uint64_t, std::string> controllers;
+  const std::string& text = identity.controllers;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const size_t equals = text.find('=', begin);
+    if (equals < end) {
+      const auto id = ParseNumber<uint64_t>(std::string_view(text).substr(begin, equals - begin));
+      if (id) controllers[*id] = text.substr(equals + 1, end - equals - 1);
+    }
+    begin = end + 1;
+  }
+  return controllers;
+}
+
+std::string EncodeControllers(const std::map<uint64_t, std::string>& controllers) {
+  std::string text;
+  for (const auto& [id, address] : controllers)
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", id, address);
+  return text;
+}
 
 std::string EncodeIdentity(const Identity& identity) {
   std::string text(kTitle);

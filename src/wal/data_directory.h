@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,10 @@ struct Identity {
   std::string pending;
   friend bool operator==(const Identity&, const Identity&) = default;
 };
+
+// Identity::controllers, taken apart and put together; what cannot be read of it is left out.
+std::map<uint64_t, std::string> ControllersOf(const Identity& identity);
+std::string EncodeControllers(const std::map<uint64_t, std::string>& controllers);
 
 std::string EncodeIdentity(const Identity& identity);
 StatusOr<Identity> DecodeIdentity(std::string_view text);

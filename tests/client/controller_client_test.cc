@@ -49,6 +49,26 @@ TEST_F(ControllerClientTest, FollowsTheRedirectAndRemembers) {
   }
 }
 
+TEST_F(ControllerClientTest, ForgetsWhatItLearnedAndNotWhatItWasGiven) {
+  using ::testing::ElementsAre;
+  client.SetControllers({"b:1", "d:1", "e:1"});
+  EXPECT_THAT(client.endpoints(), ElementsAre("a:1", "b:1", "c:1", "d:1", "e:1"));
+  client.SetControllers({"e:1", "f:1"});
+  EXPECT_THAT(client.endpoints(), ElementsAre("a:1", "b:1", "c:1", "e:1", "f:1"));
+  // However often all are replaced, there is a place for those of today.
+  for (int i = 0; i < 40; ++i) client.SetControllers({fmt::format("x{}:1", i), fmt::format("y{}:1", i)});
+  EXPECT_THAT(client.endpoints(), ElementsAre("a:1", "b:1", "c:1", "x39:1", "y39:1"));
+  // Those it was given are gone.
+  for (const char* gone : {"a:1", "b:1", "c:1"}) cluster.network.SetDown(gone, true);
+  FakeController now;
+  auto view = cluster.network.MakeView("y39:1");
+  view->Serve("tenure.v1.Catalog", now);
+  Call();
+  executor().Advance(seconds(1));
+  ASSERT_TRUE(answer && answer->ok());
+  EXPECT_EQ(client.Target(), "y39:1");
+}
+
 TEST_F(ControllerClientTest, WaitsOutAnElection) {
   cluster.Lead("");  // nobody leads: no address is named
   for (auto& [endpoint, controller] : cluster.controllers) {

@@ -364,6 +364,44 @@ TEST(Agents, LeadershipEndClosesTheStreams) {
   EXPECT_EQ(node.State(), pb::NODE_SUSPECT);
 }
 
+TEST(Agents, NodesAreToldWhereTheControllersAre) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  const auto places = [&] {
+    std::vector<std::string> text;
+    for (const auto& message : node.heard->messages) {
+      for (const auto& place : message.controllers())
+        text.push_back(fmt::format("{}={}", place.id(), place.address()));
+    }
+    node.heard->messages.clear();
+    return text;
+  };
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100"));
+  node.Beat();
+  EXPECT_THAT(places(), ElementsAre()) << "what has not changed is not said again";
+  pb::AddControllerRequest add;
+  add.set_controller(4);
+  add.set_address("c4:7100");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Cluster/AddController", add).ok());
+  t.executor.Advance(milliseconds(100));  // without a heartbeat
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=c4:7100"));
+  ipb::CatalogCommand removed;
+  removed.mutable_update_controller()->mutable_controller()->CopyFrom(
+      t.machine.catalog().controllers().at(4).controller());
+  removed.mutable_update_controller()->mutable_controller()->set_address("moved:1");
+  t.access.ProposeInEpoch(std::move(removed), t.leadership.epoch(), [](StatusOr<ipb::CatalogResult> result) {
+    EXPECT_TRUE(result.ok()) << result.status();
+  });
+  t.executor.Advance(milliseconds(100));
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=moved:1"));
+  node.Connect();
+  EXPECT_THAT(places(), ElementsAre("1=c1:7100", "2=c2:7100", "3=c3:7100", "4=moved:1"))
+      << "a new stream begins anew";
+}
+
 TEST(Agents, LeadersAreToldAsChanges) {
   TestController t;
   t.Lead();

@@ -185,6 +185,7 @@ class FakeControllers {
   std::vector<ipb::RegionLeader> leaders_to_tell;
   std::vector<uint64_t> unhealthy;
   std::vector<ipb::TransferRegion> transfers;        // given to the next report of anybody
+  std::map<uint64_t, std::string> places;            // of controllers; told once
   int warming_up = 0;                                // registrations refused so, before one is accepted
   std::map<uint64_t, std::vector<uint64_t>> probes;  // asked of a node with its next answer
   uint64_t revision() const { return revision_; }
@@ -347,6 +348,10 @@ class FakeControllers {
     response.set_incarnation(incarnation);
     response.set_revision(revision_);
     for (const auto& leader : leaders_to_tell) *response.add_leaders() = leader;
+    for (const auto& [id, address] : std::exchange(places, {})) {
+      response.add_controllers()->set_id(id);
+      response.mutable_controllers()->rbegin()->set_address(address);
+    }
     for (const uint64_t node : unhealthy) response.add_unhealthy_nodes(node);
     for (const auto& transfer : std::exchange(transfers, {})) *response.add_transfers() = transfer;
     if (const auto asked = probes.extract(request.node_id()); !asked.empty()) {
@@ -410,6 +415,7 @@ class FakeLink final : public ClusterLink {
   // Keeps the node from the controllers.
   bool cut = false;
   std::vector<Status> failures;
+  std::vector<runtime::Endpoint> known;  // controllers
 
   void Call(std::string_view method, std::string request, Duration,
             Callback<StatusOr<std::string>> done) override {
@@ -430,6 +436,7 @@ class FakeLink final : public ClusterLink {
     return std::make_unique<FakeControllers::FakeStream>(shared);
   }
   void OnStreamFailed(const runtime::Endpoint&, const Status& status) override { failures.push_back(status); }
+  void SetControllers(const std::vector<runtime::Endpoint>& endpoints) override { known = endpoints; }
 
  private:
   FakeControllers& controllers_;

@@ -94,6 +94,23 @@ TEST_F(LifeTest, ReportsChangesAtOnceAndOnlyThem) {
   EXPECT_TRUE(controllers_.loads[static_cast<uint64_t>(LeaderOf(1))][1].is_leader());
 }
 
+TEST_F(LifeTest, KeepsWhereTheControllersAre) {
+  using ::testing::ElementsAre;
+  using ::testing::Pair;
+  StartWithDatabase();
+  controllers_.places = {{4, "d:1"}, {5, "e:1"}};
+  for (int i = 0; i < 15 && at(1).controllers_kept.empty(); ++i) executor_.Advance(100ms);
+  // The fake tells whoever reports first.
+  int told = 0;
+  for (int n = 1; n <= 3; ++n) {
+    if (at(n).controllers_kept.empty()) continue;
+    ++told;
+    EXPECT_THAT(at(n).controllers_kept, ElementsAre(Pair(4, "d:1"), Pair(5, "e:1")));
+    EXPECT_THAT(at(n).link().known, ElementsAre("d:1", "e:1"));
+  }
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(LifeTest, SaysFarewell) {
   StartWithDatabase();
   at(1).Crash();  // an orderly stop without time to hand over

@@ -30,6 +30,7 @@ class TestNode final : public NodeOwner {
   uint64_t incarnation = 1;
   uint64_t controller_id = 0;
   std::optional<Status> refused;
+  std::map<uint64_t, std::string> controllers_kept;  // in the directory, where they are
 
   std::string address() const { return "n" + std::to_string(number_) + ":1"; }
   std::string resp_address() const { return "n" + std::to_string(number_) + ":2"; }
@@ -90,6 +91,9 @@ class TestNode final : public NodeOwner {
   void OnJoined(const std::string& id, uint64_t of, NodeId) override {
     cluster_id = id;
     incarnation = of;
+  }
+  void OnControllers(const std::map<uint64_t, std::string>& addresses) override {
+    controllers_kept = addresses;
   }
   void OnRefused(const Status& status) override { refused = status; }
 

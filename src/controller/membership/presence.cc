@@ -52,10 +52,12 @@ void Presence::OnTick() {
     next_word_ = now + kReminder;
     return Tell(leader);
   }
-  std::vector<runtime::Endpoint> all = hints_;
+  // What the catalog says is newest and must have a place; hints are many after some replacements.
+  std::vector<runtime::Endpoint> all;
   for (const pb::ControllerRecord& controller : parts_.directory.All()) {
     AddAddresses({controller.address()}, self_.address(), all);
   }
+  AddAddresses(hints_, self_.address(), all);
   for (const runtime::Endpoint& to : all) Tell(to);
 }
 

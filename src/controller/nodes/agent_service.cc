@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/controllers.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
 
@@ -68,7 +69,8 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   void PushIfBehind() {
     if (node_.IsNone()) return;
     const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_);
-    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_)
+    if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_ &&
+        told_controllers_ == service_->controllers_)
       return;
     Send({});
   }
@@ -117,6 +119,14 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     told_version_ = service_->leaders_.version();
     told_unhealthy_ = service_->unhealthy_;
     for (const uint64_t node : told_unhealthy_) response.add_unhealthy_nodes(node);
+    if (told_controllers_ != service_->controllers_) {
+      told_controllers_ = service_->controllers_;
+      for (const auto& [id, address] : told_controllers_) {
+        ipb::ControllerPlace& place = *response.add_controllers();
+        place.set_id(id);
+        place.set_address(address);
+      }
+    }
     if (const auto probes = service_->probes_.extract(node_); !probes.empty()) {
       for (const NodeId target : probes.mapped()) response.add_probe_nodes(target.value());
     }
@@ -133,6 +143,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   uint64_t registration_epoch_ = 0;
   uint64_t told_version_ = 0;
   std::vector<uint64_t> told_unhealthy_;
+  std::map<uint64_t, std::string> told_controllers_;
 };
 
 AgentService::AgentService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
@@ -279,19 +290,29 @@ void AgentService::RequestProbe(NodeId by, NodeId node) {
 }
 
 void AgentService::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
-  bool nodes_changed = false;
+  bool changed = false;
   for (const pb::Event& event : events) {
     const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
-    nodes_changed = nodes_changed || record.has_node();
+    changed = changed || record.has_node() || record.has_controller();
     if (record.has_region() && !event.has_new_record()) leaders_.Forget(RegionId(record.region().id()));
   }
-  if (!nodes_changed) return;
+  if (!changed) return;
+  LookAtCatalog();
+  if (!epoch_.IsNone()) SchedulePush();
+}
+
+void AgentService::LookAtCatalog() {
   unhealthy_.clear();
   for (const auto& [id, record] : access_.catalog().nodes()) {
     const pb::NodeState state = record.node().state();
     if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
   }
-  if (!epoch_.IsNone()) SchedulePush();
+  controllers_.clear();
+  for (const auto& [id, record] : access_.catalog().controllers()) {
+    const pb::ControllerRecord& controller = record.controller();
+    if (!catalog::IsRemoved(controller) && !controller.address().empty())
+      controllers_[id] = controller.address();
+  }
 }
 
 void AgentService::SchedulePush() {
@@ -316,11 +337,7 @@ runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   leaders_.Clear();
   transfers_.clear();
   probes_.clear();
-  unhealthy_.clear();
-  for (const auto& [id, record] : access_.catalog().nodes()) {
-    const pb::NodeState state = record.node().state();
-    if (state == pb::NODE_SUSPECT || state == pb::NODE_DOWN) unhealthy_.push_back(id);
-  }
+  LookAtCatalog();
   co_return OkStatus();
 }
 

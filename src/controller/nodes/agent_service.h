@@ -1,8 +1,8 @@
 // tenure.internal.v1.Agent: registration of nodes and their heartbeat streams.
 //
 // A heartbeat is answered at once with what changed for the node since its last answer: region leaders,
-// unhealthy nodes, transfers it should make. Changes are also pushed, as answers with sequence 0, so that
-// nodes hear of a new leader without waiting for their next heartbeat.
+// unhealthy nodes, transfers it should make, where the controllers are. Changes are also pushed, as answers
+// with sequence 0, so that nodes hear of a new leader without waiting for their next heartbeat.
 //
 // Threading:  the controller's executor. Lifetime: streams may outlive this (the network owns their
 // handlers). Invariants: A1 a stream belongs to one registration of one node; a report of any other is
@@ -85,6 +85,7 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   // Checks a report's right to be heard; a refusal ends the stream.
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
   Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
+  void LookAtCatalog();
   void TakeRegions(const ::tenure::internal::v1::HeartbeatRequest& report);
   std::string ClusterId() const;
   void SchedulePush();
@@ -100,7 +101,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   Term epoch_;  // none while stopped
   LoadTable load_;
   RegionLeaders leaders_;
-  std::vector<uint64_t> unhealthy_;  // SUSPECT or DOWN, sorted
+  std::vector<uint64_t> unhealthy_;              // SUSPECT or DOWN, sorted
+  std::map<uint64_t, std::string> controllers_;  // where they are, by id
   std::map<NodeId, std::vector<::tenure::internal::v1::TransferRegion>> transfers_;
   std::map<NodeId, std::set<NodeId>> probes_;  // to be asked for, by whom
   std::set<HeartbeatStream*, ByNumber> streams_;

@@ -444,3 +444,67 @@ def join_tokens(t):
     cluster.start(4)
     system.until(lambda: {c["id"]: c["state"] for c in cluster.status()["controllers"]}["4"] == "follower", 30, "4 joins now")
     finish(t, cluster)
+
+
+@case(limit=240)
+def all_replaced(t):
+    """All controllers are replaced by others elsewhere, one by one; a node that then restarts finds them from its directory,
+    and so do controllers, although what they are told of is gone. Another cluster at the old addresses confuses nobody."""
+    cluster = Controllers(t)
+    cluster.form(1, 2, 3)
+    told = cluster.known
+    port = cluster.base + 150
+
+    def node():
+        with open(t.directory / "n.log", "ab") as log:
+            return t.start(t.binary("tenured"), "--roles", "node", "--data", t.directory / "n", "--name", "n", "--listen",
+                           f"127.0.0.1:{port}", "--resp", f"127.0.0.1:{port + 1}", "--controllers", told, stdout=log, stderr=log)
+
+    def state():
+        return {n["name"]: n["state"] for n in cluster.status()["nodes"]}.get("n")
+
+    process = node()
+    system.until(lambda: state() == "UP", 20, "the node is UP")
+    for old, fresh in ((1, 4), (2, 5), (3, 6)):
+        cluster.tenure("controller", "add", f"{fresh}={cluster.address(fresh)}")
+        cluster.start(fresh)
+        system.until(lambda: {c["id"]: c["state"] for c in cluster.status()["controllers"]}.get(str(fresh)) in
+                     ("follower", "leader"), 30, f"{fresh} joins")
+        cluster.tenure("controller", "remove", old, timeout=60)
+        cluster.ends(old, f"NOT_FOUND: controller {old} was removed", limit=40)
+        cluster.addresses.pop(old)
+    cluster.wait_voters(4, 5, 6)
+
+    def kept():
+        text = (t.directory / "n" / "identity").read_text()
+        return all(cluster.address(id) in text for id in (4, 5, 6)) and not any(cluster.address(id) in text for id in (1, 2, 3))
+
+    system.until(kept, 10, "the node's directory names the new controllers and no others")
+    process.kill()
+    process.wait(timeout=20)
+    system.until(lambda: state() != "UP", 30, "the node is missed")
+    begin = time.monotonic()
+    process = node()
+    system.until(lambda: state() == "UP", 30, "the node finds its cluster")
+    t.note(f"UP {time.monotonic() - begin:.1f} s after its restart, told of {told}")
+
+    # Another cluster where the first one was; the controllers restart, told only of those places.
+    other = Controllers(t)
+    other.base = cluster.base
+    other.first = (1, 2, 3)
+    for id in (1, 2, 3):
+        other.start(id, first=True, directory=t.directory / f"other{id}")
+    system.until(lambda: other.status()["phase"] == "serving", 30, "the other cluster serves at the old addresses")
+    known = dict(cluster.addresses)
+    for id in known:
+        cluster.kill(id)
+    for id in known:
+        cluster.addresses = {i: cluster.address(i) for i in (1, 2, 3)} | {id: known[id]}
+        cluster.start(id)
+    cluster.addresses = known
+    system.until(lambda: cluster.status()["phase"] == "serving", 40, "the controllers find each other")
+    for id in known:
+        assert cluster.processes[id].poll() is None, f"c{id} ended: {cluster.log(id)[-500:]}"
+    assert process.poll() is None
+    system.until(lambda: state() == "UP", 30, "the node stays")
+    finish(t, cluster)
