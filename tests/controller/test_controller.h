@@ -245,7 +245,7 @@ class TestController {
   DatabaseReconciler databases{executor, access, agents, {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
-  StandbyView standby{executor, *network, ReplicaId(1), {}, directory, agents.load(), {}};
+  StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
   ClusterService cluster_service{executor, access, leadership, observation};

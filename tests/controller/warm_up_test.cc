@@ -13,11 +13,19 @@ using std::chrono::seconds;
 // Another controller, which leads or stands by.
 struct Peer {
   Peer(TestController& t, uint64_t id)
-      : network(t.fake_network.MakeView("c" + std::to_string(id) + ":7100")),
-        standby(t.executor, *network, ReplicaId(id), {.id = "cluster"}, t.directory, load, {}) {
+      : executor(t.executor),
+        network(t.fake_network.MakeView("c" + std::to_string(id) + ":7100")),
+        leadership(t.executor, ReplicaId(id), t.directory, {}, {}),
+        standby(t.executor, *network, leadership, {.id = "cluster"}, t.directory, load, {}) {
     network->Serve(StandbyView::kName, standby);
   }
+  ~Peer() {
+    leadership.Stop([] {});
+    executor.Advance(milliseconds(1));
+  }
+  runtime::ManualExecutor& executor;
   std::unique_ptr<runtime::Network> network;
+  Leadership leadership;
   LoadTable load;
   StandbyView standby;
 };
@@ -199,6 +207,76 @@ TEST_F(WarmUpTest, AViewOfALowerEpochOrOfAnotherClusterIsRefused) {
   view.set_incarnation(1);
   t.Lead(7);
   EXPECT_EQ(catalog::ReasonOf(take()), pb::REASON_STALE_EPOCH) << "it leads this epoch itself";
+}
+
+TEST_F(WarmUpTest, AFollowerSaysOfThePhaseWhatItsLeaderSaid) {
+  t.Follow(7, 2);
+  EXPECT_EQ(t.leadership.phase(), "starting") << "the leader has not spoken yet";
+  ipb::LoadView view;
+  view.set_incarnation(1);
+  view.set_epoch(7);
+  view.set_phase("warming_up");
+  view.mutable_warm_up()->set_reason("load");
+  view.mutable_warm_up()->add_missing("node 3");
+  const auto take = [&] {
+    return t.Call<ipb::LoadViewAnswer>("tenure.internal.v1.Standby/TakeLoadView", view).status();
+  };
+  EXPECT_TRUE(take().ok());
+  EXPECT_EQ(t.leadership.phase(), "warming_up");
+  const auto status = t.Call<pb::StatusResponse>("tenure.v1.Cluster/Status", pb::StatusRequest());
+  ASSERT_TRUE(status.ok()) << status.status();
+  EXPECT_EQ(status->phase(), "warming_up");
+  EXPECT_EQ(status->warm_up_reason(), "load");
+  ASSERT_EQ(status->warm_up_missing_size(), 1);
+  EXPECT_EQ(status->warm_up_missing(0), "node 3");
+  view.set_phase("serving");
+  view.clear_warm_up();
+  EXPECT_TRUE(take().ok());
+  EXPECT_EQ(t.leadership.phase(), "serving");
+  EXPECT_EQ(t.leadership.warm_up().reason(), "");
+  // Another term, another leader: what the old one said is nothing of it.
+  t.Follow(8, 3);
+  EXPECT_EQ(t.leadership.phase(), "starting");
+  t.Follow(8, 0);
+  EXPECT_EQ(t.leadership.phase(), "electing");
+  // An older program does not say it; it led and that was all that was known.
+  t.Follow(9, 3);
+  view.set_epoch(9);
+  view.clear_phase();
+  EXPECT_TRUE(take().ok());
+  EXPECT_EQ(t.leadership.phase(), "serving");
+}
+
+TEST_F(WarmUpTest, TheLeaderTellsTheOthersHowFarItIs) {
+  struct Follower : runtime::Service {
+    void OnCall(const runtime::CallInfo&, std::string request, runtime::Reply reply) override {
+      ipb::LoadView view;
+      EXPECT_TRUE(view.ParseFromString(request));
+      if (phases.empty() || phases.back() != view.phase()) phases.push_back(view.phase());
+      missing = {view.warm_up().missing().begin(), view.warm_up().missing().end()};
+      reply(ipb::LoadViewAnswer().SerializeAsString());
+    }
+    std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                     std::unique_ptr<runtime::Stream>) override {
+      return nullptr;
+    }
+    std::vector<std::string> phases;
+    std::vector<std::string> missing;
+  } follower;
+  FakeNode node(t, "a");
+  RegisterBefore({&node});
+  auto view = t.fake_network.MakeView("c2:7100");
+  view->Serve(StandbyView::kName, follower);
+  t.fake_network.SetHung("a:1", true);
+  t.Lead(7);
+  Settle(milliseconds(300));
+  EXPECT_EQ(follower.missing, (std::vector<std::string>{"node 1"}));
+  node.Connect();
+  t.executor.Advance(milliseconds(300));
+  EXPECT_EQ(follower.phases, (std::vector<std::string>{"starting", "warming_up", "serving"}));
+  EXPECT_TRUE(follower.missing.empty());
+  t.Follow(8, 2);
+  t.executor.Advance(seconds(2));  // nothing is under way to the service of this test
 }
 
 TEST_F(WarmUpTest, EachEpochTakesItsOwnSamples) {

@@ -49,6 +49,13 @@ void Leadership::OnRoleChange(const raft::RoleChange& change, std::string_view c
 #endif
 }
 
+void Leadership::OnLeaderSays(Term term, std::string phase, pb::WarmingUp warm_up) {
+  if (term < said_term_) return;
+  said_term_ = term;
+  said_phase_ = phase.empty() ? "serving" : std::move(phase);
+  said_warm_up_ = std::move(warm_up);
+}
+
 void Leadership::OnServing(Term term) {
   if (epoch_ == term || scope_.stop_requested()) return;
   if (leading()) EndEpoch(fmt::format("re-elected in term {}", term));
@@ -205,7 +212,7 @@ Status Leadership::NotLeader() const {
 
 pb::WarmingUp Leadership::warm_up() const {
   pb::WarmingUp details;
-  if (!leading() && leader_ != self_) return details;
+  if (!leading() && leader_ != self_) return LeaderHasSpoken() ? said_warm_up_ : details;
   details.set_epoch(term_.value());
   std::vector<std::string> missing;
   if (!leading()) {
@@ -245,7 +252,7 @@ std::vector<std::string> Leadership::unsampled() const {
 
 std::string_view Leadership::phase() const {
   if (leader_.IsNone()) return "electing";
-  if (leader_ != self_) return "serving";
+  if (leader_ != self_) return LeaderHasSpoken() ? std::string_view(said_phase_) : "starting";
   if (!serving_) return "starting";
   return load_ready_ ? "serving" : "warming_up";
 }

@@ -71,6 +71,9 @@ class Leadership {
   // `cause`: why, if more is known than the change itself; for people.
   void OnRoleChange(const raft::RoleChange& change, std::string_view cause = {});
   void OnServing(Term term);
+  // From the leader of `term`, now and then: its own phase and what it waits for. An older program says no
+  // phase.
+  void OnLeaderSays(Term term, std::string phase, ::tenure::v1::WarmingUp warm_up);
 
   ReplicaId self() const { return self_; }
   // Leads and has applied an entry of its term.
@@ -90,12 +93,15 @@ class Leadership {
   Status CheckLoadReady() const;
   Status NotLeader() const;
 
-  // electing | starting | warming_up | serving
+  // electing | starting | warming_up | serving: of the leader. A controller that does not lead says what the
+  // leader of this term said last, and `starting` as long as that is nothing: a phase is never left backwards
+  // within a term.
   std::string_view phase() const;
   std::vector<::tenure::v1::ServiceStatus> services() const;
   std::vector<::tenure::v1::Transition> transitions() const;  // newest first
-  // What keeps it from `serving`: raft, services or load, empty if nothing does; who is missing (services by
-  // name, else members); how long it waits for them at most.
+  // What keeps the leader from `serving`: raft, services or load, empty if nothing does; who is missing
+  // (services by name, else members); how long it waits for them at most. On another controller as the leader
+  // said last.
   ::tenure::v1::WarmingUp warm_up() const;
   // Members without which it went on, and which have given no sample in this epoch to this day.
   std::vector<std::string> unsampled() const;
@@ -119,6 +125,8 @@ class Leadership {
     std::string reason;
   };
 
+  // The leader that is known has said how far it is.
+  bool LeaderHasSpoken() const { return !leader_.IsNone() && said_term_ == term_; }
   void EndEpoch(std::string reason);
   void Queue(Pending transition);
   runtime::Task<void> RunTransitions();
@@ -139,6 +147,10 @@ class Leadership {
   ReplicaId leader_;
   Term term_;
   Instant since_{};
+  // What the leader of a term said of itself.
+  Term said_term_;
+  std::string said_phase_;
+  ::tenure::v1::WarmingUp said_warm_up_;
   Term epoch_;
   bool serving_ = false;
   bool load_ready_ = false;

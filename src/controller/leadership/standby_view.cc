@@ -22,12 +22,12 @@ bool IsSilence(const Status& answer) {
 
 }  // namespace
 
-StandbyView::StandbyView(runtime::Executor& executor, runtime::Network& network, ReplicaId self,
+StandbyView::StandbyView(runtime::Executor& executor, runtime::Network& network, Leadership& leadership,
                          OwnCluster own, const ControllerDirectory& directory, const LoadTable& load,
                          StandbyOptions options)
     : executor_(executor),
       network_(network),
-      self_(self),
+      leadership_(leadership),
       own_(std::move(own)),
       directory_(directory),
       load_(load),
@@ -51,7 +51,9 @@ ipb::LoadView StandbyView::Current() const {
   view.set_cluster_id(own_.id);
   view.set_incarnation(own_.incarnation);
   view.set_epoch(epoch_.value());
-  view.set_from(self_.value());
+  view.set_from(leadership_.self().value());
+  view.set_phase(std::string(leadership_.phase()));
+  *view.mutable_warm_up() = leadership_.warm_up();
   const Instant now = executor_.Now();
   for (const auto& [node, load] : load_.all()) {
     ipb::NodeView& seen = *view.add_nodes();
@@ -64,11 +66,13 @@ ipb::LoadView StandbyView::Current() const {
 }
 
 void StandbyView::OnBeat() {
-  beat_ = executor_.After(options_.interval, [this] { OnBeat(); });
+  const bool serving = leadership_.load_ready();
+  beat_ =
+      executor_.After(serving ? options_.interval : options_.interval_until_serving, [this] { OnBeat(); });
   const std::string view = Current().SerializeAsString();
   for (const pb::ControllerRecord& controller : directory_.All()) {
     const ReplicaId id(controller.id());
-    if (id == self_ || controller.address().empty()) continue;
+    if (id == leadership_.self() || controller.address().empty()) continue;
     network_.Call(controller.address(), std::string(kName) + "/TakeLoadView", view, options_.timeout,
                   [this, alive = alive_, epoch = epoch_, id](const StatusOr<std::string>& answer) {
                     if (*alive) OnAnswer(epoch, id, answer.status());
@@ -112,6 +116,7 @@ Status StandbyView::Take(const ipb::LoadView& view) {
     return catalog::Refuse(pb::REASON_STALE_EPOCH, "the view is of epoch {}, this controller knows {}", epoch,
                            std::max(view_epoch_, epoch_));
   }
+  leadership_.OnLeaderSays(epoch, view.phase(), view.warm_up());
   view_epoch_ = epoch;
   received_at_ = executor_.Now();
   view_.clear();

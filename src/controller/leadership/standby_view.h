@@ -1,6 +1,8 @@
 // What the leader has heard of the nodes, sent to the other controllers every now and then (not through the
 // log: it is old in a moment), so that whoever leads next knows whom to expect.
 //
+// It also says how far the leader is (its phase), which nobody else can know.
+//
 // The sending doubles as the sample of the other controllers: an answer, whatever it says, or a refused
 // connection is one; silence is not.
 //
@@ -20,6 +22,7 @@
 #include "base/log.h"
 #include "controller/controller_directory.h"
 #include "controller/leadership/leader_service.h"
+#include "controller/leadership/leadership.h"
 #include "controller/membership/announcing.h"
 #include "controller/nodes/load_table.h"
 #include "runtime/executor.h"
@@ -30,6 +33,8 @@ namespace tenure::controller {
 
 struct StandbyOptions {
   Duration interval = std::chrono::seconds(1);
+  Duration interval_until_serving =
+      std::chrono::milliseconds(200);  // so that the others soon know that it serves
   Duration timeout = std::chrono::seconds(1);
 };
 
@@ -37,7 +42,7 @@ class StandbyView : public LeaderService, public runtime::Service {
  public:
   static constexpr std::string_view kName = "tenure.internal.v1.Standby";
 
-  StandbyView(runtime::Executor& executor, runtime::Network& network, ReplicaId self, OwnCluster own,
+  StandbyView(runtime::Executor& executor, runtime::Network& network, Leadership& leadership, OwnCluster own,
               const ControllerDirectory& directory, const LoadTable& load, StandbyOptions options);
   ~StandbyView() override { *alive_ = false; }
 
@@ -75,7 +80,7 @@ class StandbyView : public LeaderService, public runtime::Service {
 
   runtime::Executor& executor_;
   runtime::Network& network_;
-  const ReplicaId self_;
+  Leadership& leadership_;
   OwnCluster own_;
   const ControllerDirectory& directory_;
   const LoadTable& load_;
