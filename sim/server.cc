@@ -221,6 +221,12 @@ void Server::StartNode() {
   node_->Start();
 }
 
+void Server::StopNode(Duration limit, std::function<void()> done) {
+  regions_.Post([this, limit, done = std::move(done)]() mutable {
+    node_->Stop(limit, [done = std::move(done)] { done(); });
+  });
+}
+
 void Server::OnJoined(const std::string&, uint64_t, NodeId) {}
 
 void Server::OnControllers(const std::map<uint64_t, std::string>& addresses) {

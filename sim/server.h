@@ -64,6 +64,8 @@ class Server final : public node::NodeOwner {
   // Null if it has none (yet, or any more).
   controller::Controller* controller() { return retired_ ? nullptr : controller_.get(); }
   node::Node* node() { return node_.get(); }
+  // Its node ends in order, on its executor; `done` with it.
+  void StopNode(Duration limit, std::function<void()> done);
   // Its controller was removed from the cluster and knows it.
   bool retired() const { return retired_; }
   const wal::Wal& wal() const { return *wal_; }

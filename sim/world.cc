@@ -297,6 +297,21 @@ void World::OnControllerJoined(Machine& machine) {
        fmt::format("{}: controller {}", machine.name, machine.controller_id));
 }
 
+void World::StopNode(size_t index, Duration limit, std::function<void()> done) {
+  Machine& machine = *machines_[index];
+  Note("stop the node of " + machine.name);
+  machine.server->StopNode(limit, std::move(done));
+}
+
+pb::NodeState World::NodeStateOf(size_t index) {
+  controller::Controller* serving = ServingController();
+  if (serving == nullptr) return pb::NODE_STATE_UNSPECIFIED;
+  for (const auto& [id, record] : serving->catalog().nodes()) {
+    if (record.node().address() == machines_[index]->address) return record.node().state();
+  }
+  return pb::NODE_STATE_UNSPECIFIED;
+}
+
 void World::Pause(size_t index) {
   if (Up(index)) machines_[index]->server->process().Pause();
 }

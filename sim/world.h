@@ -99,6 +99,8 @@ class World {
   void Supervise() { supervised_ = true; }
   // From a server whose process has ended by itself, or could not start: its disk failed.
   void OnProcessEnded(Machine& machine, const std::string& why);
+  // Its node ends in order; the process goes on with its controller.
+  void StopNode(size_t machine, Duration limit, std::function<void()> done);
   void Pause(size_t machine);
   void Resume(size_t machine);
   // The machine (which is down) gets a new disk.
@@ -136,6 +138,8 @@ class World {
   // One member of any group may fail now: no repair has dropped a replica for good, no controllers come and
   // go.
   bool has_spare_members() const { return !lost_replicas_ && options_.spares == 0; }
+  // As the controller says that serves in the latest epoch; UNSPECIFIED if none does, or knows no such node.
+  ::tenure::v1::NodeState NodeStateOf(size_t machine);
   // A replica of a region's group that is not quiescent, empty if all are that run.
   std::string NotQuiescent();
   // Sent by the nodes that run, since they were started.

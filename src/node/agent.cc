@@ -67,16 +67,37 @@ void Agent::Start(const NodeIdentity& identity) {
   Register();
 }
 
-void Agent::Stop() {
-  if (state_ == State::kReporting && stream_) {
-    Send(false, true);
-    stream_->Close(OkStatus());
-  }
+void Agent::Stop(Instant deadline, Closure done) {
+  stopping_ = true;
+  on_stopped_ = std::move(done);
+  const bool registered = state_ == State::kConnecting || state_ == State::kReporting;
+  const Duration left = deadline - executor_.Now();
+  if (!registered) return Finish();
+  if (state_ == State::kReporting) Beat();
+#ifdef TENURE_MUTANT_farewell_once
+  return Finish();
+#endif
+  if (left <= Duration::zero()) return Finish();
+  stop_timer_ = executor_.After(left, [this] {
+    logger_.Warn("no leading controller has recorded the farewell: the node will be missed by its silence");
+    Finish();
+  });
+  if (state_ != State::kConnecting) return;
+  // It has waited for longer and longer; there is no time for that now.
+  pause_ = options_.retry_min;
+  Connect();
+}
+
+void Agent::Finish() {
+  if (stream_) stream_->Close(OkStatus());
   state_ = State::kStopped;
   beat_timer_.Cancel();
   retry_timer_.Cancel();
-  stream_.reset();
+  stop_timer_.Cancel();
+  // The stream may be in the middle of a callback: it is destroyed in a turn of its own.
+  executor_.Post([dead = std::move(stream_)]() mutable { dead.reset(); });
   answered_ = false;
+  if (on_stopped_) executor_.Post(std::exchange(on_stopped_, nullptr));
 }
 
 // Epochs are those of an incarnation.
@@ -131,7 +152,7 @@ void Agent::OnRegisterAnswer(StatusOr<std::string> answer) {
 
 void Agent::Retry() {
   const Duration pause = pause_;
-  pause_ = std::min(pause_ * 2, options_.retry_max);
+  pause_ = std::min(pause_ * 2, stopping_ ? 2 * options_.retry_min : options_.retry_max);
   retry_timer_ = executor_.After(pause, [this] {
     if (state_ == State::kRegistering) {
       Register();
@@ -151,21 +172,26 @@ void Agent::Connect() {
   answered_ = false;
   last_answer_ = executor_.Now();
   sequence_ = 0;
-  Send(true, false);
+  Send(true);
   early_beat_ = false;
-  beat_timer_ = executor_.After(options_.heartbeat_interval, [this] { Beat(); });
+  ScheduleBeat();
 }
 
 void Agent::Beat() {
   early_beat_ = false;
   if (state_ != State::kReporting) return;
   const Instant now = executor_.Now();
-  if (now - last_answer_ > options_.heartbeat_timeout) {
+  if (now - last_answer_ > (stopping_ ? options_.farewell_timeout : options_.heartbeat_timeout)) {
     return Drop(Error(StatusCode::kDeadlineExceeded, "{} answered no heartbeat for {} ms", stream_to_,
                       ToMillis(now - last_answer_)));
   }
-  Send(full_wanted_ || now - last_full_ >= options_.full_report_interval, false);
-  beat_timer_ = executor_.After(options_.heartbeat_interval, [this] { Beat(); });
+  Send(full_wanted_ || now - last_full_ >= options_.full_report_interval);
+  ScheduleBeat();
+}
+
+void Agent::ScheduleBeat() {
+  beat_timer_ = executor_.After(stopping_ ? options_.farewell_timeout / 2 : options_.heartbeat_interval,
+                                [this] { Beat(); });
 }
 
 void Agent::NoteChange() {
@@ -175,7 +201,7 @@ void Agent::NoteChange() {
       executor_.After(std::max(Duration::zero(), options_.min_report_gap - since), [this] { Beat(); });
 }
 
-void Agent::Send(bool full, bool stopping) {
+void Agent::Send(bool full) {
   ipb::HeartbeatRequest request;
   const Instant now = executor_.Now();
   request.set_node_id(node_id_);
@@ -185,7 +211,7 @@ void Agent::Send(bool full, bool stopping) {
   request.set_leader_epoch(leader_epoch_);
   request.set_incarnation(incarnation_);
   request.set_full(full);
-  request.set_stopping(stopping);
+  request.set_stopping(stopping_);
   source_.FillReport(full, request);
   stream_->Send(request.SerializeAsString());
   last_sent_ = now;
@@ -220,6 +246,10 @@ void Agent::OnMessage(std::string message) {
     full_wanted_ = true;
     NoteChange();
   }
+  if (stopping_) {
+    if (response.farewell_recorded()) Finish();
+    return;
+  }
   listener_.OnHeartbeatAnswer(response);
 }
 
@@ -235,6 +265,8 @@ void Agent::Drop(const Status& status) {
   // The stream may be in the middle of a callback: it is destroyed in a turn of its own.
   executor_.Post([dead = std::move(stream_)]() mutable { dead.reset(); });
   if (WantsRegistration(status)) {
+    // There is nothing left to say farewell to.
+    if (stopping_) return Finish();
     state_ = State::kRegistering;
   } else {
     link_.OnStreamFailed(stream_to_, status);

@@ -2,6 +2,7 @@
 //
 //   Registering --accepted--> Connecting --stream open--> Reporting --stream ended or silent--> Connecting
 //        ^------------------registration not known to the leader-----------------------------------'
+// Stop lets it go on with reports that say farewell, until one is recorded or the time is up.
 //
 // Threading:  one executor.
 // Errors:     everything is retried with growing pauses; a registration that can never succeed (another
@@ -52,8 +53,10 @@ class Agent final : private runtime::StreamHandler {
   void Start(const NodeIdentity& identity);
   // Something that the leader wants to know at once.
   void NoteChange();
-  // Tells the leader that this process ends on purpose, and stops.
-  void Stop();
+  // Tells the leader that this process ends on purpose. While nobody leads, or whoever did is gone before the
+  // catalog says it, the next one is told, until `deadline`; then, or at once if there is no registration to
+  // end, it stops and `done` is called. Once.
+  void Stop(Instant deadline, Closure done);
 
   bool connected() const { return answered_; }
   // Since the last answer of a leading controller; the maximum if there was none.
@@ -67,7 +70,9 @@ class Agent final : private runtime::StreamHandler {
   void OnRegisterAnswer(StatusOr<std::string> answer);
   void Connect();
   void Beat();
-  void Send(bool full, bool stopping);
+  void ScheduleBeat();
+  void Send(bool full);
+  void Finish();
   void Drop(const Status& status);
   void Retry();
   void OnMessage(std::string message) override;
@@ -99,6 +104,9 @@ class Agent final : private runtime::StreamHandler {
   bool full_wanted_ = false;
   bool early_beat_ = false;
   Duration pause_{};
+  Closure on_stopped_;  // not null: every report says farewell
+  bool stopping_ = false;
+  runtime::Timer stop_timer_;
   std::string last_failure_;
   runtime::Timer beat_timer_;
   runtime::Timer retry_timer_;

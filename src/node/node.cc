@@ -90,12 +90,15 @@ void Node::Stop(Duration limit, Closure done) {
   sweeper_.Stop();
   reconcile_timer_.Cancel();
   take_over_timer_.Cancel();
-  host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
-    agent_.Stop();
+  const Instant deadline = dependencies_.executor.Now() + limit;
+  host_.PrepareStop(limit, [this, deadline, done = std::move(done)]() mutable {
     service_.RefuseWaiting("this node is stopping");
-    // Each part's tasks end before the next part is asked: the last one calls back.
-    feed_.StopAndJoin([this, done = std::move(done)]() mutable {
-      scanner_.StopAndJoin([this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+    agent_.Stop(deadline, [this, done = std::move(done)]() mutable {
+      // Each part's tasks end before the next part is asked: the last one calls back.
+      feed_.StopAndJoin([this, done = std::move(done)]() mutable {
+        scanner_.StopAndJoin(
+            [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+      });
     });
   });
 }

@@ -77,7 +77,8 @@ class Node final : public DataService, private RegionTableListener, private Agen
   Node& operator=(const Node&) = delete;
 
   void Start();
-  // Hands leaderships over (for at most `limit`), tells the leading controller, flushes.
+  // Hands leaderships over, flushes, and tells whoever leads the controllers, or comes to lead them, that
+  // this node ends: all within `limit`.
   void Stop(Duration limit, Closure done);
 
   // For /readyz: OK, or why clients are not served.

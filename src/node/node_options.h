@@ -32,6 +32,7 @@ struct NodeOptions {
 
   Duration heartbeat_interval = std::chrono::seconds(1);
   Duration heartbeat_timeout = std::chrono::seconds(3);  // without an answer the leader is looked for again
+  Duration farewell_timeout = std::chrono::milliseconds(500);  // the same, for a node that stops
   Duration full_report_interval = std::chrono::seconds(60);
   Duration min_report_gap = std::chrono::milliseconds(20);  // between two reports caused by changes
   Duration register_timeout = std::chrono::seconds(5);

@@ -8,7 +8,9 @@ namespace {
 
 // What the evidence says, whatever the record says now: UP, SUSPECT or DOWN; none if it says nothing yet.
 std::optional<NodeState> Observed(const NodeEvidence& evidence, const NodeHealthOptions& options) {
-  if (evidence.stopping && !evidence.connected) return NODE_DOWN;
+  // It says so when it leads nothing any more, and waits to hear that it is recorded before it closes its
+  // stream.
+  if (evidence.stopping) return NODE_DOWN;
   if (evidence.silence >= options.down_after && !evidence.reached) return NODE_DOWN;
   if (evidence.suspicious || evidence.silence >= options.down_after) return NODE_SUSPECT;
   if (!evidence.heard) return std::nullopt;

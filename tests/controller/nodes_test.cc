@@ -295,10 +295,53 @@ TEST(Agents, AStoppingNodeIsDownAtOnce) {
   node.Connect();
   node.next.set_stopping(true);
   node.Beat();
-  EXPECT_EQ(node.State(), pb::NODE_UP);
-  node.stream.reset();
-  t.executor.Advance(milliseconds(2));
+  t.executor.Advance(milliseconds(30));
   EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded()) << "it is told without asking again";
+  node.stream.reset();
+  t.executor.Advance(seconds(1));
+  EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  // The same process never comes back; the next one registers and is UP.
+  FakeNode again(t, "n1");
+  again.Register();
+  again.Connect();
+  EXPECT_EQ(again.State(), pb::NODE_UP);
+  EXPECT_FALSE(again.heard->messages.back().farewell_recorded());
+}
+
+TEST(Agents, AFarewellIsNotAcknowledgedBeforeItIsRecorded) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  t.group.hold = true;  // nothing commits
+  for (int i = 0; i < 3; ++i) {
+    node.next.set_stopping(true);
+    node.Beat();
+    t.executor.Advance(milliseconds(100));
+    EXPECT_FALSE(node.heard->messages.back().farewell_recorded());
+  }
+  t.group.Release();
+  t.executor.Advance(milliseconds(30));
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded());
+}
+
+TEST(Agents, AFarewellToTheNextLeaderCounts) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  t.Follow(8, 2);
+  EXPECT_EQ(node.State(), pb::NODE_UP);
+  t.Lead(9);
+  node.sequence = 0;
+  node.next.set_stopping(true);
+  node.Connect();  // the first word of its stream
+  t.executor.Advance(milliseconds(30));
+  EXPECT_EQ(node.State(), pb::NODE_DOWN);
+  EXPECT_TRUE(node.heard->messages.back().farewell_recorded());
 }
 
 TEST(Agents, AReportOfAnEarlierRegistrationIsRefused) {

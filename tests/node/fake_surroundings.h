@@ -184,7 +184,8 @@ class FakeControllers {
   std::vector<ipb::HeartbeatRequest> reports;
   std::vector<ipb::RegionLeader> leaders_to_tell;
   std::vector<uint64_t> unhealthy;
-  std::vector<ipb::TransferRegion> transfers;        // given to the next report of anybody
+  std::vector<ipb::TransferRegion> transfers;  // given to the next report of anybody
+  bool record_farewells = true;
   std::map<uint64_t, std::string> places;            // of controllers; told once
   int warming_up = 0;                                // registrations refused so, before one is accepted
   std::map<uint64_t, std::vector<uint64_t>> probes;  // asked of a node with its next answer
@@ -348,6 +349,7 @@ class FakeControllers {
     response.set_incarnation(incarnation);
     response.set_revision(revision_);
     for (const auto& leader : leaders_to_tell) *response.add_leaders() = leader;
+    response.set_farewell_recorded(request.stopping() && record_farewells);
     for (const auto& [id, address] : std::exchange(places, {})) {
       response.add_controllers()->set_id(id);
       response.mutable_controllers()->rbegin()->set_address(address);

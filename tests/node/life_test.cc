@@ -118,6 +118,64 @@ TEST_F(LifeTest, SaysFarewell) {
   EXPECT_FALSE(controllers_.last_report[2].stopping());
 }
 
+TEST_F(LifeTest, AFarewellWaitsForWhoeverLeadsNext) {
+  StartWithDatabase();
+  // Nobody leads the controllers.
+  controllers_.up = false;
+  controllers_.BreakStreams();
+  executor_.Advance(5s);  // it tries again every two seconds by now
+  bool stopped = false;
+  at(1).node().Stop(3s, [&] { stopped = true; });
+  executor_.Advance(1500ms);
+  EXPECT_FALSE(stopped);
+  EXPECT_FALSE(controllers_.last_report[1].stopping());
+  controllers_.up = true;
+  executor_.Advance(500ms);
+  EXPECT_TRUE(stopped);
+  EXPECT_TRUE(controllers_.last_report[1].stopping());
+}
+
+TEST_F(LifeTest, AFarewellIsSaidUntilItIsRecorded) {
+  StartWithDatabase();
+  controllers_.record_farewells = false;
+  bool stopped = false;
+  at(1).node().Stop(3s, [&] { stopped = true; });
+  executor_.Advance(1s);
+  EXPECT_TRUE(controllers_.last_report[1].stopping());
+  EXPECT_FALSE(stopped);
+  // That leader is gone before its catalog says so; the next one hears it with the first word.
+  controllers_.last_report.clear();
+  controllers_.BreakStreams();
+  controllers_.record_farewells = true;
+  executor_.Advance(500ms);
+  EXPECT_TRUE(controllers_.last_report[1].stopping());
+  EXPECT_TRUE(controllers_.last_report[1].full());
+  EXPECT_TRUE(stopped);
+}
+
+TEST_F(LifeTest, AFarewellThatNobodyTakesEndsInTime) {
+  StartWithDatabase();
+  controllers_.up = false;
+  controllers_.BreakStreams();
+  executor_.Advance(100ms);
+  bool stopped = false;
+  at(1).node().Stop(3s, [&] { stopped = true; });
+  executor_.Advance(2900ms);
+  EXPECT_FALSE(stopped);
+  executor_.Advance(200ms);
+  EXPECT_TRUE(stopped);
+}
+
+TEST_F(LifeTest, WithoutARegistrationThereIsNoFarewell) {
+  controllers_.up = false;
+  at(1).Start();
+  executor_.Advance(1s);
+  bool stopped = false;
+  at(1).node().Stop(3s, [&] { stopped = true; });
+  executor_.Advance(100ms);
+  EXPECT_TRUE(stopped);
+}
+
 TEST_F(LifeTest, AStopHandsLeadershipsOver) {
   StartWithDatabase();
   const int leader = LeaderOf(1);

@@ -38,8 +38,10 @@ TEST(NodeHealth, Table) {
       {Of(NODE_UP, false, false, false, seconds(4)), std::nullopt},  // H3: not heard by this leader yet
       {Of(NODE_UP, false, false, false, seconds(5)), NODE_SUSPECT},
       {Of(NODE_UP, true, false, false, seconds(30)), NODE_DOWN},
-      {Of(NODE_UP, true, false, true, seconds(0)), NODE_DOWN},    // said so
-      {Of(NODE_UP, true, true, true, seconds(0)), std::nullopt},  // not gone yet
+      {Of(NODE_UP, true, false, true, seconds(0)), NODE_DOWN},  // said so
+      {Of(NODE_UP, true, true, true, seconds(0)), NODE_DOWN},   // and waits for its leave
+      {Of(NODE_JOINING, true, true, true, seconds(0)), NODE_DOWN},
+      {Of(NODE_DOWN, true, true, true, seconds(0)), std::nullopt},  // its last words change nothing
       // Back.
       {Of(NODE_SUSPECT, true, true, false, seconds(0)), NODE_UP},
       {Of(NODE_SUSPECT, false, false, false, seconds(1)), std::nullopt},

@@ -110,6 +110,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     response.set_leader_epoch(service_->epoch_.value());
     response.set_revision(service_->access_.applied().value());
     response.set_incarnation(service_->options_.incarnation);
+    response.set_farewell_recorded(service_->FarewellRecorded(node_));
     for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
       ipb::RegionLeader& leader = *response.add_leaders();
       leader.set_region(region.value());
@@ -264,6 +265,15 @@ Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
                   report.registration_epoch(), current);
   }
   return OkStatus();
+}
+
+bool AgentService::FarewellRecorded(NodeId node) const {
+  const NodeLoad* load = load_.Find(node);
+  if (load == nullptr || !load->stopping) return false;
+  const auto found = access_.catalog().nodes().find(node.value());
+  if (found == access_.catalog().nodes().end()) return true;
+  const pb::NodeState state = found->second.node().state();
+  return state != pb::NODE_JOINING && state != pb::NODE_UP && state != pb::NODE_SUSPECT;
 }
 
 void AgentService::TakeRegions(const ipb::HeartbeatRequest& report) {

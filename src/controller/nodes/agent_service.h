@@ -86,6 +86,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
   Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
   void LookAtCatalog();
+  // The node has said that it ends, and its record says so, or has a state that this does not change.
+  bool FarewellRecorded(NodeId node) const;
   void TakeRegions(const ::tenure::internal::v1::HeartbeatRequest& report);
   std::string ClusterId() const;
   void SchedulePush();
