@@ -12,7 +12,6 @@
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
 #include "controller/controller_directory.h"
-#include "controller/incarnation_watch.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/leadership/warm_up.h"
@@ -123,7 +122,6 @@ class Controller::Impl : public group::GroupObserver {
                  .on_superseded = options_.on_superseded,
                  .tokens = options_.join_tokens},
                 logger_.Named("nodes")),
-        incarnations_(executor_, network_, options_.cluster_id, options_.incarnation, options_.on_superseded),
         standby_(executor_, network_, leadership_, Own(options_), directory_, agents_.load(), {}),
         warm_up_(executor_, network_, access_, agents_, standby_, leadership_, options_.warm_up,
                  logger_.Named("leadership")),
@@ -185,7 +183,6 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
     presence_.Start(/*newcomer=*/!known);
-    incarnations_.Start(OtherAddresses());
     return OkStatus();
   }
 
@@ -196,7 +193,6 @@ class Controller::Impl : public group::GroupObserver {
 
   void Stop(Duration limit, Closure done) {
     presence_.Stop();
-    incarnations_.Stop();
     // Leadership goes first, so that the others elect without waiting; then what ran under it ends.
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
@@ -222,14 +218,6 @@ class Controller::Impl : public group::GroupObserver {
   group::GroupHost& host() { return host_; }
 
  private:
-  std::vector<runtime::Endpoint> OtherAddresses() const {
-    std::vector<runtime::Endpoint> addresses;
-    for (const pb::ControllerRecord& record : directory_.All()) {
-      if (record.id() != options_.self.id()) addresses.push_back(record.address());
-    }
-    return addresses;
-  }
-
   const ControllerOptions options_;
   runtime::Executor& executor_;
   runtime::Network& network_;
@@ -247,7 +235,6 @@ class Controller::Impl : public group::GroupObserver {
   CatalogAccess access_;
   ClusterRecordService cluster_record_;
   AgentService agents_;
-  IncarnationWatch incarnations_;
   StandbyView standby_;
   WarmUp warm_up_;
   NodeMonitor node_monitor_;

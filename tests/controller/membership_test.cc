@@ -296,6 +296,50 @@ TEST_F(MembershipTest, OneThatARecoveryLeftBehindIsToldAndOneThatIsAheadSupersed
   EXPECT_EQ(record(2).uuid(), "");
 }
 
+// Where nothing else is said between the two, a controller that was left behind must still learn of it.
+TEST_F(MembershipTest, AMemberIsAskedUntilItHasAnsweredOnce) {
+  t.Lead();
+  pb::ControllerRecord second = ThreeControllers()[1];
+  second.set_uuid("u2");
+  auto view = t.fake_network.MakeView(second.address());
+  Leadership follower{t.executor, ReplicaId(2), t.directory, {}, {}};
+  group::AddressBook second_book;
+  AddressKeeper keeper{second_book, t.directory};
+  std::vector<Status> refused;
+  Presence presence({t.executor, *view, t.access, follower, t.directory, keeper}, second,
+                    {.id = "cluster", .incarnation = 2}, {},
+                    [&](const Status& status) { refused.push_back(status); }, {});
+  follower.OnRoleChange({raft::Role::kFollower, Term(7), ReplicaId(1)});
+  const auto asked = [&](const std::string& address) {
+    return std::count(
+        t.fake_network.calls.begin(), t.fake_network.calls.end(),
+        std::pair<runtime::Endpoint, std::string>(address, "tenure.internal.v1.Controllers/Announce"));
+  };
+  presence.Start(/*newcomer=*/false);
+  Settle(seconds(20));
+  EXPECT_EQ(record(2).uuid(), "u2");
+  EXPECT_TRUE(refused.empty());
+  EXPECT_LE(asked("c1:7100"), 6) << "the leader has it, and is reminded now and then";
+  EXPECT_GE(asked("c3:7100"), 40);
+  // Now the third one can be reached. It has gone on.
+  auto third_view = t.fake_network.MakeView("c3:7100");
+  AnnouncementService third{t.access,
+                            t.leadership,
+                            t.directory,
+                            addresses,
+                            ThreeControllers()[2],
+                            {.id = "cluster", .incarnation = 3},
+                            [](uint64_t) {},
+                            {}};
+  third_view->Serve(kAnnounceService, third);
+  Settle(seconds(1));
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_TRUE(catalog::IsReason(refused[0], pb::REASON_STALE_INCARNATION)) << refused[0];
+  presence.Stop();
+  follower.Stop([] {});
+  Settle();
+}
+
 TEST_F(MembershipTest, AFollowerHearsAndTellsItsTransport) {
   t.Lead();
   t.Follow(8, 2);

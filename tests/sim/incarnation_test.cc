@@ -2,17 +2,23 @@
 // told.
 #include <gtest/gtest.h>
 
-#include "controller/incarnation_watch.h"
+#include "catalog/refusal.h"
+#include "controller/controller.h"
 #include "group/transport.h"
+#include "kv/memory_engine.h"
 #include "sim/scheduler.h"
+#include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
 #include "sim/sim_network.h"
-#include "tenure/v1/cluster.pb.h"
+#include "tenure/internal/v1/controllers.pb.h"
+#include "wal/snapshot_store.h"
+#include "wal/wal.h"
 
 namespace tenure::sim {
 namespace {
 
 using namespace std::chrono_literals;
+namespace ipb = ::tenure::internal::v1;
 
 struct Receiver : group::MessageReceiver {
   void OnRaftMessage(GroupId, ReplicaId, ReplicaId, uint64_t, raft::Message) override { ++messages; }
@@ -118,13 +124,22 @@ TEST_F(IncarnationTest, OneThatDoesNotKnowItsClusterIsHeardOnlyBeforeARecovery) 
   EXPECT_EQ(b.receiver.messages, 1);
 }
 
-struct StatusService : runtime::Service {
-  void OnCall(const runtime::CallInfo&, std::string, runtime::Reply reply) override {
+// Announcements are heard and answered as by a controller of this incarnation; no Raft is spoken, so that
+// nothing else tells the incarnations apart.
+struct Peer : runtime::Service {
+  void OnCall(const runtime::CallInfo&, std::string bytes, runtime::Reply reply) override {
     ++calls;
-    ::tenure::v1::StatusResponse response;
-    response.set_cluster_id(cluster_id);
-    response.set_incarnation(incarnation);
-    reply(response.SerializeAsString());
+    ipb::Announcement announcement;
+    EXPECT_TRUE(announcement.ParseFromString(bytes));
+    ipb::AnnouncementAnswer answer;
+    answer.set_cluster_id(cluster_id);
+    answer.set_incarnation(incarnation);
+    answer.mutable_answered_by()->set_id(2);
+    answer.mutable_answered_by()->set_address("b");
+    answer.set_verdict(announcement.cluster_id() != cluster_id    ? ipb::ANNOUNCEMENT_WRONG_CLUSTER
+                       : announcement.incarnation() < incarnation ? ipb::ANNOUNCEMENT_STALE_INCARNATION
+                                                                  : ipb::ANNOUNCEMENT_HEARD);
+    reply(answer.SerializeAsString());
   }
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
                                                    std::unique_ptr<runtime::Stream>) override {
@@ -135,38 +150,90 @@ struct StatusService : runtime::Service {
   int calls = 0;
 };
 
-TEST_F(IncarnationTest, TheWatchAsksUntilItIsAnswered) {
-  StatusService service;
-  uint64_t by = 0;
-  controller::IncarnationWatch watch(a.executor, *a.network, "c", 1, [&by](uint64_t higher) { by = higher; });
+// A whole controller in process `a`, one of two; the other one is a Peer in process `b`.
+class LeftBehindTest : public IncarnationTest {
+ protected:
+  LeftBehindTest() {
+    b.executor.Post([this] { b.network->Serve("tenure.internal.v1.Controllers", peer); });
+  }
+  ~LeftBehindTest() override {
+    a.process.Kill();
+    b.process.Kill();
+  }
+  void StartController(uint64_t incarnation) {
+    a.executor.Post([this, incarnation] {
+      EXPECT_TRUE(disk_view->MakeDirectories("/wal").ok());
+      EXPECT_TRUE(disk_view->MakeDirectories("/snapshots").ok());
+      wal = *wal::Wal::Open(*disk_view, a.executor, "/wal", {}, {}, [](Status) {});
+      snapshots = *wal::SnapshotStore::Open(*disk_view, "/snapshots");
+      controller::ControllerOptions options;
+      options.cluster_id = "c";
+      options.incarnation = incarnation;
+      options.on_superseded = [this](uint64_t) { ++left_behind; };
+      for (uint64_t id = 1; id <= 2; ++id) {
+        ::tenure::v1::ControllerRecord record;
+        record.set_id(id);
+        record.set_name(id == 1 ? "a" : "b");
+        record.set_address(record.name());
+        record.set_uuid(record.name());
+        record.set_voter(true);
+        if (id == 1) options.self = record;
+        options.initial_controllers.push_back(record);
+      }
+      controller = std::make_unique<controller::Controller>(
+          controller::Controller::Dependencies{.executor = a.executor,
+                                               .background = a.executor,
+                                               .network = *a.network,
+                                               .wal = *wal,
+                                               .engine = engine,
+                                               .snapshots = *snapshots,
+                                               .prng = Prng(7),
+                                               .logger = {}},
+          std::move(options), [this](const Status& status) {
+            EXPECT_TRUE(catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) << status;
+            ++left_behind;
+          });
+      EXPECT_TRUE(controller->Start().ok());
+    });
+  }
+
+  Peer peer;
+  SimDisk disk{world, "a", Prng(5)};
+  std::unique_ptr<runtime::Disk> disk_view = disk.MakeView(a.process, a.executor);
+  kv::MemoryEngine engine{std::make_shared<kv::MemoryStore>(), a.executor};
+  std::unique_ptr<wal::Wal> wal;
+  std::unique_ptr<wal::SnapshotStore> snapshots;
+  std::unique_ptr<controller::Controller> controller;
+  int left_behind = 0;
+};
+
+TEST_F(LeftBehindTest, AControllerAsksUntilItIsAnsweredAndKnowsAtOnce) {
   net.Partition({"a"}, {"b"});
-  a.executor.Post([&watch] { watch.Start({"b"}); });
-  b.executor.Post([&] { b.network->Serve("tenure.v1.Cluster", service); });
+  StartController(1);
   world.RunFor(3s);
-  EXPECT_EQ(by, 0u);
+  EXPECT_EQ(left_behind, 0);
   net.HealAll();
+  world.RunFor(1s);
+  EXPECT_EQ(left_behind, 1);
+  const int calls = peer.calls;
   world.RunFor(3s);
-  EXPECT_EQ(by, 2u);
-  const int calls = service.calls;
-  world.RunFor(3s);
-  EXPECT_EQ(service.calls, calls) << "whoever has answered is not asked again";
+  EXPECT_EQ(peer.calls, calls) << "there is nothing more to ask";
 }
 
-TEST_F(IncarnationTest, TheWatchIsContentWithItsOwnIncarnationAndMindsNoOtherCluster) {
-  StatusService service;
-  b.executor.Post([&] { b.network->Serve("tenure.v1.Cluster", service); });
-  for (const auto& [cluster, incarnation] : {std::pair{"c", 2}, std::pair{"other", 7}}) {
-    service.cluster_id = cluster;
-    service.incarnation = static_cast<uint64_t>(incarnation);
-    service.calls = 0;
-    uint64_t by = 0;
-    controller::IncarnationWatch watch(a.executor, *a.network, "c", 2,
-                                       [&by](uint64_t higher) { by = higher; });
-    a.executor.Post([&watch] { watch.Start({"b"}); });
-    world.RunFor(3s);
-    EXPECT_EQ(by, 0u);
-    EXPECT_EQ(service.calls, 1);
-  }
+TEST_F(LeftBehindTest, ItKnowsBeforeItMayVote) {
+  StartController(1);
+  world.RunFor(300ms);
+  EXPECT_EQ(left_behind, 1);
+}
+
+TEST_F(LeftBehindTest, ItIsContentWithItsOwnIncarnationAndMindsNoOtherCluster) {
+  StartController(2);
+  world.RunFor(3s);
+  peer.cluster_id = "other";
+  peer.incarnation = 7;
+  world.RunFor(3s);
+  EXPECT_GT(peer.calls, 0);
+  EXPECT_EQ(left_behind, 0);
 }
 
 }  // namespace

@@ -40,25 +40,31 @@ void Presence::Stop() {
 
 void Presence::OnTick() {
   tick_ = parts_.executor.After(kTick, [this] { OnTick(); });
-  if (parts_.leadership.leading()) {
-    recorded_ = false;  // by this leader itself; the next one is told again
-    return;
-  }
-  const Instant now = parts_.executor.Now();
+  std::vector<runtime::Endpoint> to = Members();
   // A new controller may know its leader by id before it has any of the catalog.
   const std::string leader = parts_.directory.AddressOf(parts_.leadership.leader().value());
-  if (recorded_ && !leader.empty()) {
-    if (now < next_word_) return;
-    next_word_ = now + kReminder;
-    return Tell(leader);
+  const bool leads = parts_.leadership.leading();
+  if (leads) recorded_ = false;  // by this leader itself; the next one is told again
+  if (leads || (recorded_ && !leader.empty())) {
+    const Instant now = parts_.executor.Now();
+    const bool reminder = !leads && now >= next_word_;
+    if (reminder) next_word_ = now + kReminder;
+    std::erase_if(to, [&](const runtime::Endpoint& member) {
+      return answered_.contains(member) && !(reminder && member == leader);
+    });
+  } else {
+    // After the members, which must have a place: hints are many after some replacements.
+    AddAddresses(hints_, self_.address(), to);
   }
-  // What the catalog says is newest and must have a place; hints are many after some replacements.
-  std::vector<runtime::Endpoint> all;
+  for (const runtime::Endpoint& member : to) Tell(member);
+}
+
+std::vector<runtime::Endpoint> Presence::Members() const {
+  std::vector<runtime::Endpoint> members;
   for (const pb::ControllerRecord& controller : parts_.directory.All()) {
-    AddAddresses({controller.address()}, self_.address(), all);
+    AddAddresses({controller.address()}, self_.address(), members);
   }
-  AddAddresses(hints_, self_.address(), all);
-  for (const runtime::Endpoint& to : all) Tell(to);
+  return members;
 }
 
 void Presence::Tell(const runtime::Endpoint& to) {
@@ -71,11 +77,14 @@ void Presence::Tell(const runtime::Endpoint& to) {
   announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
   own_.tokens.Sign(announcement);
   Announce(parts_.network, to, announcement,
-           [this, alive = alive_](StatusOr<ipb::AnnouncementAnswer> answer) {
+           [this, alive = alive_, to](StatusOr<ipb::AnnouncementAnswer> answer) {
              if (!*alive) return;
-             if (answer.ok()) return OnAnswer(*answer);
+             if (answer.ok()) {
+               answered_.insert(to);
+               return OnAnswer(*answer);
+             }
              // The leader it knows may be one no more, and gone: the others are asked again.
-             recorded_ = false;
+             if (to == parts_.directory.AddressOf(parts_.leadership.leader().value())) recorded_ = false;
            });
 }
 

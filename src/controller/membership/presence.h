@@ -1,7 +1,11 @@
-// A controller's word to the others: who and where it is. Said to everybody until the leader has written it
-// down and whenever no leader is known, so that controllers that have all moved find each other by the
-// addresses they were started with; to the leader now and then afterwards, whose answer also tells a removed
-// controller that it is.
+// A controller's word to the others: who and where it is, and of which incarnation. Said to everybody until
+// the leader has written it down and whenever no leader is known, so that controllers that have all moved
+// find each other by the addresses they were started with; to the leader now and then afterwards, whose
+// answer also tells a removed controller that it is. Said besides to each member, leading or not, until it
+// has answered once: a controller that a recovery has left behind (docs/recovery.md) learns so from whoever
+// has gone on, before it can take part in anything. It starts together with the replica of group 0, which for
+// one minimum election timeout neither votes nor stands (raft R8). What is not reached here the transport
+// notices with the first message.
 //
 // Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
 // good.
@@ -49,6 +53,7 @@ class Presence {
 
  private:
   void OnTick();
+  std::vector<runtime::Endpoint> Members() const;
   void Tell(const runtime::Endpoint& to);
   void OnAnswer(const ::tenure::internal::v1::AnnouncementAnswer& answer);
   bool IsFinal(const ::tenure::internal::v1::AnnouncementAnswer& answer);
@@ -60,6 +65,7 @@ class Presence {
   std::vector<runtime::Endpoint> hints_;
   Callback<Status> on_refused_;
   Logger logger_;
+  std::set<runtime::Endpoint> answered_;  // at least once
   bool newcomer_ = false;
   std::set<uint64_t> token_refused_by_;  // controllers
   bool recorded_ = false;
