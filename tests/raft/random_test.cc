@@ -13,6 +13,7 @@ namespace tenure::raft {
 namespace {
 
 uint64_t current_seed = 0;
+const char* current_world = "";  // the test suite
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
@@ -21,11 +22,11 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 
 void PrintSeed(const std::string& message) {
   std::fflush(stdout);
-  fmt::print(stderr, "seed {}: {}\nagain: TENURE_RAFT_SEED={} test_raft --gtest_filter=RandomRaft.*\n",
-             current_seed, message, current_seed);
+  fmt::print(stderr, "seed {}: {}\nagain: TENURE_RAFT_SEED={} test_raft --gtest_filter={}.*\n", current_seed,
+             message, current_seed, current_world);
 }
 
-TEST(RandomRaft, KeepsItsPromises) {
+void RunSeeds(const WorldOptions& options) {
   SetCheckHook(PrintSeed);
   const char* given = std::getenv("TENURE_RAFT_SEED");
   const uint64_t first = FromEnvironment("TENURE_RAFT_SEED", 1);
@@ -33,7 +34,10 @@ TEST(RandomRaft, KeepsItsPromises) {
   WorldCounts all;
   for (uint64_t seed = first; seed < first + count; seed++) {
     current_seed = seed;
-    RandomWorld world({.seed = seed, .trace = std::getenv("TENURE_RAFT_TRACE") != nullptr});
+    WorldOptions world_options = options;
+    world_options.seed = seed;
+    world_options.trace = std::getenv("TENURE_RAFT_TRACE") != nullptr;
+    RandomWorld world(world_options);
     const WorldCounts counts = world.Run();
     all.events += counts.events;
     all.elections += counts.elections;
@@ -52,6 +56,17 @@ TEST(RandomRaft, KeepsItsPromises) {
       "{} changes, {} transfers, {} truncations\n",
       count, all.events, all.elections, all.committed, all.reads, all.lease_reads, all.crashes, all.snapshots,
       all.changes, all.transfers, all.truncations);
+}
+
+TEST(RandomRaft, KeepsItsPromises) {
+  current_world = "RandomRaft";
+  RunSeeds({});
+}
+
+// A world of its own, since it takes several rare things in one moment.
+TEST(RandomHandOvers, KeepTheirPromises) {
+  current_world = "RandomHandOvers";
+  RunSeeds({.hand_overs = true});
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ uint64_t HashEntry(const Entry& entry) {
 
 }  // namespace
 
-RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_(options.seed) {
+RandomWorld::RandomWorld(const WorldOptions& options)
+    : options_(options), prng_(options.seed), hand_over_draws_(Prng(options.seed).Fork("hand-overs")) {
   base_.election_timeout_min = milliseconds(1000);
   base_.heartbeat_interval = milliseconds(100);
   base_.drift_permille = 100;
@@ -41,7 +42,15 @@ RandomWorld::RandomWorld(const WorldOptions& options) : options_(options), prng_
   }
   if (contended_ && drop_percent_ == 5 && Prng(options.seed).Fork("appends").Chance(1, 2))
     append_drop_percent_ = 80;
-  const size_t first_voters = contended_           ? 3 + 2 * prng_.Below(2)
+  if (options_.hand_overs) {
+    contended_ = true;
+    drop_percent_ = 5;
+    append_drop_percent_ = hand_over_draws_.Chance(1, 2) ? 50 : 0;
+    base_.max_append_bytes = RaftConfig().max_append_bytes;
+    base_.max_inflight_appends = RaftConfig().max_inflight_appends;
+  }
+  const size_t first_voters = options_.hand_overs  ? 3
+                              : contended_         ? 3 + 2 * prng_.Below(2)
                               : prng_.Chance(1, 4) ? 1
                               : prng_.Chance(1, 4) ? 5
                                                    : 3;
@@ -99,6 +108,10 @@ void RandomWorld::Dispatch(Event event) {
       break;
     case What::kRestart:
       if (!At(event.replica).replica.up()) Restart(At(event.replica));
+      break;
+    case What::kCrash:
+      if (Slot& slot = At(event.replica); slot.replica.up() && event.life == slot.life && !calm_)
+        Crash(slot, true);
       break;
     default: {
       Slot& slot = At(event.replica);
@@ -181,6 +194,11 @@ void RandomWorld::AfterInput(Slot& slot) {
       fmt::print("{:8} {} role {} term {}\n", ToMillis(now_), slot.replica.id(),
                  int(effects.role_change->role), effects.role_change->term);
     }
+    if (options_.hand_overs && !calm_ && effects.role_change &&
+        effects.role_change->role == Role::kCandidate && hand_over_draws_.Chance(1, 2)) {
+      Schedule(milliseconds(30 + hand_over_draws_.Below(300)),
+               {.what = What::kCrash, .replica = position, .life = slot.life});
+    }
     SendAll(slot, std::move(effects.messages));
     for (const FetchRequest& fetch : effects.fetches) {
       Schedule(microseconds(prng_.Below(5000)), {.what = What::kFetch,
@@ -202,8 +220,13 @@ void RandomWorld::AfterInput(Slot& slot) {
   if (slot.replica.queued_writes() > 0 && !slot.persisting) {
     slot.persisting = true;
     const auto most = static_cast<uint64_t>(slot.disk_speed.count());
-    const Duration stall =
-        !calm_ && prng_.Chance(contended_ ? 10 : 1, 100) ? milliseconds(prng_.Below(1500)) : Duration::zero();
+    const Role role = slot.replica.core().role();
+    const bool slow =
+        options_.hand_overs && !calm_ && role == Role::kCandidate && hand_over_draws_.Chance(1, 2);
+    const Duration stall = slow ? Duration(milliseconds(50 + hand_over_draws_.Below(400)))
+                           : !calm_ && prng_.Chance(contended_ ? 10 : 1, 100)
+                               ? milliseconds(prng_.Below(1500))
+                               : Duration::zero();
     Schedule(Duration(prng_.Below(most)) + stall,
              {.what = What::kPersist, .replica = position, .life = slot.life});
   }
@@ -232,6 +255,10 @@ void RandomWorld::Send(Slot& from, Outgoing outgoing) {
   const bool append = std::holds_alternative<AppendRequest>(outgoing.message);
   const uint32_t lost = append ? std::max(drop_percent_, append_drop_percent_) : drop_percent_;
   if (cut_[source][target] || (!calm_ && prng_.Below(100) < lost)) return;
+  if (options_.hand_overs && (std::holds_alternative<TimeoutNow>(outgoing.message) ||
+                              std::holds_alternative<HeartbeatRequest>(outgoing.message))) {
+    Repeat(from, target, outgoing.message);
+  }
   const int copies = !calm_ && prng_.Chance(1, 20) ? 2 : 1;
   for (int i = 0; i < copies; i++) {
     Duration delay = microseconds(100 + prng_.Below(3000));
@@ -243,6 +270,14 @@ void RandomWorld::Send(Slot& from, Outgoing outgoing) {
     Schedule(delay,
              {.what = What::kMessage, .replica = target, .other = source + 1, .message = outgoing.message});
   }
+}
+
+// What a leader says while it hands over may be on its way for long, and come twice.
+void RandomWorld::Repeat(const Slot& from, size_t target, const Message& message) {
+  if (calm_ || !hand_over_draws_.Chance(1, 2)) return;
+  Schedule(
+      milliseconds(900 + hand_over_draws_.Below(1300)),
+      {.what = What::kMessage, .replica = target, .other = from.replica.id().value(), .message = message});
 }
 
 RandomWorld::Slot* RandomWorld::Any(bool leading) {
@@ -325,7 +360,17 @@ void RandomWorld::ProposeChange(Slot& slot) {
   AfterInput(slot);
 }
 
+void RandomWorld::HandOver() {
+  Schedule(milliseconds(500 + hand_over_draws_.Below(1500)), {.what = What::kFault});
+  Slot* slot = Any(true);
+  if (slot == nullptr) return;
+  counts_.transfers++;
+  slot->replica.core().TransferLeadership(LocalTime(*slot), ReplicaId(1 + hand_over_draws_.Below(3)));
+  AfterInput(*slot);
+}
+
 void RandomWorld::Fault() {
+  if (options_.hand_overs) return HandOver();
   Schedule(milliseconds(prng_.Below(contended_ ? 300 : 600)), {.what = What::kFault});
   Slot* slot = Any(prng_.Chance(1, 2));
   if (slot == nullptr) return;
@@ -382,10 +427,10 @@ void RandomWorld::Fault() {
   }
 }
 
-void RandomWorld::Crash(Slot& slot) {
+void RandomWorld::Crash(Slot& slot, bool lose_all) {
   counts_.crashes++;
   if (options_.trace) fmt::print("{:8} {} crashes\n", ToMillis(now_), slot.replica.id());
-  slot.replica.Crash(prng_.Below(slot.replica.queued_writes() + 1));
+  slot.replica.Crash(lose_all ? 0 : prng_.Below(slot.replica.queued_writes() + 1));
   slot.life++;
   slot.seen_leading = Term();
   slot.ticking_at = Duration::max();

@@ -19,6 +19,11 @@ struct WorldOptions {
   uint64_t seed = 1;
   Duration length = std::chrono::seconds(20);
   bool trace = false;
+  // Three voters that hand their leadership over again and again. Who is to take over has a slow disk and
+  // dies in the middle, and what the old leader said comes to it once more, seconds later: the only way by
+  // which a replica that forgot its own candidacy could stand in that term again, since a pre-vote would tell
+  // it.
+  bool hand_overs = false;
 };
 
 struct WorldCounts {
@@ -33,7 +38,17 @@ class RandomWorld {
   WorldCounts Run();
 
  private:
-  enum class What : uint8_t { kMessage, kTick, kPersist, kFault, kClient, kFetch, kSnapshot, kRestart };
+  enum class What : uint8_t {
+    kMessage,
+    kTick,
+    kPersist,
+    kFault,
+    kClient,
+    kFetch,
+    kSnapshot,
+    kRestart,
+    kCrash
+  };
   struct Event {
     What what;
     uint64_t replica = 0;  // position in replicas_
@@ -73,7 +88,10 @@ class RandomWorld {
   void Client();
   void ProposeChange(Slot& slot);
   void ReadAt(Slot& slot);
-  void Crash(Slot& slot);
+  // All writes that wait are lost, or any number of the last.
+  void Crash(Slot& slot, bool lose_all = false);
+  void HandOver();
+  void Repeat(const Slot& from, size_t target, const Message& message);
   void Restart(Slot& slot);
   void Heal();
   bool HasConverged() const;
@@ -94,6 +112,7 @@ class RandomWorld {
 
   WorldOptions options_;
   Prng prng_;
+  Prng hand_over_draws_;
   RaftConfig base_;
   Duration now_{};
   uint64_t sequence_ = 0;
