@@ -186,8 +186,8 @@ class TokenTest : public ::testing::Test {
     return answer.ok() ? *answer : ipb::AnnouncementAnswer();
   }
   // A process that is controller 2 and asks the others; how it ended, if it did.
-  std::optional<Status> Be(const catalog::JoinTokens& tokens, bool newcomer,
-                           std::vector<std::string> others) {
+  std::optional<Status> Be(const catalog::JoinTokens& tokens, bool newcomer, std::vector<std::string> others,
+                           bool leads = false) {
     std::optional<Status> refused;
     pb::ControllerRecord self = ThreeControllers()[1];
     self.set_uuid("u2");
@@ -195,16 +195,20 @@ class TokenTest : public ::testing::Test {
     CatalogMachine empty{{}, {}};
     FakeGroup no_group{t.executor, empty};
     ControllerDirectory directory{ThreeControllers(), empty.catalog()};
-    Leadership follower{t.executor, ReplicaId(2), directory, {}, {}};
-    CatalogAccess access{t.executor, no_group, empty, follower, {}};
+    Leadership leadership{t.executor, ReplicaId(2), directory, {}, {}};
+    CatalogAccess access{t.executor, no_group, empty, leadership, {}};
     AddressKeeper keeper{other_book, directory};
-    Presence presence({t.executor, *view, access, follower, directory, keeper}, self,
+    Presence presence({t.executor, *view, access, leadership, directory, keeper}, self,
                       {.id = "cluster", .incarnation = 2, .tokens = tokens}, std::move(others),
                       [&refused](const Status& status) { refused = status; }, {});
+    if (leads) {
+      leadership.OnRoleChange({raft::Role::kLeader, Term(8), ReplicaId(2)});
+      leadership.OnServing(Term(8));
+    }
     presence.Start(newcomer);
     t.executor.Advance(seconds(2));
     presence.Stop();
-    follower.Stop([] {});
+    leadership.Stop([] {});
     t.executor.Advance(milliseconds(10));
     return refused;
   }
@@ -276,6 +280,7 @@ TEST_F(TokenTest, ANewcomerIsTurnedAwayByAMajorityAndAMemberGoesOn) {
   const auto refused = Be(wrong, /*newcomer=*/true, {"c1:7100", "c3:7100"});
   ASSERT_TRUE(refused);
   EXPECT_TRUE(catalog::IsReason(*refused, pb::REASON_WRONG_TOKEN)) << *refused;
+  EXPECT_TRUE(Be(wrong, /*newcomer=*/true, {"c1:7100", "c3:7100"}, /*leads=*/true)) << "office is no token";
   EXPECT_FALSE(Be(wrong, /*newcomer=*/false, {"c1:7100", "c3:7100"}));
   EXPECT_FALSE(Be(Tokens("the-token-of-cluster"), /*newcomer=*/true, {"c1:7100", "c3:7100"}));
 }
