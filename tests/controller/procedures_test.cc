@@ -376,6 +376,65 @@ TEST_F(ProceduresTest, ACreationCanBeCancelled) {
   EXPECT_EQ(ReasonOf(Cancel(77).status()), pb::REASON_NOT_FOUND);
 }
 
+// k of n creations fail: with a majority of the others there is a database, without one nothing is left.
+TEST_F(ProceduresTest, SomeOfTheCreationsFail) {
+  while (nodes.size() < 5) {
+    nodes.push_back(std::make_unique<FakeNode>(t, "n" + std::to_string(nodes.size() + 1)));
+    nodes.back()->Register();
+    nodes.back()->Connect();
+  }
+  uint64_t id = 0;
+  for (uint32_t n = 1; n <= 5; ++n) {
+    for (uint32_t k = 0; k <= n; ++k) {
+      ++id;
+      SCOPED_TRACE(fmt::format("{} of {} fail", k, n));
+      pb::CreateDatabaseRequest request;
+      request.set_name(fmt::format("d{}", id));
+      request.set_regions(1);
+      request.set_replicas(n);
+      t.Start<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, seconds(100), [](auto) {});
+      t.executor.Advance(milliseconds(1));  // submitted, not taken by the nodes
+      const pb::RegionRecord record = t.machine.catalog().regions().rbegin()->second.region();
+      ASSERT_EQ(record.replicas_size(), static_cast<int>(n));
+      for (uint32_t i = 0; i < n; ++i) {
+        const bool fails = i < k;
+        node(record.replicas(static_cast<int>(n - 1 - i)).node()).work =
+            [fails](const ipb::TaskSubmit& submit) {
+              return fails && submit.payload().has_create_replicas() ? ipb::TASK_FAIL : ipb::TASK_SUCCESS;
+            };
+      }
+      // Whoever can lead, leads.
+      const pb::ReplicaRecord& first = record.replicas(0);
+      if (n - k >= n / 2 + 1) {
+        pb::RegionLoad load;
+        load.set_region(record.id());
+        load.set_replica(first.id());
+        load.set_term(1);
+        load.set_is_leader(true);
+        load.set_leader_replica(first.id());
+        *node(first.node()).next.add_regions() = load;
+      }
+      Work(150);
+      const pb::Record* database = t.machine.catalog().FindDatabase(request.name());
+      if (n - k >= n / 2 + 1) {
+        ASSERT_NE(database, nullptr);
+        EXPECT_EQ(database->database().state(), pb::DATABASE_PUBLIC);
+        EXPECT_EQ(t.machine.catalog().regions().at(record.id()).region().state(), pb::REGION_SERVING);
+      } else {
+        EXPECT_EQ(database, nullptr);
+        EXPECT_FALSE(t.machine.catalog().regions().contains(record.id()));
+      }
+      for (auto& one : nodes) one->work = [](const ipb::TaskSubmit&) { return ipb::TASK_SUCCESS; };
+      Work(20);
+    }
+  }
+  // What was missing in those that serve was made later, each by a procedure of its own.
+  t.executor.Advance(seconds(40));
+  Work(20);
+  for (const auto& [procedure, record] : t.machine.catalog().procedures())
+    EXPECT_TRUE(catalog::IsEnded(record.procedure().state())) << record.DebugString();
+}
+
 // ---- replicas ----
 
 TEST_F(ProceduresTest, AReplicaMoves) {
