@@ -8,6 +8,7 @@
 //            the answer leaves the counts no less even than before.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
