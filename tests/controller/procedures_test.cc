@@ -23,6 +23,7 @@ struct FakeRegion : public runtime::Service {
     ASSERT_EQ(info.method, "ChangeConfiguration");
     ASSERT_TRUE(change.ParseFromString(request));
     ++asked;
+    if (refuse) return reply(absl::UnavailableError("no majority"));
     if (change.if_index() != index) return reply(absl::AbortedError("another configuration is in force"));
     index += 10;
     replicas.assign(change.replicas().begin(), change.replicas().end());
@@ -45,6 +46,7 @@ struct FakeRegion : public runtime::Service {
   }
   uint64_t index = 0;
   int asked = 0;
+  bool refuse = false;
   std::vector<pb::ReplicaRecord> replicas;
   std::vector<std::string> history;
 };
@@ -541,6 +543,43 @@ TEST_F(ProceduresTest, ADroppedDatabaseEndsAMove) {
   // The one that was being made is destroyed as well.
   EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
   EXPECT_TRUE(t.machine.catalog().regions().empty());
+}
+
+// The operator declares the majority lost while a replica is being made: that one is given up and destroyed.
+TEST_F(ProceduresTest, ARecoveryOfTheRegionEndsAMove) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  region.refuse = true;
+  ReportAndWork(2);
+  EXPECT_EQ(Procedure(id).step(), "add_learner");
+  ipb::CatalogCommand command;
+  auto& item = *command.mutable_recover_regions()->add_items();
+  item.set_region(1);
+  item.set_replica(1);
+  item.set_configuration_version(Region().configuration_version());
+  item.set_highest_term(2);
+  t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(),
+                          [](const auto& result) { ASSERT_TRUE(result.ok()) << result.status(); });
+  t.executor.Advance(milliseconds(1));
+  EXPECT_EQ(Joining(), fmt::format("-4@{}", spare));
+  ASSERT_EQ(Region().replicas_size(), 1);
+  // The survivor goes on alone, under a new id, in a later term.
+  region.refuse = false;
+  region.replicas.assign(Region().replicas().begin(), Region().replicas().end());
+  region.index = 5;
+  leader = region.replicas[0].node();
+  for (auto& one : nodes) one->regions.clear();
+  for (int i = 0; i < 8; ++i) {
+    Report();
+    for (auto& one : nodes) {
+      for (auto& load : *one->next.mutable_regions()) load.set_term(4);
+    }
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_TRUE(std::any_of(node(spare).submits.begin(), node(spare).submits.end(), [](const ipb::TaskSubmit& submit) {
+    return submit.payload().has_destroy_replicas() && submit.payload().destroy_replicas().items(0).replica() == 4;
+  }));
 }
 
 // The leader changes after every single command: what was begun ends, and nothing is done twice.

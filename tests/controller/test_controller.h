@@ -263,7 +263,7 @@ class TestController {
                              Prng(1),  {}};
   RegionScheduler scheduler{executor, access, agents, {.repair_after = std::chrono::seconds(60)},
                             Prng(3),  {}};
-  DatabaseApi database_api{executor, access, leadership, {}};
+  DatabaseApi database_api{executor, access, leadership, agents, {}};
   WatchHub watches;
   StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};

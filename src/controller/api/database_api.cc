@@ -5,6 +5,7 @@
 
 #include "catalog/refusal.h"
 #include "controller/api/change_stream.h"
+#include "controller/placement/cluster_view.h"
 #include "controller/procedure/types/create_database.h"
 #include "controller/procedure/types/remove_regions.h"
 #include "planner/database_creation.h"
@@ -35,10 +36,11 @@ void FillRecord(const catalog::Catalog& catalog, uint64_t database, pb::ChangeRe
 }  // namespace
 
 DatabaseApi::DatabaseApi(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                         DatabaseApiOptions options)
+                         const AgentService& agents, DatabaseApiOptions options)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
+      agents_(agents),
       options_(options),
       self_(std::make_shared<DatabaseApi*>(this)) {}
 
@@ -69,7 +71,7 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
                        existing->database().id()));
   }
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
-  auto plan = planner::PlanCreateDatabase(wanted, planner::ViewOf(access_.catalog(), {}));
+  auto plan = planner::PlanCreateDatabase(wanted, ClusterView(access_.catalog(), agents_));
   if (!plan.ok()) return done(plan.status());
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();

@@ -15,6 +15,7 @@
 #include "controller/catalog_access.h"
 #include "controller/catalog_machine.h"
 #include "controller/leadership/leader_service.h"
+#include "controller/nodes/agent_service.h"
 #include "runtime/executor.h"
 
 namespace tenure::controller {
@@ -30,7 +31,7 @@ struct DatabaseApiOptions {
 class DatabaseApi : public CatalogListener, public LeaderService {
  public:
   DatabaseApi(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-              DatabaseApiOptions options);
+              const AgentService& agents, DatabaseApiOptions options);
   ~DatabaseApi() override;
 
   void Create(Instant deadline, ::tenure::v1::CreateDatabaseRequest request,
@@ -67,6 +68,7 @@ class DatabaseApi : public CatalogListener, public LeaderService {
   runtime::Executor& executor_;
   CatalogAccess& access_;
   const Leadership& leadership_;
+  const AgentService& agents_;
   const DatabaseApiOptions options_;
   Waitings waiting_;
   bool check_posted_ = false;
