@@ -370,6 +370,52 @@ TEST_F(MembershipTest, TheAddressOfASilentOneMayBeTaken) {
   EXPECT_EQ(book.Find(4), "c3:7100");
 }
 
+// Says the same to whoever announces itself.
+class Announced final : public runtime::Service {
+ public:
+  explicit Announced(ipb::AnnouncementVerdict verdict) : verdict_(verdict) {}
+  void OnCall(const runtime::CallInfo&, std::string, runtime::Reply reply) override {
+    ipb::AnnouncementAnswer answer;
+    answer.set_verdict(verdict_);
+    answer.set_cluster_id("cluster");
+    ++heard;
+    reply(answer.SerializeAsString());
+  }
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
+    return nullptr;
+  }
+  int heard = 0;
+
+ private:
+  const ipb::AnnouncementVerdict verdict_;
+};
+
+// Found by the simulator: a removed controller hears of no election any more, and the leader it knows may go.
+TEST_F(MembershipTest, AControllerWhoseLastLeaderIsGoneAsksTheOthers) {
+  t.Lead();
+  t.Follow(8, 2);
+  Announced leader(ipb::ANNOUNCEMENT_RECORDED);
+  const auto two = t.fake_network.MakeView("c2:7100");
+  two->Serve(kAnnounceService, leader);
+  std::optional<Status> refused;
+  Presence presence({t.executor, *t.network, t.access, t.leadership, t.directory, addresses}, Self(),
+                    {.id = "cluster", .incarnation = 2}, {}, [&](Status status) { refused = status; }, {});
+  presence.Start();
+  Settle();
+  EXPECT_GT(leader.heard, 0);
+  // It is removed, of which it does not hear; its leader goes, another one leads.
+  t.fake_network.SetDown("c2:7100", true);
+  Announced next(ipb::ANNOUNCEMENT_REMOVED);
+  const auto three = t.fake_network.MakeView("c3:7100");
+  three->Serve(kAnnounceService, next);
+  Settle(seconds(10));
+  EXPECT_GT(next.heard, 0);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(catalog::ReasonOf(*refused), pb::REASON_NOT_FOUND) << *refused;
+  presence.Stop();
+}
+
 TEST_F(MembershipTest, JoiningWaitsUntilItIsAdded) {
   t.Lead();
   pb::ControllerRecord self;
