@@ -254,6 +254,13 @@ TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
   executor().Advance(seconds(1));
   ASSERT_TRUE(answer);
   EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_OUT_OF_SPACE) << "sent once, it was refused";
+  cluster.Everyone(
+      [](const auto&, const auto&) { return Refuse(pb::REASON_NOT_ENOUGH_NODES, "2 nodes are UP"); });
+  for (const char* endpoint : {"a:1", "b:1", "c:1"}) cluster.network.LoseAnswers(endpoint, 1);
+  Call({.changes = true});
+  executor().Advance(seconds(1));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_UNKNOWN_OUTCOME) << "of which the log says nothing either";
 }
 
 TEST_F(ControllerClientTest, RetryableRefusalsAreRetriedAndNamedInTheEnd) {

@@ -61,6 +61,11 @@ class DatabaseApi : public CatalogListener, public LeaderService {
                  Answer<::tenure::v1::ChangeResponse> done);
   void AnswerCreation(uint64_t database, ::tenure::v1::ChangeResponse response,
                       Answer<::tenure::v1::ChangeResponse> done) const;
+  // Refusals by what this leader has applied, once it is confirmed that nobody else leads; goes on if it has
+  // changed by then.
+  void RefuseExisting(Instant deadline, ::tenure::v1::CreateDatabaseRequest request,
+                      Answer<::tenure::v1::ChangeResponse> done);
+  void RefuseAbsent(::tenure::v1::DropDatabaseRequest request, Answer<::tenure::v1::ChangeResponse> done);
   bool IsSettled(uint64_t database) const;
   void Finish(Waitings::iterator waiting);
   void FinishSettled();
