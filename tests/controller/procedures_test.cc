@@ -577,9 +577,11 @@ TEST_F(ProceduresTest, ARecoveryOfTheRegionEndsAMove) {
     Work(2);
   }
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
-  EXPECT_TRUE(std::any_of(node(spare).submits.begin(), node(spare).submits.end(), [](const ipb::TaskSubmit& submit) {
-    return submit.payload().has_destroy_replicas() && submit.payload().destroy_replicas().items(0).replica() == 4;
-  }));
+  EXPECT_TRUE(
+      std::any_of(node(spare).submits.begin(), node(spare).submits.end(), [](const ipb::TaskSubmit& submit) {
+        return submit.payload().has_destroy_replicas() &&
+               submit.payload().destroy_replicas().items(0).replica() == 4;
+      }));
 }
 
 // The leader changes after every single command: what was begun ends, and nothing is done twice.
