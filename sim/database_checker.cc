@@ -90,11 +90,9 @@ void DatabaseChecker::Look() {
     Server* const server = machine->lost ? nullptr : RunningNode(*machine);
     if (server == nullptr) continue;
     const group::GroupHost& host = server->node()->groups();
-    const auto& found = server->wal().recovered();
     for (const uint64_t id : gone_) {
       const GroupId group(id);
-      const auto at_start = found.find(group);
-      const bool known = at_start != found.end() && !at_start->second.tombstone && !host.IsBuried(group);
+      const bool known = !host.ReplicaOf(group).IsNone();
       const char* left = host.Runs(group)           ? "runs"
                          : known                    ? "is in the log"
                          : HasState(*server, group) ? "has a state"
