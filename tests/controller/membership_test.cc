@@ -401,7 +401,7 @@ TEST_F(MembershipTest, AControllerWhoseLastLeaderIsGoneAsksTheOthers) {
   std::optional<Status> refused;
   Presence presence({t.executor, *t.network, t.access, t.leadership, t.directory, addresses}, Self(),
                     {.id = "cluster", .incarnation = 2}, {}, [&](Status status) { refused = status; }, {});
-  presence.Start();
+  presence.Start(/*newcomer=*/false);
   Settle();
   EXPECT_GT(leader.heard, 0);
   // It is removed, of which it does not hear; its leader goes, another one leads.

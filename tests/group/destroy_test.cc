@@ -97,8 +97,9 @@ class DestroyTest : public testing::Test {
     world.RunFor(5s);
   }
   void Destroy() {
-    executor->Post(
-        [this] { host->Destroy(kGroup, [this](Status status) { destroyed = std::move(status); }); });
+    executor->Post([this] {
+      host->Destroy(kGroup, ReplicaId(), [this](Status status) { destroyed = std::move(status); });
+    });
     world.RunFor(500ms);
   }
   // Power is lost when the engine has written down whatever it was given.
@@ -152,7 +153,7 @@ TEST_F(DestroyTest, NothingIsLeftOnceTheTombstoneIsDurable) {
   EXPECT_EQ(Snapshots(), 0u);
   LosePower();
   EXPECT_FALSE(HasState());
-  EXPECT_TRUE(host->IsBuried(kGroup));
+  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(1)));
 }
 
 TEST_F(DestroyTest, TheStateStaysUntilTheTombstoneIsDurable) {
@@ -162,7 +163,7 @@ TEST_F(DestroyTest, TheStateStaysUntilTheTombstoneIsDurable) {
   EXPECT_FALSE(host->Runs(kGroup));
   EXPECT_TRUE(HasState());
   LosePower();
-  if (host->IsBuried(kGroup)) return;  // written and not synced, it may have survived
+  if (host->IsBuried(kGroup, ReplicaId(1))) return;  // written and not synced, it may have survived
   StartGroup();
   ASSERT_TRUE(host->Runs(kGroup));
   EXPECT_EQ(host->State(kGroup)->Get("value"), "x");
