@@ -21,6 +21,7 @@
 #include "controller/leadership/standby_view.h"
 #include "controller/nodes/node_monitor.h"
 #include "controller/nodes/region_reports.h"
+#include "controller/procedure/adoption.h"
 #include "controller/procedure/procedure_engine.h"
 #include "controller/procedure/types/procedure_types.h"
 #include "kv/memory_engine.h"
@@ -148,12 +149,13 @@ class TestController {
         tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
-         std::initializer_list<CatalogListener*>{&agents, &procedures, &database_api, &watches}) {
+         std::initializer_list<CatalogListener*>{&agents, &procedures, &adoption, &database_api, &watches}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
-    for (LeaderService* service : std::initializer_list<LeaderService*>{
-             &agents, &cluster_record, &watches, &monitor, &region_reports, &procedures, &database_api}) {
+    for (LeaderService* service :
+         std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &region_reports,
+                                               &procedures, &adoption, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -259,6 +261,7 @@ class TestController {
   ProcedureTypes procedure_types{{}};
   ProcedureEngine procedures{executor, *network, access, agents, tasks, {.kept_for = std::chrono::hours(2)},
                              Prng(1),  {}};
+  Adoption adoption{executor, access, {}};
   DatabaseApi database_api{executor, access, leadership, {}};
   WatchHub watches;
   StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
