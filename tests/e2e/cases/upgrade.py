@@ -7,7 +7,7 @@ from harness import system
 from harness.registry import case
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
-NEWEST = 2
+NEWEST = 3
 
 
 def recorded(t, name):
@@ -52,12 +52,20 @@ def recorded_format_1(t):
         cluster.up()
         cluster.wait_serving()
         check_content(t, cluster)
+        refused = cluster.tenure("db", "create", "early", expect=None)
+        t.error_line(refused, "UNSUPPORTED_FORMAT: .*needs format 3, the cluster has format 1; `tenure upgrade finalize`")
+        t.error_line(cluster.tenure("db", "drop", "third", expect=None), "UNSUPPORTED_FORMAT: .*`tenure upgrade finalize`")
+        t.error_line(cluster.tenure("node", "drain", "1", expect=None), "UNSUPPORTED_FORMAT|NOT_ENOUGH_NODES")
+        t.equal(cluster.json("procedure", "list", "--all"), [])
         finalize(t, cluster)
         cluster.kill(*cluster.names)
         cluster.up()
         cluster.wait_serving()
         check_content(t, cluster)
         t.equal(cluster.json("upgrade", "status")["format"], NEWEST)
+        cluster.tenure("db", "create", "late", "--regions", "2", timeout=70)
+        cluster.tenure("db", "drop", "late", timeout=70)
+        t.equal({p["state"] for p in cluster.json("procedure", "list", "--all")}, {"SUCCEEDED"})
         cluster.down()
 
 
