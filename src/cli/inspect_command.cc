@@ -89,6 +89,9 @@ Json DocumentOf(const DirectoryInspection& found, bool with_log) {
   json["log"] = LogJson(found.log);
   json["groups"] = Json::array();
   for (const auto& [id, group] : found.log.groups) json["groups"].push_back(GroupJson(id, group, found));
+  json["stored_groups"] = Json::array();
+  for (const GroupId id : found.stored_groups) json["stored_groups"].push_back(IdText(id.value()));
+  json["snapshots"] = found.snapshots;
   json["catalog_revision"] = found.catalog_revision.value();
   json["catalog_entries"] = found.catalog_entries;
   json["catalog"] = Json::array();

@@ -1,5 +1,6 @@
 #include "cli/inspection.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/codec.h"
@@ -152,9 +153,25 @@ void CheckStateHash(const kv::Reader& engine, DirectoryInspection& result) {
                   result.applied[kCatalogGroup], found, kept->second));
 }
 
+// Every group has keys of its own, behind its id.
+std::vector<GroupId> StoredGroups(const kv::Reader& engine) {
+  std::vector<GroupId> groups;
+  std::string from;
+  while (true) {
+    const auto it = engine.NewIterator(from, "");
+    if (!it->Valid() || it->key().size() < sizeof(uint64_t)) return groups;
+    const uint64_t id = GetBigEndian64(it->key().data());
+    groups.push_back(GroupId(id));
+    if (id == UINT64_MAX) return groups;
+    from.clear();
+    PutBigEndian64(from, id + 1);
+  }
+}
+
 void ReadState(const std::string& path, const Entries& catalog_entries, DirectoryInspection& result) {
   const StoredState state(path);
   if (const kv::Reader* engine = state.reader()) {
+    result.stored_groups = StoredGroups(*engine);
     for (const auto& [group, inspected] : result.log.groups) {
       result.applied[group] = StoredApplied(*engine, group, inspected.gone);
       const auto hash = engine->Get(group::GroupHost::HostPrefix(group) + std::string(kStateHashKey));
@@ -239,6 +256,8 @@ StatusOr<DirectoryInspection> InspectDirectory(const std::string& directory, boo
     return log.status();
   }
   ReadState(directory + "/kv", entries[kCatalogGroup], result);
+  if (const auto files = disk.List(directory + "/snapshots"); files.ok()) result.snapshots = *files;
+  std::sort(result.snapshots.begin(), result.snapshots.end());
   ReadView(disk, directory + "/catalog-view", result);
   if (with_entries) {
     if (only_group.has_value() && *only_group != kCatalogGroup) entries.erase(kCatalogGroup);

@@ -43,6 +43,8 @@ struct DirectoryInspection {
   bool identity_readable = true;
   std::map<GroupId, LogIndex> applied;       // of the stored state
   std::map<GroupId, uint64_t> state_hashes;  // of the stored state, as it was kept with it
+  std::vector<GroupId> stored_groups;        // with any key in kv/, whether the log knows them or not
+  std::vector<std::string> snapshots;        // files, whole or not
   std::vector<tenure::v1::Record> catalog;   // without entries
   size_t catalog_entries = 0;
   Revision catalog_revision;          // that `catalog` stands for

@@ -1,12 +1,20 @@
 #include "cli/procedures.h"
 
+#include <chrono>
 #include <utility>
 
 #include "catalog/procedures.h"
+#include "catalog/refusal.h"
 #include "cli/records.h"
 #include "cli/waiting.h"
 
 namespace tenure::cli {
+
+namespace {
+
+constexpr Duration kNoLimit = std::chrono::hours(24 * 365);
+
+}  // namespace
 
 StatusOr<pb::ProcedureStatus> GetProcedure(Session& session, uint64_t id, Duration timeout) {
   pb::GetProcedureRequest request;
@@ -90,10 +98,16 @@ Json ToJson(const pb::ProcedureStatus& procedure) {
 }
 
 Status AwaitProcedure(Session& session, const Invocation& invocation, uint64_t id) {
-  const Deadline deadline(invocation.load_timeout());
+  // A drain takes hours: as long as it takes, unless told otherwise.
+  const Deadline deadline(invocation.timeout_given ? invocation.timeout() : kNoLimit);
   pb::ProcedureStatus last;
   TENURE_RETURN_IF_ERROR(WaitUntilNothingIsMissing(deadline, [&](Duration limit) -> StatusOr<std::string> {
-    TENURE_ASSIGN_OR_RETURN(last, GetProcedure(session, id, limit));
+    auto answer = GetProcedure(session, id, limit);
+    if (catalog::IsReason(answer.status(), pb::REASON_NOT_FOUND)) return answer.status();
+    // Nobody may lead for a while: the procedure goes on without being asked.
+    if (!answer.ok())
+      return fmt::format("asking for procedure {}: {}", id, std::string(MessageOf(answer.status())));
+    last = *std::move(answer);
     const pb::ProcedureRecord& record = last.record().procedure();
     if (catalog::IsEnded(record.state())) return std::string();
     return fmt::format("procedure {} ({}): {} {}: {}", id, record.description(), StateText(record.state()),

@@ -19,8 +19,8 @@ std::string ProgressText(const pb::ProcedureStatus& procedure);
 // For `procedure show`.
 std::string DetailsOf(const pb::ProcedureStatus& procedure);
 Json ToJson(const pb::ProcedureStatus& procedure);
-// Waits until it has ended, within the invocation's time for what takes long, with a progress line, and
-// prints the end. FAILED_PRECONDITION with its error if it did not succeed.
+// Waits until it has ended - as long as that takes, or within --timeout if that is given - with a progress
+// line, and prints the end. FAILED_PRECONDITION with its error if it did not succeed.
 Status AwaitProcedure(Session& session, const Invocation& invocation, uint64_t id);
 // What a command does that has submitted a procedure: waits for it, or says how to. `record`: the
 // procedure's.

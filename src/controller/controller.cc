@@ -163,6 +163,7 @@ class Controller::Impl : public group::GroupObserver {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
+    observation_.AddAlarmSource([this](pb::StatusResponse& response) { AddAlarms(response); });
     transport_->SetIncarnation(options_.incarnation);
     transport_->SetOnSuperseded(options_.on_superseded);
     // Nodes are heard first; then what is independent of each other.
@@ -236,8 +237,33 @@ class Controller::Impl : public group::GroupObserver {
   const LoadTable& load() const { return agents_.load(); }
   const Observation& observation() const { return observation_; }
   group::GroupHost& host() { return host_; }
+  ProcedureNumbers procedure_numbers() const {
+    ProcedureNumbers numbers = procedures_.Numbers();
+    numbers.repairs_running = scheduler_.RunningRepairs();
+    numbers.repairs_stuck = scheduler_.stuck().size();
+    return numbers;
+  }
 
  private:
+  // What only the leader's services know; empty on other controllers.
+  void AddAlarms(pb::StatusResponse& response) const {
+    const auto add = [&response](const char* kind, std::string object, std::string text) {
+      pb::Alarm& alarm = *response.add_alarms();
+      alarm.set_kind(kind);
+      alarm.set_object(std::move(object));
+      alarm.set_text(std::move(text));
+    };
+    for (const uint64_t id : procedures_.isolated()) {
+      add("PROCEDURE_ISOLATED", fmt::format("procedure {}", id),
+          "the leader's program does not know its type or step, or cannot read it: it stands still and keeps "
+          "its "
+          "locks until a program that can leads");
+    }
+    for (const auto& [region, why] : scheduler_.stuck())
+      add("REPAIR_STUCK", fmt::format("region {}", region),
+          "a replica is to be made anew and cannot be: " + why);
+  }
+
   const ControllerOptions options_;
   runtime::Executor& executor_;
   runtime::Network& network_;
@@ -326,6 +352,9 @@ const Leadership& Controller::leadership() const {
 }
 const StandbyView& Controller::standby_view() const {
   return impl_->standby_view();
+}
+ProcedureNumbers Controller::procedure_numbers() const {
+  return impl_->procedure_numbers();
 }
 const LoadTable& Controller::load() const {
   return impl_->load();

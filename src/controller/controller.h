@@ -117,6 +117,8 @@ class Controller {
   const Leadership& leadership() const;
   const StandbyView& standby_view() const;
   const LoadTable& load() const;
+  // Complete on the leader only.
+  ProcedureNumbers procedure_numbers() const;
 
  private:
   class Impl;

@@ -56,6 +56,13 @@ constexpr Flag kFlags[] = {
     {"replace-after", "DURATION", false,
      "a controller that is silent for this long is replaced as a voter if another one is there (default "
      "30s)"},
+    {"repair-after", "DURATION", false,
+     "a node that is DOWN for this long has its replicas made anew on others (controllers; default 5m)"},
+    {"max-repairs", "N", false, "replicas that are made anew at once (controllers; default 16)"},
+    {"max-moves", "N", false,
+     "replicas that move at once for balance, and for each node that is drained (controllers; default 4)"},
+    {"balance", "on|off", false,
+     "whether replicas and leaderships are evened out by themselves (controllers; default on)"},
     {"max-clients", "N", false, "Redis protocol connections (default 10000)"},
 };
 
@@ -336,6 +343,19 @@ Status CheckNames(const Checker& flags, Config& config) {
   return OkStatus();
 }
 
+Status CheckRegionSettings(const Checker& flags, Config& config) {
+  using std::chrono::hours;
+  using std::chrono::seconds;
+  TENURE_RETURN_IF_ERROR(flags.Time("repair-after", seconds(1), hours(24 * 7), &config.repair_after));
+  TENURE_RETURN_IF_ERROR(flags.Count<size_t>("max-repairs", 1, 1000, &config.max_repairs));
+  TENURE_RETURN_IF_ERROR(flags.Count<size_t>("max-moves", 1, 1000, &config.max_moves));
+  const std::string balance = flags.Text("balance");
+  if (!balance.empty() && balance != "on" && balance != "off")
+    return Invalid("--balance is '{}', allowed are on and off", balance);
+  config.balance = balance != "off";
+  return OkStatus();
+}
+
 Status CheckSettings(const Checker& flags, Config& config) {
   using std::chrono::milliseconds;
   using std::chrono::minutes;
@@ -376,6 +396,7 @@ StatusOr<Config> Check(const Values& values) {
   TENURE_RETURN_IF_ERROR(CheckNames(flags, config));
   TENURE_RETURN_IF_ERROR(CheckTokenFile(flags, config));
   TENURE_RETURN_IF_ERROR(CheckSettings(flags, config));
+  TENURE_RETURN_IF_ERROR(CheckRegionSettings(flags, config));
   return config;
 }
 

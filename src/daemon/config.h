@@ -56,6 +56,13 @@ struct Config {
   // A silent voter of group 0 is replaced after this, if there is a learner.
   Duration replace_after = std::chrono::seconds(30);
   size_t max_clients = 10000;
+
+  // What the leading controller keeps regions to. A node that is DOWN for repair_after loses its replicas to
+  // others.
+  Duration repair_after = std::chrono::minutes(5);
+  size_t max_repairs = 16;  // at once, in the whole cluster
+  size_t max_moves = 4;     // at once: for balance, and for each node that is drained
+  bool balance = true;      // replicas and leaderships are evened out while nothing is being repaired
 };
 
 struct CommandLine {

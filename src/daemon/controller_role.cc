@@ -86,6 +86,11 @@ controller::ControllerOptions ControllerRole::Options(const std::string& cluster
   options.group.raft.heartbeat_interval = config_.heartbeat_interval;
   options.group.raft.election_timeout_min = config_.election_timeout;
   options.membership.replace_after = config_.replace_after;
+  options.scheduler.repair_after = config_.repair_after;
+  options.scheduler.max_repairs = config_.max_repairs;
+  options.scheduler.max_moves = config_.max_moves;
+  options.scheduler.balance = config_.balance;
+  options.procedure_types.drain.max_moves = config_.max_moves;
   if (joining_) return options;
   // What the directory remembers is newer than the command line of the first start.
   std::map<uint64_t, std::string> known = storage_.controllers();
@@ -272,7 +277,8 @@ std::optional<ControllerNumbers> ControllerRole::Numbers() {
         .transitions = leadership.transitions_done(),
         .standby_view_age_ms = view_age ? ToMillis(*view_age) : -1,
         .slow_turns = slow_turns_,
-        .slowest_turn_us = std::chrono::duration_cast<std::chrono::microseconds>(slowest_turn_).count()};
+        .slowest_turn_us = std::chrono::duration_cast<std::chrono::microseconds>(slowest_turn_).count(),
+        .procedures = leadership.leading() ? std::optional(controller_->procedure_numbers()) : std::nullopt};
   });
 }
 

@@ -23,6 +23,26 @@ class Families {
     Add(name, help, prometheus::MetricType::Gauge, 1);
     families_.back().metric.back().label.push_back({label, value});
   }
+  using Labels = std::vector<prometheus::ClientMetric::Label>;
+  // A family with no sample yet; Sample and Durations add to the last one.
+  void Begin(const char* name, const char* help, prometheus::MetricType type) {
+    prometheus::MetricFamily& family = families_.emplace_back();
+    family.name = name;
+    family.help = help;
+    family.type = type;
+  }
+  void Sample(Labels labels, double value) {
+    prometheus::ClientMetric& metric = families_.back().metric.emplace_back();
+    metric.label = std::move(labels);
+    const bool gauge = families_.back().type == prometheus::MetricType::Gauge;
+    (gauge ? metric.gauge.value : metric.counter.value) = value;
+  }
+  void Durations(Labels labels, uint64_t count, double seconds) {
+    prometheus::ClientMetric& metric = families_.back().metric.emplace_back();
+    metric.label = std::move(labels);
+    metric.summary.sample_count = count;
+    metric.summary.sample_sum = seconds;
+  }
   std::string Text() const { return prometheus::TextSerializer().Serialize(families_); }
 
  private:
@@ -72,6 +92,37 @@ void AddController(const ControllerNumbers& controller, Families& out) {
               D(controller.slow_turns));
   out.Gauge("tenure_controller_slowest_turn_seconds", "the longest of them",
             static_cast<double>(controller.slowest_turn_us) / 1e6);
+}
+
+void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out) {
+  using prometheus::MetricType;
+  out.Begin("tenure_procedures", "procedures in the catalog, ended ones that are still listed included",
+            MetricType::Gauge);
+  for (const auto& [key, count] : procedures.records)
+    out.Sample({{"type", key.first}, {"state", key.second}}, static_cast<double>(count));
+  out.Begin("tenure_procedures_ended_total",
+            "procedures that ended under this controller; cause: who wanted a replica changed",
+            MetricType::Counter);
+  for (const auto& [key, count] : procedures.ended) {
+    const auto& [type, state, cause] = key;
+    Families::Labels labels{{"type", type}, {"state", state}};
+    if (!cause.empty()) labels.push_back({"cause", cause});
+    out.Sample(std::move(labels), D(count));
+  }
+  out.Begin("tenure_procedure_step_seconds", "how long steps of procedures took under this controller",
+            MetricType::Summary);
+  for (const auto& [key, durations] : procedures.steps) {
+    out.Durations({{"type", key.first}, {"step", key.second}}, durations.count,
+                  std::chrono::duration<double>(durations.sum).count());
+  }
+  out.Gauge("tenure_procedures_isolated", "procedures that this program cannot run",
+            static_cast<double>(procedures.isolated));
+  out.Gauge("tenure_tasks_under_way", "tasks of procedures at nodes, without a result yet",
+            static_cast<double>(procedures.tasks_under_way));
+  out.Gauge("tenure_repairs_running", "lost or missing replicas that are being made anew",
+            static_cast<double>(procedures.repairs_running));
+  out.Gauge("tenure_repairs_stuck", "lost or missing replicas that cannot be made anew",
+            static_cast<double>(procedures.repairs_stuck));
 }
 
 void AddNode(const node::Node::Stats& node, Families& out) {
@@ -132,6 +183,8 @@ std::string MetricsText(const ProcessNumbers& numbers) {
   Families out;
   out.Info("tenure_build_info", "version of the program", "version", kVersion);
   if (numbers.controller) AddController(*numbers.controller, out);
+  if (numbers.controller && numbers.controller->procedures)
+    AddProcedures(*numbers.controller->procedures, out);
   if (numbers.node) AddNode(*numbers.node, out);
   if (numbers.resp) AddResp(*numbers.resp, numbers.resp_connections, out);
   AddStorage(numbers, out);

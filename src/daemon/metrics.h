@@ -27,6 +27,7 @@ struct ControllerNumbers {
   int64_t standby_view_age_ms = -1;
   uint64_t slow_turns = 0;  // closures on the controller's executor that took longer than they may
   int64_t slowest_turn_us = 0;
+  std::optional<controller::ProcedureNumbers> procedures;  // of the leader
 };
 
 struct ProcessNumbers {

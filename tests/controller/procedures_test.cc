@@ -3,6 +3,8 @@
 
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
+#include "controller/placement/region_scheduler.h"
+#include "planner/database_creation.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tenure/internal/v1/procedure.pb.h"
 #include "tests/controller/test_controller.h"
@@ -179,7 +181,8 @@ class ProceduresTest : public ::testing::Test {
   std::optional<StatusOr<pb::ChangeResponse>> created;
   std::set<uint64_t> stopped;  // nodes that say nothing
   uint64_t leader = 0;
-  uint64_t spare = 0;  // a node without a replica
+  uint64_t spare = 0;                          // a node without a replica
+  std::unique_ptr<RegionScheduler> scheduler;  // stopped by the controller's end
   TestController t;
   std::vector<std::unique_ptr<FakeNode>> nodes;
 };
@@ -437,6 +440,43 @@ TEST_F(ProceduresTest, SomeOfTheCreationsFail) {
     EXPECT_TRUE(catalog::IsEnded(record.procedure().state())) << record.DebugString();
 }
 
+// As programs before format 3 left them.
+TEST_F(ProceduresTest, WhatWasBegunBeforeThereWereProceduresIsAdopted) {
+  const auto propose = [this](ipb::CatalogCommand command) {
+    t.access.ProposeInEpoch(
+        std::move(command), t.leadership.epoch(),
+        [](StatusOr<ipb::CatalogResult> result) { ASSERT_TRUE(result.ok()) << result.status(); });
+    t.executor.Advance(milliseconds(1));
+  };
+  for (const char* name : {"half", "dropped"}) {
+    const auto plan =
+        planner::PlanCreateDatabase({.name = name, .regions = 2}, planner::ViewOf(t.machine.catalog(), {}));
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ipb::CatalogCommand create;
+    *create.mutable_create_database() = *plan;
+    propose(std::move(create));
+  }
+  ipb::CatalogCommand drop;
+  drop.mutable_set_database_state()->set_database(2);
+  drop.mutable_set_database_state()->set_from(pb::DATABASE_CREATING);
+  drop.mutable_set_database_state()->set_to(pb::DATABASE_PRE_DELETE);
+  propose(std::move(drop));
+  ASSERT_TRUE(t.machine.catalog().procedures().empty());
+  t.Follow(8, 2);
+  t.Lead(9);
+  for (auto& one : nodes) one->Connect();
+  Work();
+  EXPECT_EQ(Procedure("CreateDatabase").object(), 1u);
+  EXPECT_EQ(Procedure("CreateDatabase").locks(0).id(), 1u);
+  EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_FALSE(t.machine.catalog().databases().contains(2));
+  EXPECT_EQ(t.machine.catalog().regions().size(), 2u);
+  // Once only, whoever leads next.
+  t.Follow(10, 2);
+  t.Lead(11);
+  EXPECT_EQ(t.machine.catalog().procedures().size(), 2u);
+}
+
 // ---- replicas ----
 
 TEST_F(ProceduresTest, AReplicaMoves) {
@@ -519,14 +559,32 @@ TEST_F(ProceduresTest, AMoveWhoseTargetIsLostIsRolledBack) {
     Work(1);
     t.executor.Advance(milliseconds(900));
   }
-  EXPECT_EQ(Procedure(id).step(), "undo_destroy") << Procedure(id).DebugString();
-  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLING_BACK);
-  EXPECT_EQ(Region().replicas_size(), 3);
-  // It is there again: what it had is destroyed.
-  stopped.clear();
-  node(spare).Restart();
-  Work();
+  // Nobody waits for it to destroy what it may have: it may never be back, and the region is needed.
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_THAT(Procedure(id).last_error(),
+              HasSubstr(fmt::format("node {} is DOWN: replica 4 was not", spare)));
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+}
+
+// Else the first repairs of a node that never comes back would keep all others from beginning.
+TEST_F(ProceduresTest, ARepairDoesNotWaitForTheLostNode) {
+  StartRegion();
+  const uint64_t lost = Region().replicas(1).node();
+  stopped = {lost};
+  node(lost).stream.reset();
+  for (int i = 0; i < 40; ++i) {
+    Report();
+    Work(1);
+    t.executor.Advance(milliseconds(900));
+  }
+  ASSERT_EQ(t.machine.catalog().nodes().at(lost).node().state(), pb::NODE_DOWN);
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kRepair, Region(), NodeId(spare), ReplicaId(2),
+                                                ChangeReplica::kLoss));
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("is DOWN: replica 2 was not destroyed"));
+  EXPECT_EQ(Region().replicas_size(), 3);
   EXPECT_EQ(Joining(), "");
 }
 
@@ -607,6 +665,90 @@ TEST_F(ProceduresTest, AMoveSurvivesALeaderChangeAtEveryStep) {
   EXPECT_EQ(Joining(), "");
 }
 
+// ---- nodes ----
+
+TEST_F(ProceduresTest, LostReplicasAreMadeAnewAsLongAsThereAreNodes) {
+  nodes.push_back(std::make_unique<FakeNode>(t, "n5"));
+  nodes.back()->Register();
+  nodes.back()->Connect();
+  StartRegion();
+  SchedulerOptions options{.repair_after = seconds(1), .balance = false};
+  scheduler = std::make_unique<RegionScheduler>(t.executor, t.access, t.agents, options, Prng(3), Logger());
+  t.leadership.AddService(*scheduler);
+  t.Follow(8, 2);
+  t.Lead(9);
+  for (auto& one : nodes) one->Connect();
+  // Shorter than a region rests, longer than a node takes to be DOWN.
+  const auto lose = [this](uint64_t id) {
+    stopped.insert(id);
+    node(id).stream.reset();
+    for (int i = 0; i < 40; ++i) {
+      Report();
+      Work(1);
+      t.executor.Advance(milliseconds(900));
+    }
+    EXPECT_EQ(t.machine.catalog().nodes().at(id).node().state(), pb::NODE_DOWN);
+  };
+  const auto holds = [this](uint64_t id) {
+    return std::any_of(Region().replicas().begin(), Region().replicas().end(),
+                       [id](const auto& replica) { return replica.node() == id; });
+  };
+  const uint64_t first = Region().replicas(1).node();
+  lose(first);
+  EXPECT_FALSE(holds(first));
+  EXPECT_EQ(Procedure("RepairReplica").state(), pb::PROCEDURE_SUCCEEDED);
+  const uint64_t second = Region().replicas(1).node();
+  lose(second);  // the region does not rest after what went well
+  EXPECT_FALSE(holds(second));
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_TRUE(scheduler->stuck().empty());
+  EXPECT_EQ(scheduler->RunningRepairs(), 0u);
+  const uint64_t third = Region().replicas(1).node();
+  lose(third);
+  EXPECT_TRUE(holds(third));
+  ASSERT_EQ(scheduler->stuck().size(), 1u);
+  EXPECT_THAT(scheduler->stuck().at(1), HasSubstr("node"));
+}
+
+TEST_F(ProceduresTest, AFinishedDrainIsEstimatedFromWhatHasLeft) {
+  EXPECT_EQ(DrainNode::Progress(40, 40, 4, seconds(10)),
+            "0 of 40 replicas have left, 40 are left, 4 move now");
+  EXPECT_EQ(DrainNode::Progress(40, 30, 4, seconds(10)),
+            "10 of 40 replicas have left, 30 are left, 4 move now, about 30 s more at the rate so far");
+  EXPECT_EQ(DrainNode::Progress(2, 3, 0, seconds(10)), "0 of 3 replicas have left, 3 are left, 0 move now");
+}
+
+// Both are asked about before either promise is in the catalog.
+TEST_F(ProceduresTest, PromisesThatContradictEachOtherAreNotGivenAtOnce) {
+  StartRegion();
+  Report();
+  Work();
+  const auto ask = [this](uint64_t id, auto done) {
+    pb::CanStopRequest request;
+    request.set_node(id);
+    request.set_reserve_ms(60'000);
+    t.Start<pb::CanStopResponse>("tenure.v1.Cluster/CanStop", request, seconds(10), done);
+    t.executor.Advance(milliseconds(1));
+  };
+  std::optional<StatusOr<pb::CanStopResponse>> first;
+  std::optional<StatusOr<pb::CanStopResponse>> second;
+  t.group.hold = true;
+  ask(Region().replicas(1).node(), [&](auto answer) { first = std::move(answer); });
+  EXPECT_FALSE(first);
+  ask(Region().replicas(2).node(), [&](auto answer) { second = std::move(answer); });
+  ASSERT_TRUE(second);
+  EXPECT_EQ(ReasonOf(second->status()), pb::REASON_BUSY);
+  t.group.Release();
+  t.executor.Advance(milliseconds(1));
+  ASSERT_TRUE(first && first->ok()) << first->status();
+  EXPECT_TRUE((*first)->yes());
+  EXPECT_GT((*first)->reserved_ms(), 0);
+  ask(Region().replicas(2).node(), [&](auto answer) { second = std::move(answer); });
+  ASSERT_TRUE(second->ok()) << second->status();
+  EXPECT_FALSE((*second)->yes());
+  EXPECT_THAT((*second)->reasons(0), HasSubstr("is held"));
+}
+
 // ---- the engine ----
 
 TEST_F(ProceduresTest, ARegionIsChangedByOneProcedureAtATime) {
@@ -640,7 +782,17 @@ TEST_F(ProceduresTest, WhatCannotBeReadIsIsolatedAndBlocksNothing) {
   EXPECT_EQ(Procedure(second).state(), pb::PROCEDURE_PENDING);
   EXPECT_EQ(Procedure(third).state(), pb::PROCEDURE_SUCCEEDED);
   EXPECT_THAT(StatusOf(first).progress(), HasSubstr("cannot run it"));
-  EXPECT_EQ(t.procedures.isolated(), 2u);
+  EXPECT_EQ(t.procedures.isolated().size(), 2u);
+  const ProcedureNumbers numbers = t.procedures.Numbers();
+  EXPECT_EQ(numbers.isolated, 2u);
+  EXPECT_EQ(numbers.tasks_under_way, 0u);
+  EXPECT_EQ(numbers.records.at({"FromTheFuture", "PENDING"}), 1u);
+  EXPECT_EQ(numbers.records.at({"MoveReplica", "SUCCEEDED"}), 1u);
+  EXPECT_EQ(numbers.ended.at({"MoveReplica", "SUCCEEDED", "operator"}), 1u);
+  EXPECT_EQ(numbers.ended.at({"CreateDatabase", "SUCCEEDED", ""}), 1u);
+  for (const char* step : {"prepare", "create", "add_learner", "catch_up", "switch", "confirm", "destroy"})
+    EXPECT_EQ(numbers.steps.at({"MoveReplica", step}).count, 1u) << step;
+  EXPECT_GT(numbers.steps.at({"MoveReplica", "create"}).sum, Duration::zero());
 }
 
 TEST_F(ProceduresTest, ACommandOfAnotherRevisionOrEpochIsRefused) {

@@ -22,6 +22,7 @@
 #include "controller/nodes/node_monitor.h"
 #include "controller/nodes/region_reports.h"
 #include "controller/placement/region_scheduler.h"
+#include "controller/procedure/adoption.h"
 #include "controller/procedure/procedure_engine.h"
 #include "controller/procedure/types/procedure_types.h"
 #include "kv/memory_engine.h"
@@ -149,13 +150,13 @@ class TestController {
         tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener :
-         std::initializer_list<CatalogListener*>{&agents, &procedures, &database_api, &watches}) {
+         std::initializer_list<CatalogListener*>{&agents, &procedures, &adoption, &database_api, &watches}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
     for (LeaderService* service :
          std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &region_reports,
-                                               &procedures, &scheduler, &database_api}) {
+                                               &procedures, &adoption, &scheduler, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -261,6 +262,7 @@ class TestController {
   ProcedureTypes procedure_types{{}};
   ProcedureEngine procedures{executor, *network, access, agents, tasks, {.kept_for = std::chrono::hours(2)},
                              Prng(1),  {}};
+  Adoption adoption{executor, access, {}};
   RegionScheduler scheduler{executor, access, agents, {.repair_after = std::chrono::seconds(60)},
                             Prng(3),  {}};
   DatabaseApi database_api{executor, access, leadership, agents, {}};

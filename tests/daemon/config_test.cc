@@ -73,6 +73,13 @@ TEST(ConfigTest, ErrorsNameTheFlagAndTheLimit) {
               HasSubstr("at least three times --heartbeat-interval"));
   EXPECT_THAT(ErrorOf(Node({"--max-clients", "0"})), HasSubstr("from 1 to 1000000"));
   EXPECT_THAT(ErrorOf(Node({"--max-staleness", "5"})), HasSubstr("--max-staleness: '5' is no duration"));
+  EXPECT_THAT(ErrorOf(Node({"--repair-after", "10ms"})),
+              HasSubstr("--repair-after is 10ms, allowed are 1000ms"));
+  EXPECT_THAT(ErrorOf(Node({"--max-repairs", "0"})),
+              HasSubstr("--max-repairs is '0', allowed is a number from 1"));
+  EXPECT_THAT(ErrorOf(Node({"--max-moves", "x"})), HasSubstr("--max-moves is 'x'"));
+  EXPECT_THAT(ErrorOf(Node({"--balance", "maybe"})),
+              HasSubstr("--balance is 'maybe', allowed are on and off"));
   EXPECT_THAT(ErrorOf(Node({"--nonsense", "5"})), HasSubstr("--nonsense"));
 }
 

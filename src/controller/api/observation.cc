@@ -6,6 +6,7 @@
 #include "base/format.h"
 #include "catalog/controllers.h"
 #include "catalog/state_moves.h"
+#include "controller/placement/cluster_view.h"
 
 namespace tenure::controller {
 
@@ -50,6 +51,7 @@ pb::StatusResponse Observation::Status() const {
   for (auto& service : leadership_.services()) *response.add_services() = std::move(service);
   for (auto& transition : leadership_.transitions()) *response.add_transitions() = std::move(transition);
   AddAlarms(group, response);
+  for (const AlarmSource& source : alarm_sources_) source(response);
   pb::WarmingUp warm_up = leadership_.warm_up();
   response.set_warm_up_reason(warm_up.reason());
   response.set_warm_up_remaining_ms(warm_up.remaining_ms());
@@ -150,6 +152,10 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   if (const auto reached = agents_.load().ReachedAt(NodeId(record.id()));
       reached && (record.state() == pb::NODE_SUSPECT || record.state() == pb::NODE_DOWN)) {
     status.set_detail(fmt::format("other nodes reached it {} ms ago", ToMillis(executor_.Now() - *reached)));
+  }
+  if (record.state() == pb::NODE_DRAINING) {
+    const size_t left = ReplicasOn(access_.catalog(), NodeId(record.id()));
+    status.set_detail(left == 0 ? std::string("drained") : fmt::format("{} replicas are left", left));
   }
   // By the records: what a node reported may be a replica that it has been told to destroy.
   for (const auto& [id, region] : access_.catalog().regions()) {

@@ -3,9 +3,12 @@
 // Threading: the controller's executor. Computed anew for each request.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "controller/catalog_access.h"
 #include "controller/controller_directory.h"
@@ -31,6 +34,10 @@ class Observation {
         cluster_id_(std::move(cluster_id)),
         incarnation_(incarnation) {}
 
+  // Services that have more to say in alarms; asked for each status.
+  using AlarmSource = std::function<void(::tenure::v1::StatusResponse&)>;
+  void AddAlarmSource(AlarmSource source) { alarm_sources_.push_back(std::move(source)); }
+
   ::tenure::v1::StatusResponse Status() const;
   ::tenure::v1::ListControllersResponse Controllers() const;
   // Only the leader has heard from nodes; others give the records.
@@ -54,6 +61,7 @@ class Observation {
   const StandbyView& standby_;
   const std::string cluster_id_;
   const uint64_t incarnation_;
+  std::vector<AlarmSource> alarm_sources_;
 };
 
 }  // namespace tenure::controller

@@ -198,7 +198,8 @@ void PlacementApi::ChangeReplica(const pb::ChangeReplicaRequest& request, Answer
       Change::New(request.change() == pb::REPLICA_MOVE  ? Change::kMove
                   : request.change() == pb::REPLICA_ADD ? Change::kAdd
                                                         : Change::kRemove,
-                  **region, NodeId(response.to_node()), ReplicaId(source == nullptr ? 0 : source->id()));
+                  **region, NodeId(response.to_node()), ReplicaId(source == nullptr ? 0 : source->id()),
+                  Change::kOperator);
   Submit(std::move(command), std::move(response), std::move(done));
 }
 
@@ -416,6 +417,9 @@ void PlacementApi::CanStop(const pb::CanStopRequest& request, Answer<pb::CanStop
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   const auto node = FindNode(request.node());
   if (!node.ok()) return done(node.status());
+  // Two promises that were both checked before either is in the catalog could contradict each other.
+  if (promising_ && (request.reserve_ms() > 0 || request.release()))
+    return done(Refuse(pb::REASON_BUSY, "node {}: another node is being reserved", request.node()));
   if (request.reserve_ms() < 0 || request.reserve_ms() > kMaxHoldMs) {
     return done(Refuse(pb::REASON_INVALID_ARGUMENT, "reserve_ms: {} is not in 0..{}", request.reserve_ms(),
                        kMaxHoldMs));
@@ -446,11 +450,14 @@ void PlacementApi::CanStop(const pb::CanStopRequest& request, Answer<pb::CanStop
         HoldNode::New(NodeId(request.node()), now + request.reserve_ms());
     response.set_reserved_ms(request.reserve_ms());
   }
-  access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
-                         [response, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
-                           if (!result.ok()) return done(result.status());
-                           done(std::move(response));
-                         });
+  promising_ = true;
+  access_.ProposeInEpoch(
+      std::move(command), leadership_.epoch(),
+      [this, response, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
+        promising_ = false;
+        if (!result.ok()) return done(result.status());
+        done(std::move(response));
+      });
 }
 
 }  // namespace tenure::controller

@@ -60,6 +60,7 @@ class PlacementApi {
   const Leadership& leadership_;
   AgentService& agents_;
   Prng prng_;
+  bool promising_ = false;  // a reservation has been proposed and is not in the catalog yet
 };
 
 }  // namespace tenure::controller

@@ -65,10 +65,6 @@ void RegionScheduler::Look() {
   Balance();
 }
 
-bool RegionScheduler::IsResting(RegionId region) const {
-  return resting_.contains(region) || submitting_.contains(region);
-}
-
 // ---- repair ----
 
 bool RegionScheduler::IsLost(const pb::RegionRecord& region, const pb::ReplicaRecord& replica) const {
@@ -115,9 +111,18 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
   size_t running = 0;
   std::map<NodeId, size_t> incoming;
   std::set<RegionId> changing;
+  std::set<RegionId> failed;  // lately: not again at once
+  const int64_t now_ms = ToMillis(executor_.WallNow());
   for (const auto& [id, record] : access_.catalog().procedures()) {
     const pb::ProcedureRecord& procedure = record.procedure();
-    if (catalog::IsEnded(procedure.state()) || !ChangeReplica::IsOne(procedure.type())) continue;
+    if (!ChangeReplica::IsOne(procedure.type())) continue;
+    if (catalog::IsEnded(procedure.state())) {
+      if (procedure.state() != pb::PROCEDURE_SUCCEEDED &&
+          now_ms - procedure.ended_at_ms() < ToMillis(options_.rest)) {
+        failed.insert(RegionId(procedure.object()));
+      }
+      continue;
+    }
     changing.insert(RegionId(procedure.object()));
     if (procedure.type() != ChangeReplica::kMove) ++running;
     ++incoming[ChangeReplica::TargetOf(procedure)];
@@ -125,7 +130,10 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
   std::optional<planner::PlacementView> view;
   for (const Repair& repair : repairs) {
     if (running >= options_.max_repairs) return;
-    if (changing.contains(repair.region) || IsResting(repair.region)) continue;
+    if (changing.contains(repair.region) || submitting_.contains(repair.region) ||
+        failed.contains(repair.region)) {
+      continue;
+    }
     // Without a majority nothing can be changed: that is for `region recover`.
     if (!agents_.region_leaders().HasLeader(repair.region)) {
       stuck_[repair.region.value()] = "it has no leader";
@@ -146,9 +154,18 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
     ++running;
     ++incoming[plan->node];
     Submit(ChangeReplica::New(repair.lost.IsNone() ? ChangeReplica::kAdd : ChangeReplica::kRepair, region,
-                              plan->node, repair.lost),
+                              plan->node, repair.lost, ChangeReplica::kLoss),
            repair.region);
   }
+}
+
+size_t RegionScheduler::RunningRepairs() const {
+  const auto& procedures = access_.catalog().procedures();
+  return static_cast<size_t>(std::count_if(procedures.begin(), procedures.end(), [](const auto& entry) {
+    const pb::ProcedureRecord& procedure = entry.second.procedure();
+    return !catalog::IsEnded(procedure.state()) &&
+           (procedure.type() == ChangeReplica::kRepair || procedure.type() == ChangeReplica::kAdd);
+  }));
 }
 
 // ---- balance ----
@@ -187,8 +204,8 @@ void RegionScheduler::Balance() {
     const pb::RegionRecord& region = access_.catalog().regions().at(move.region.value()).region();
     for (const pb::ReplicaRecord& replica : region.replicas()) {
       if (NodeId(replica.node()) != move.from) continue;
-      pb::ProcedureRecord procedure =
-          ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
+      pb::ProcedureRecord procedure = ChangeReplica::New(ChangeReplica::kMove, region, move.to,
+                                                         ReplicaId(replica.id()), ChangeReplica::kBalance);
       procedure.set_description(procedure.description() + ": " + move.why);
       Submit(std::move(procedure), move.region);
     }

@@ -36,8 +36,9 @@ struct SchedulerOptions {
   size_t max_repairs_per_node = 4;                  // that make a replica there
   bool balance = true;
   Duration balance_every = std::chrono::seconds(10);
-  size_t max_moves = 4;                     // for balance, at once
-  Duration rest = std::chrono::minutes(1);  // of a region that was touched or whose change failed
+  size_t max_moves = 4;  // for balance, at once
+  // Of a region that was touched, before it is touched again for balance; and of one whose change failed.
+  Duration rest = std::chrono::minutes(1);
 };
 
 class RegionScheduler : public LeaderService {
@@ -48,6 +49,8 @@ class RegionScheduler : public LeaderService {
 
   // Repairs that are wanted and cannot be done, with the reason; for status.
   const std::map<uint64_t, std::string>& stuck() const { return stuck_; }
+  // Procedures that make lost or missing replicas anew.
+  size_t RunningRepairs() const;
 
   // LeaderService
   std::string_view name() const override { return "region scheduler"; }
@@ -69,7 +72,6 @@ class RegionScheduler : public LeaderService {
   void StartRepairs(const std::vector<Repair>& repairs);
   void Balance();
   void Submit(::tenure::v1::ProcedureRecord procedure, RegionId region);
-  bool IsResting(RegionId region) const;
 
   runtime::Executor& executor_;
   CatalogAccess& access_;

@@ -230,6 +230,7 @@ runtime::Task<Status> ProcedureEngine::RunStep(pb::Record record, Term epoch, ru
   const pb::ProcedureRecord next = command.advance_procedure().procedure();
   const auto done = co_await access_.ProposeAndWait(std::move(command), epoch, stop);
   if (!done.ok()) co_return done.status();
+  Count(now.procedure(), next);
   Log(now.procedure(), next);
   co_return OkStatus();
 }
@@ -294,6 +295,30 @@ void ProcedureEngine::Log(const pb::ProcedureRecord& before, const pb::Procedure
     logger_.Info("procedure {} ({}: {}): step '{}'", after.id(), after.type(), after.description(),
                  after.step());
   }
+}
+
+void ProcedureEngine::Count(const pb::ProcedureRecord& before, const pb::ProcedureRecord& after) {
+  const bool ended = catalog::IsEnded(after.state());
+  if (!before.step().empty() && (ended || after.step() != before.step())) {
+    ProcedureNumbers::Durations& durations = counted_.steps[{before.type(), before.step()}];
+    ++durations.count;
+    durations.sum += std::chrono::milliseconds(
+        std::max<int64_t>(ToMillis(executor_.WallNow()) - before.step_began_at_ms(), 0));
+  }
+  if (!ended) return;
+  const ProcedureType* type = Find(after.type());
+  ++counted_.ended[{after.type(), std::string(catalog::NameOf(after.state())), type->CauseOf(after)}];
+}
+
+ProcedureNumbers ProcedureEngine::Numbers() const {
+  ProcedureNumbers numbers = counted_;
+  for (const auto& [id, record] : access_.catalog().procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    ++numbers.records[{procedure.type(), std::string(catalog::NameOf(procedure.state()))}];
+  }
+  numbers.isolated = isolated_.size();
+  numbers.tasks_under_way = tasks_.under_way();
+  return numbers;
 }
 
 // ---- history ----

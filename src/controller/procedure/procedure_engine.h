@@ -30,6 +30,7 @@
 #include "controller/leadership/leader_service.h"
 #include "controller/nodes/agent_service.h"
 #include "controller/procedure/lock_table.h"
+#include "controller/procedure/procedure_numbers.h"
 #include "controller/procedure/procedure_type.h"
 #include "controller/procedure/step_context.h"
 #include "controller/procedure/task_board.h"
@@ -57,7 +58,9 @@ class ProcedureEngine : public CatalogListener, public LeaderService {
   // How a procedure stands, for people.
   ::tenure::v1::ProcedureStatus StatusOf(const ::tenure::v1::Record& record) const;
   // Procedures that nobody can run.
-  size_t isolated() const { return isolated_.size(); }
+  const std::set<uint64_t>& isolated() const { return isolated_; }
+  // Without what the scheduler knows of repairs.
+  ProcedureNumbers Numbers() const;
 
   // No body runs any more when `joined` is called.
   void StopAndJoin(Closure joined) { scope_.StopAndJoin(std::move(joined)); }
@@ -89,6 +92,7 @@ class ProcedureEngine : public CatalogListener, public LeaderService {
   runtime::Task<Status> RunStep(::tenure::v1::Record record, Term epoch, runtime::StopToken stop,
                                 Runner& runner);
   ::tenure::internal::v1::CatalogCommand CommandFor(const ::tenure::v1::Record& record, StepEnd end);
+  void Count(const ::tenure::v1::ProcedureRecord& before, const ::tenure::v1::ProcedureRecord& after);
   void Log(const ::tenure::v1::ProcedureRecord& before, const ::tenure::v1::ProcedureRecord& after) const;
   void WakeAll();
   void ForgetOld();
@@ -107,6 +111,7 @@ class ProcedureEngine : public CatalogListener, public LeaderService {
   LockTable locks_;
   std::map<uint64_t, std::shared_ptr<Runner>> runners_;  // of this epoch
   std::set<uint64_t> isolated_;
+  ProcedureNumbers counted_;  // since the process was started
   bool look_posted_ = false;
   bool wake_posted_ = false;
   bool forgetting_ = false;

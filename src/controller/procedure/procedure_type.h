@@ -64,6 +64,8 @@ class ProcedureType {
   virtual bool IsCancellable(std::string_view step) const = 0;
   // Whether the body can be decoded and the step is known: if not, the procedure is isolated.
   virtual Status Check(const ::tenure::v1::ProcedureRecord& procedure) const = 0;
+  // Why it was submitted, in one word of a small set, where a type has several reasons; for metrics.
+  virtual std::string CauseOf(const ::tenure::v1::ProcedureRecord&) const { return {}; }
   // Runs the present step. An error says nothing about the step, only that this run of its body did not come
   // to an end (CANCELLED: stopped): it is run again soon, without a trace in the record.
   virtual runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) = 0;

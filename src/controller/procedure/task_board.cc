@@ -82,6 +82,19 @@ std::optional<Instant> TaskBoard::FailedAt(NodeId id, const TaskKey& key) const 
   return known->second.failed_at;
 }
 
+size_t TaskBoard::under_way() const {
+  size_t count = 0;
+  for (const auto& [id, node] : nodes_) {
+    for (const auto& [key, wanted] : node.wanted) {
+      const auto known = node.known.find(key);
+      const bool over = known != node.known.end() && (known->second.report.state() == ipb::TASK_SUCCESS ||
+                                                      known->second.report.state() == ipb::TASK_FAIL);
+      count += over ? 0 : 1;
+    }
+  }
+  return count;
+}
+
 void TaskBoard::OnConnected(NodeId id, uint64_t registration_epoch) {
   Node& node = nodes_[id];
   node.connected = true;

@@ -50,6 +50,8 @@ class TaskBoard {
   // What the node said last of the task; nullopt: nothing yet in this leadership. TASK_NOT_EXIST while its
   // submission is on its way or has to be repeated.
   std::optional<::tenure::internal::v1::TaskReport> Find(NodeId node, const TaskKey& key) const;
+  // Tasks that are wanted and have no result yet.
+  size_t under_way() const;
   // When a FAIL became known here.
   std::optional<Instant> FailedAt(NodeId node, const TaskKey& key) const;
 

@@ -10,7 +10,11 @@ namespace ipb = ::tenure::internal::v1;
 
 TaskRunner::TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
                        Logger logger)
-    : executor_(executor), replicas_(replicas), on_change_(std::move(on_change)), table_(std::move(logger)) {}
+    : executor_(executor),
+      replicas_(replicas),
+      on_change_(std::move(on_change)),
+      logger_(logger),
+      table_(std::move(logger)) {}
 
 TaskRunner::~TaskRunner() {
   *alive_ = false;
@@ -67,9 +71,10 @@ void TaskRunner::BeginMore(uint64_t run) {
 
 // Its end is heard in a turn of its own, whether it was there already or takes long.
 void TaskRunner::BeginOne(uint64_t run, const Batch& batch, const ipb::ReplicaBatch::Item& item) {
-  auto done = [this, alive = alive_, executor = &executor_, run, region = item.region()](Status status) {
-    executor->Post([this, alive, run, region, status = std::move(status)] {
-      if (*alive) OnOneEnded(run, region, status);
+  const Instant begun = executor_.Now();
+  auto done = [this, alive = alive_, executor = &executor_, run, item, begun](Status status) {
+    executor->Post([this, alive, run, item, begun, status = std::move(status)] {
+      if (*alive) OnOneEnded(run, item, begun, status);
     });
   };
   if (batch.create) {
@@ -80,10 +85,16 @@ void TaskRunner::BeginOne(uint64_t run, const Batch& batch, const ipb::ReplicaBa
   }
 }
 
-void TaskRunner::OnOneEnded(uint64_t run, uint64_t region, const Status& status) {
+void TaskRunner::OnOneEnded(uint64_t run, const ipb::ReplicaBatch::Item& item, Instant begun,
+                            const Status& status) {
   const auto it = batches_.find(run);
   if (it == batches_.end()) return;  // stopped
   Batch& batch = it->second;
+  const uint64_t region = item.region();
+  logger_.Info("region {}: replica {} {} on node {} {} {} ms{}{}", region, item.replica(),
+               batch.create ? "made" : "destroyed", replicas_.self(), status.ok() ? "in" : "failed after",
+               ToMillis(executor_.Now() - begun), status.ok() ? "" : ": ",
+               status.ok() ? std::string() : std::string(MessageOf(status)));
   ++batch.ended;
   if (!status.ok() && batch.failed++ < static_cast<int>(kNamedFailures)) {
     batch.failures +=

@@ -53,11 +53,13 @@ class TaskRunner {
   void Act();
   void BeginMore(uint64_t run);
   void BeginOne(uint64_t run, const Batch& batch, const ::tenure::internal::v1::ReplicaBatch::Item& item);
-  void OnOneEnded(uint64_t run, uint64_t region, const Status& status);
+  void OnOneEnded(uint64_t run, const ::tenure::internal::v1::ReplicaBatch::Item& item, Instant begun,
+                  const Status& status);
 
   runtime::Executor& executor_;
   LocalReplicas& replicas_;
   std::function<void()> on_change_;
+  Logger logger_;
   TaskTable table_;
   std::map<uint64_t, Batch> batches_;  // by run
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

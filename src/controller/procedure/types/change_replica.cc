@@ -84,13 +84,20 @@ StepEnd RegionGone() {
   return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the region is being removed");
 }
 
+// As long as for a node to become DOWN.
+constexpr Duration kLostAfter = std::chrono::seconds(30);
+
 // Why a node cannot be waited for; empty if it can.
-std::string Lost(const StepContext& context, uint64_t id) {
+std::string Lost(StepContext& context, uint64_t id) {
   const auto node = context.catalog().nodes().find(id);
   if (node == context.catalog().nodes().end()) return fmt::format("node {} does not exist", id);
   const pb::NodeState state = node->second.node().state();
   if (state == pb::NODE_DOWN || state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
     return fmt::format("node {} is {}", id, catalog::NameOf(state));
+  // A node that is being drained stays DRAINING, however silent it is.
+  const Duration silence = context.agents().load().SilenceOf(NodeId(id), context.executor().Now());
+  if (state == pb::NODE_DRAINING && silence >= kLostAfter)
+    return fmt::format("node {} has said nothing for {} s", id, ToMillis(silence) / 1000);
   return "";
 }
 
@@ -125,8 +132,9 @@ constexpr std::array<std::string_view, 10> kSteps = {"",         "prepare",     
 }  // namespace
 
 pb::ProcedureRecord ChangeReplica::New(std::string_view type, const pb::RegionRecord& region, NodeId add_node,
-                                       ReplicaId remove_replica) {
+                                       ReplicaId remove_replica, std::string_view cause) {
   Body body;
+  body.set_cause(std::string(cause));
   body.set_region(region.id());
   body.set_add_node(add_node.value());
   body.set_remove_replica(remove_replica.value());
@@ -150,6 +158,11 @@ NodeId ChangeReplica::TargetOf(const pb::ProcedureRecord& procedure) {
 NodeId ChangeReplica::SourceOf(const pb::ProcedureRecord& procedure) {
   const auto body = BodyOf<Body>(procedure);
   return body.ok() ? NodeId(body->remove_node()) : NodeId();
+}
+
+std::string ChangeReplica::CauseOf(const pb::ProcedureRecord& procedure) const {
+  const auto body = BodyOf<Body>(procedure);
+  return body.ok() ? body->cause() : std::string();
 }
 
 bool ChangeReplica::IsCancellable(std::string_view step) const {
@@ -362,6 +375,15 @@ ChangeReplica::End ChangeReplica::Destroy(StepContext& context, uint64_t region,
       if (!Lists(now.replicas(), replica) && !Lists(now.joining(), replica)) co_return end;
       co_return StepEnd::Retry(
           fmt::format("replica {} of region {} has not left the configuration", replica, region));
+    }
+    // It may never come back, and the region, whose lock this holds, may need another change before it does.
+    // Without a record of the replica the node destroys it by itself.
+    if (const std::string lost = Lost(context, node); !lost.empty()) {
+      end.error += fmt::format("{}{}: replica {} was not destroyed, the node does that when it is back",
+                               end.error.empty() ? "" : "; ", lost, replica);
+      end.effect.mutable_change_replica()->set_region(region);
+      end.effect.mutable_change_replica()->set_end_leaving(replica);
+      co_return end;
     }
     NodeTask task{.node = NodeId(node), .revision = Revision(record->second.modify_revision())};
     auto& item = *task.payload.mutable_destroy_replicas()->add_items();

@@ -12,7 +12,8 @@
 //
 // The configuration is the region's own: asked for by a call to its leader, conditional on the one in force,
 // and believed when the leader reports it. There are never fewer voters than before. A region that is dropped
-// meanwhile ends it all.
+// meanwhile ends it all. Nobody waits for a node that is lost to destroy what it has: it does so by itself
+// when it is back and finds that the catalog does not place it there.
 #pragma once
 
 #include <string>
@@ -40,9 +41,16 @@ class ChangeReplica : public ProcedureType {
 
   ChangeReplica(std::string_view name, ChangeReplicaOptions options) : name_(name), options_(options) {}
 
+  // Who wants a change, for logs and metrics.
+  static constexpr std::string_view kOperator = "operator";
+  static constexpr std::string_view kBalance = "balance";
+  static constexpr std::string_view kDrain = "drain";
+  static constexpr std::string_view kLoss = "repair";
+
   // `add_node`, `remove_replica`: 0 if none. The region is locked.
   static ::tenure::v1::ProcedureRecord New(std::string_view type, const ::tenure::v1::RegionRecord& region,
-                                           NodeId add_node, ReplicaId remove_replica);
+                                           NodeId add_node, ReplicaId remove_replica,
+                                           std::string_view cause = kOperator);
 
   static bool IsOne(std::string_view type) {
     return type == kMove || type == kAdd || type == kRemove || type == kRepair;
@@ -57,6 +65,7 @@ class ChangeReplica : public ProcedureType {
   size_t max_running() const override { return options_.max_running; }
   bool IsCancellable(std::string_view step) const override;
   Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
+  std::string CauseOf(const ::tenure::v1::ProcedureRecord& procedure) const override;
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
 
  private:

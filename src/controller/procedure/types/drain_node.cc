@@ -31,6 +31,18 @@ pb::ProcedureRecord DrainNode::New(const catalog::Catalog& catalog, NodeId node)
   return procedure;
 }
 
+std::string DrainNode::Progress(size_t replicas, size_t left, size_t running, Duration elapsed) {
+  const size_t moved = replicas > left ? replicas - left : 0;
+  std::string text = fmt::format("{} of {} replicas have left, {} are left, {} move now", moved,
+                                 std::max(replicas, left), left, running);
+  if (moved > 0 && elapsed > Duration::zero()) {
+    const auto rest = std::chrono::duration_cast<std::chrono::seconds>(elapsed * static_cast<int64_t>(left) /
+                                                                       static_cast<int64_t>(moved));
+    text += fmt::format(", about {} s more at the rate so far", rest.count());
+  }
+  return text;
+}
+
 Status DrainNode::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<ipb::DrainNodeBody>(procedure).status());
   return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
@@ -69,23 +81,28 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
       }
     }
   }
-  context.WaitsFor(
-      plan->stuck.empty()
-          ? fmt::format("{} replicas are left, {} move now", ReplicasOn(catalog, node), running)
-          : fmt::format("region {}: {}", plan->stuck.front().region.value(), plan->stuck.front().why));
   for (const planner::ReplicaMove& move : plan->moves) {
     if (running >= options_.max_moves) break;
     if (resting.contains(move.region.value()) || ChangeUnderWay(catalog, move.region) != 0) continue;
     const pb::RegionRecord& region = catalog.regions().at(move.region.value()).region();
     for (const pb::ReplicaRecord& replica : region.replicas()) {
       if (NodeId(replica.node()) != node) continue;
-      pb::ProcedureRecord child =
-          ChangeReplica::New(ChangeReplica::kMove, region, move.to, ReplicaId(replica.id()));
+      pb::ProcedureRecord child = ChangeReplica::New(ChangeReplica::kMove, region, move.to,
+                                                     ReplicaId(replica.id()), ChangeReplica::kDrain);
       child.set_parent(context.procedure().id());
       moves.push_back(std::move(child));
       ++running;
     }
   }
+  const auto body = BodyOf<ipb::DrainNodeBody>(context.procedure());
+  const Duration elapsed = std::chrono::milliseconds(now_ms - context.procedure().step_began_at_ms());
+  std::string progress =
+      Progress(body.ok() ? body->replicas() : 0, ReplicasOn(catalog, node), running, elapsed);
+  if (!plan->stuck.empty()) {
+    progress += fmt::format("; region {} cannot be moved: {}", plan->stuck.front().region.value(),
+                            plan->stuck.front().why);
+  }
+  context.WaitsFor(std::move(progress));
   return moves;
 }
 

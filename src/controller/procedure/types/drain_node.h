@@ -32,6 +32,10 @@ class DrainNode : public ProcedureType {
   // Submitted with the effect that makes the node DRAINING.
   static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, NodeId node);
 
+  // What people are told: `replicas` were there at the beginning, `elapsed` ago; the rest is expected to take
+  // as long in proportion.
+  static std::string Progress(size_t replicas, size_t left, size_t running, Duration elapsed);
+
   std::string_view name() const override { return kName; }
   std::string_view first_step() const override { return "drain"; }
   size_t max_running() const override { return 16; }
