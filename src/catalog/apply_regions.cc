@@ -39,8 +39,16 @@ void Take(commands::ReportRegions::Item& item, RegionRecord& region) {
     if (!Has(item.replicas(), old.id()) && !Has(region.leaving(), old.id())) *region.add_leaving() = old;
   }
   for (const ReplicaRecord& replica : item.replicas()) Drop(*region.mutable_joining(), replica.id());
-  *region.mutable_replicas() = std::move(*item.mutable_replicas());
-  region.set_configuration_version(region.configuration_version() + 1);
+  // The index rises without a change too, when the entry has left the leader's log: then it is that of its
+  // first one.
+  const bool same = std::equal(region.replicas().begin(), region.replicas().end(), item.replicas().begin(),
+                               item.replicas().end(), [](const ReplicaRecord& a, const ReplicaRecord& b) {
+                                 return a.id() == b.id() && a.role() == b.role();
+                               });
+  if (!same) {
+    *region.mutable_replicas() = std::move(*item.mutable_replicas());
+    region.set_configuration_version(region.configuration_version() + 1);
+  }
   region.set_configuration_term(item.term());
   region.set_configuration_index(item.index());
 }

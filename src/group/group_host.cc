@@ -601,7 +601,10 @@ class GroupHost::Impl : private HostListener {
       if (group == nullptr || group->self() != state.replica) continue;
       const LogIndex index = state.applied;
       const auto pin = pinned.find(id);
+      const LogIndex before = group->compacted();
       group->Compact(index, pin == pinned.end() ? LogIndex() : pin->second);
+      // News: the index of a configuration whose entry the log does not hold any more is the mark's.
+      if (group->compacted() != before) processed_.insert(id);
       // A stored snapshot that the durable state has passed is not needed to install; senders make a new one.
       if (!transfer_.Sending(id)) files_.Remove(id, index.Next());
     }

@@ -603,6 +603,32 @@ TEST_F(ProceduresTest, ADroppedDatabaseEndsAMove) {
   EXPECT_TRUE(t.machine.catalog().regions().empty());
 }
 
+// The index of a configuration is that of its entry, or a later one where the entry has left the log: it
+// rises without a change, and falls with another leader.
+TEST_F(ProceduresTest, AMoveDoesNotDependOnWhatTheLogsStillHold) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(3)));
+  uint64_t term = 2;
+  for (int i = 0; i < 40 && !catalog::IsEnded(Procedure(id).state()); ++i) {
+    const uint64_t entry = region.index;
+    if (i % 3 == 1) region.index += 5;
+    if (i % 3 == 2) {
+      leader = region.replicas[leader == region.replicas[0].node() ? 1 : 0].node();
+      ++term;
+    }
+    for (const auto& replica : region.replicas) node(replica.node()).regions.clear();
+    Report();
+    for (auto& one : nodes) {
+      for (auto& load : *one->next.mutable_regions()) load.set_term(term);
+    }
+    Work(2);
+    if (i % 3 == 1 && region.index == entry + 5) region.index = entry;
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(region.history.size(), 2u);
+  EXPECT_EQ(Joining(), "");
+}
+
 // The operator declares the majority lost while a replica is being made: that one is given up and destroyed.
 TEST_F(ProceduresTest, ARecoveryOfTheRegionEndsAMove) {
   StartRegion();

@@ -46,6 +46,13 @@ const pb::RegionLoad* LoadOf(const StepContext& context, NodeId node, uint64_t r
   return it == load->regions.end() ? nullptr : &it->second;
 }
 
+template <class List>
+bool SameMembers(const List& a, const List& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
+    return one.id() == other.id() && one.role() == other.role();
+  });
+}
+
 RegionNow Look(const StepContext& context, uint64_t id) {
   RegionNow now;
   const auto record = context.catalog().regions().find(id);
@@ -61,8 +68,12 @@ RegionNow Look(const StepContext& context, uint64_t id) {
   if (now.leader_load == nullptr || !now.leader_load->is_leader() || !now.leader_load->has_configuration())
     return now;
   const pb::RegionConfiguration& configuration = now.leader_load->configuration();
-  // Not from before what the catalog knows.
-  if (configuration.index() < now.record->configuration_index()) return now;
+  // Not from before what the catalog knows. The index of one and the same configuration differs between
+  // replicas: where its entry has left the log it is a later one.
+  if (configuration.index() < now.record->configuration_index() &&
+      !SameMembers(configuration.replicas(), now.record->replicas())) {
+    return now;
+  }
   now.known = true;
   now.index = configuration.index();
   now.replicas.assign(configuration.replicas().begin(), configuration.replicas().end());
@@ -294,7 +305,7 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
     const bool reported = now.known && now.Has(body.add_replica()) && copy != nullptr &&
                           copy->replica() == body.add_replica() && copy->applied() > 0;
     // It has applied the configuration that names it, so what it lacks is known.
-    if (reported && copy->configuration_index() >= now.index &&
+    if (reported && copy->applied() >= now.index &&
         copy->applied() + options_.max_lag >= now.leader_load->applied()) {
       co_return StepEnd::Next("switch");
     }
@@ -353,7 +364,7 @@ ChangeReplica::End ChangeReplica::Confirm(StepContext& context, Body body) {
     const pb::RegionLoad* copy = LoadOf(context, NodeId(body.add_node()), body.region());
     const bool proved =
         body.add_node() == 0 || (copy != nullptr && copy->replica() == body.add_replica() && now.known &&
-                                 copy->configuration_index() >= now.record->configuration_index());
+                                 copy->applied() >= now.record->configuration_index());
     const auto node = context.catalog().nodes().find(body.add_node());
     const bool gone = body.add_node() != 0 && (node == context.catalog().nodes().end() ||
                                                node->second.node().state() == pb::NODE_REMOVED);
