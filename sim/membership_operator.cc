@@ -224,6 +224,8 @@ void MembershipOperator::ReplaceLost() {
     // recorded may have lost its replacement since: it was promoted to fill another place.
     const catalog::Census census = catalog::CensusOf(serving->catalog().controllers());
     if (census.learners == 0 && serving->catalog().cluster()->voter_target() > 3) return SetTarget(3);
+    if (census.learners == 0 && census.voters <= serving->catalog().cluster()->voter_target() && FreeSpare())
+      return AddSpare();
     if (!catalog::IsRemoving(*old)) Remove(lost_->old_id);
   }
 }
