@@ -63,7 +63,8 @@ class Sum:
         t = self.totals
         if t["core_s"] > 0:
             print(f"{t['seeds']:.0f} seeds, {t['runs']:.0f} runs: {t['simulated_min'] / 60:.1f} simulated hours, "
-                  f"{t['events']:.0f} events, {t['undecided']:.0f} registers undecided; "
+                  f"{t['events']:.0f} events, {t['databases']:.0f} databases created and dropped, "
+                  f"{t['undecided']:.0f} registers undecided; "
                   f"{time.monotonic() - self.began:.0f} s, {t['core_s']:.0f} core seconds: "
                   f"{t['simulated_min'] / t['core_s']:.1f} cluster-minutes per core second")
         never = sorted(name for name, hits in self.rare.items() if hits == 0)

@@ -18,6 +18,7 @@ void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& ent
   const uint64_t hash = HashBytes(entry.payload.view(), static_cast<uint64_t>(entry.type));
   const auto [it, first] = applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self});
   entries_ += first ? 1 : 0;
+  if (first) on_entry_(group, entry);
   if (it->second.term == entry.term && it->second.hash == hash) return;
   on_violation_(
       "committed entries never change",

@@ -23,8 +23,12 @@ class GroupChecker final : public group::GroupTrace {
  public:
   using OnViolation = std::function<void(std::string invariant, std::string message)>;
   using OnChange = std::function<void(ReplicaId leader, const raft::Configuration& configuration)>;
-  GroupChecker(OnViolation on_violation, OnChange on_change)
-      : on_violation_(std::move(on_violation)), on_change_(std::move(on_change)) {}
+  using OnEntry = std::function<void(GroupId group, const raft::Entry& entry)>;
+  // `on_entry` is told of every entry when the first replica applies it.
+  GroupChecker(OnViolation on_violation, OnChange on_change, OnEntry on_entry)
+      : on_violation_(std::move(on_violation)),
+        on_change_(std::move(on_change)),
+        on_entry_(std::move(on_entry)) {}
 
   void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) override;
   void OnLead(GroupId group, ReplicaId self, Term term) override;
@@ -55,6 +59,7 @@ class GroupChecker final : public group::GroupTrace {
   };
   OnViolation on_violation_;
   OnChange on_change_;
+  OnEntry on_entry_;
   std::map<GroupId, std::map<LogIndex, AppliedEntry>> applied_;
   struct StateHash {
     uint64_t hash;

@@ -48,6 +48,9 @@ constexpr OptionField kFields[] = {
        return std::chrono::duration_cast<std::chrono::milliseconds>(o.max_rest).count();
      },
      [](SimOptions& o, int64_t v) { o.max_rest = std::chrono::milliseconds(v); }},
+    {"workload", "databases", 0, 8,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.databases); },
+     [](SimOptions& o, int64_t v) { o.databases = static_cast<decltype(o.databases)>(v); }},
     {"run", "fault_phase_ms", 1000, 3600000,
      [](const SimOptions& o) -> int64_t {
        return std::chrono::duration_cast<std::chrono::milliseconds>(o.fault_phase).count();
@@ -194,6 +197,8 @@ SimOptions DrawOptions(uint64_t seed) {
   // From a moment in which every group has all its replicas.
   options.recovery = options.processes == 3 && options.spares == 0 &&
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);
+  Prng databases = Prng(seed).Fork("databases");
+  if (databases.Chance(1, 2)) options.databases = static_cast<uint32_t>(databases.Between(1, 3));
   return options;
 }
 

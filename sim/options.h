@@ -29,6 +29,7 @@ struct SimOptions {
   uint32_t entry_clients = 2;
   uint32_t registers = 4;                                // of each kind
   Duration think_time = std::chrono::milliseconds(200);  // of a client between two operations, at most
+  uint32_t databases = 0;  // names under which an operator creates and drops databases
   Duration fault_phase = std::chrono::seconds(40);
   Duration mean_fault_gap = std::chrono::seconds(3);
   Duration max_fault_length = std::chrono::seconds(8);

@@ -28,6 +28,7 @@ void Phases::Enter(std::string phase) {
 void Phases::Pass() {
   world_.scheduler().RunFor(kCheckInterval);
   world_.leadership().Check();
+  world_.databases().Look();
 }
 
 bool Phases::Until(Duration limit, const std::function<bool()>& done,
@@ -57,11 +58,15 @@ bool Phases::Settle() {
   Enter("settle");
   world_.StopClients();
   if (!Until(
-          options_.convergence_limit, [this] { return world_.Unsettled(/*replicas=*/true).empty(); },
-          [this] { return world_.Unsettled(true); })) {
+          options_.convergence_limit,
+          [this] {
+            return world_.Unsettled(/*replicas=*/true).empty() && world_.databases().Unsettled().empty();
+          },
+          [this] { return world_.Unsettled(true) + " " + world_.databases().Unsettled(); })) {
     return false;
   }
   world_.CheckReplicas();
+  world_.databases().CheckAtRest();
   return !world_.failed();
 }
 

@@ -66,17 +66,20 @@ struct RespClient::Connection final : runtime::StreamHandler {
   RespClient& client;
   runtime::Endpoint endpoint;
   std::string buffer;
+  bool selecting = false;                   // the next reply is that to SELECT
   bool given_up = false;                    // waits to be destroyed; a late answer belongs to no request
   std::unique_ptr<runtime::Stream> stream;  // last: closed before the rest goes
 };
 
 RespClient::RespClient(runtime::Executor& executor, runtime::Network& network,
-                       std::vector<runtime::Endpoint> endpoints, Prng prng, Duration timeout)
+                       std::vector<runtime::Endpoint> endpoints, Prng prng, Duration timeout,
+                       std::string database)
     : executor_(executor),
       network_(network),
       endpoints_(std::move(endpoints)),
       prng_(prng),
-      timeout_(timeout) {}
+      timeout_(timeout),
+      database_(std::move(database)) {}
 
 RespClient::~RespClient() = default;
 
@@ -100,12 +103,23 @@ void RespClient::Send() {
   if (!connection) {
     connection = std::make_unique<Connection>(*this, asked_);
     connection->stream = network_.OpenStream(asked_, std::string(kRespService) + "/Connect", *connection, {});
+    // A new connection has `default` selected.
+    connection->selecting = database_ != "default";
+    if (connection->selecting) connection->stream->Send(EncodeCommand({"SELECT", database_}));
   }
+  if (connection->selecting) return;  // sent when that is answered
   connection->stream->Send(EncodeCommand(current_->arguments));
 }
 
 void RespClient::OnReply(const runtime::Endpoint& from, std::string line, std::optional<std::string> value,
                          bool null) {
+  const auto connection = connections_.find(from);
+  if (connection != connections_.end() && std::exchange(connection->second->selecting, false)) {
+    const bool waiting = current_ && asked_ == from;
+    if (line == "+OK") return waiting ? Send() : void();
+    Forget(from);
+    return waiting ? Finish({RespAnswer::Kind::kRefused, false, std::move(line)}) : void();
+  }
   if (!current_ || from != asked_) return;
   if (value || null)
     return Finish({RespAnswer::Kind::kValue, null, value ? *std::move(value) : std::string()});

@@ -1,5 +1,5 @@
 // A Redis cluster client in the simulator: one connection per process, follows MOVED, gives every command a
-// deadline.
+// deadline. Of one database: every connection selects it by name before anything else is sent.
 //
 // Threading: its executor. A command is done exactly once.
 #pragma once
@@ -33,7 +33,7 @@ struct RespAnswer {
 class RespClient {
  public:
   RespClient(runtime::Executor& executor, runtime::Network& network, std::vector<runtime::Endpoint> endpoints,
-             Prng prng, Duration timeout);
+             Prng prng, Duration timeout, std::string database = "default");
   ~RespClient();
 
   // Sends the command to where its key's slot was last seen; one command at a time.
@@ -54,6 +54,7 @@ class RespClient {
   const std::vector<runtime::Endpoint> endpoints_;
   Prng prng_;
   const Duration timeout_;
+  const std::string database_;
   std::map<runtime::Endpoint, std::unique_ptr<Connection>> connections_;
   std::map<uint16_t, runtime::Endpoint> slots_;
   std::unique_ptr<Request> current_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "sim/database_operator.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
 #include "sim/phases.h"
@@ -41,14 +42,17 @@ class Run : private Phases {
   Run(const SimOptions& options, LogSink* trace, Scheduler::Trace on_event)
       : Phases(options, trace, std::move(on_event)),
         nemesis_(world_, PlanOf(options)),
-        membership_(world_, Prng(options.seed).Fork("membership")) {}
+        membership_(world_, Prng(options.seed).Fork("membership")),
+        databases_(world_, Prng(options.seed).Fork("database operator")) {}
 
   RunResult Go() {
-    if (Form() && Break() && Converge() && HangDisk() && Settle() && TurnAway() && SayFarewell() && Sleep() &&
-        (!options_.recovery || Recover()))
+    if (Form() && Break() && Converge() && DropThin() && HangDisk() && Settle() && TurnAway() &&
+        SayFarewell() && Sleep() && (!options_.recovery || Recover()))
       Judge();
     Sum().faults = nemesis_.faults();
     result_.changes = world_.membership().changes();
+    result_.databases_created = databases_.created();
+    result_.databases_dropped = databases_.dropped();
     return result_;
   }
 
@@ -59,6 +63,7 @@ class Run : private Phases {
     result_.broken = result_.healed = world_.scheduler().now();
     nemesis_.Start();
     membership_.Start();
+    databases_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
@@ -71,21 +76,40 @@ class Run : private Phases {
     Enter("converge");
     nemesis_.Heal();
     membership_.Finish();
+    databases_.Finish();
     const Instant healed = world_.scheduler().now();
     const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
           return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
-                 world_.Unsettled(/*replicas=*/false).empty();
+                 databases_.Unfinished().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
+                 world_.databases().Unsettled().empty();
         },
         [this, healed] {
-          return world_.Unsettled(false) + " " + membership_.Unfinished() + " " +
-                 world_.UnservedSince(healed);
+          return world_.Unsettled(false) + " " + membership_.Unfinished() + " " + databases_.Unfinished() +
+                 " " + world_.databases().Unsettled() + " " + world_.UnservedSince(healed);
         });
     result_.healed = world_.scheduler().now();
     result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
     result_.entry_silence = world_.history().LongestSilence("entry", result_.broken, result_.healed);
-    return converged;
+    if (converged) world_.databases().CheckAtRest();
+    return converged && !world_.failed();
+  }
+
+  // What follows takes a machine away, which a region with fewer than three replicas does not stand.
+  bool DropThin() {
+    Enter("drop");
+    databases_.DropThin();
+    return Until(
+        options_.convergence_limit,
+        [this] {
+          return databases_.Unfinished().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
+                 world_.databases().Unsettled().empty();
+        },
+        [this] {
+          return databases_.Unfinished() + " " + world_.Unsettled(false) + " " +
+                 world_.databases().Unsettled();
+        });
   }
 
   // With everything else sound: whoever does not get his writes to his disk gives up what he leads, of which
@@ -190,8 +214,8 @@ class Run : private Phases {
       sent = world_.RegionMessages() - before;
     }
     if (sent > 0) {
-      world_.Fail(invariant, fmt::format("{} Raft messages in the last of {} times {} ms", sent, kSleepWindows,
-                                         ToMillis(kSleepTime)));
+      world_.Fail(invariant, fmt::format("{} Raft messages in the last of {} times {} ms", sent,
+                                         kSleepWindows, ToMillis(kSleepTime)));
       return false;
     }
     const size_t victim = Prng(options_.seed).Fork("sleep").Below(world_.machines().size());
@@ -227,6 +251,7 @@ class Run : private Phases {
   Nemesis nemesis_;
   MembershipOperator membership_;
   Strangers strangers_{world_};
+  DatabaseOperator databases_;
 };
 
 }  // namespace

@@ -69,6 +69,7 @@ class Server final : public node::NodeOwner {
   // Its controller was removed from the cluster and knows it.
   bool retired() const { return retired_; }
   const wal::Wal& wal() const { return *wal_; }
+  const kv::Engine& engine() const { return *engine_; }
   const group::Transport& transport() const { return *transport_; }
 
   // --- node::NodeOwner ---

@@ -91,9 +91,13 @@ World::World(const SimOptions& options, LogSink* trace)
       network_(scheduler_, prng_.Fork("network"), options.links),
       membership_(*this),
       leadership_(*this),
+      databases_(*this),
       checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
                [this](ReplicaId leader, const raft::Configuration& configuration) {
                  membership_.OnConfiguration(leader.value(), configuration);
+               },
+               [this](GroupId group, const raft::Entry& entry) {
+                 if (options_.databases > 0) databases_.OnApplied(group, entry.payload.view());
                }) {
   for (uint32_t i = 0; i < options_.processes + options_.spares; ++i) {
     machines_.push_back(
@@ -264,6 +268,7 @@ void World::RotAndRepair(size_t index) {
         for (const GroupId group : dropped) {
           Note(fmt::format("{} lost its replica of group {}", machines_[index]->name, group));
           lost_replicas_ = true;
+          databases_.OnLost(group, machines_[index]->number);
           if (const auto replica = replicas.find(group); replica != replicas.end())
             checker_.OnDropped(group, replica->second);
         }

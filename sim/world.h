@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "controller/controller.h"
 #include "kv/memory_engine.h"
+#include "sim/database_checker.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
 #include "sim/leadership_checker.h"
@@ -147,6 +148,7 @@ class World {
   // The controller that serves in the latest epoch; null if none does.
   controller::Controller* ServingController();
   LeadershipChecker& leadership() { return leadership_; }
+  DatabaseChecker& databases() { return databases_; }
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
@@ -163,6 +165,7 @@ class World {
   SimNetwork network_;
   MembershipChecker membership_;
   LeadershipChecker leadership_;
+  DatabaseChecker databases_;
   GroupChecker checker_;
   History history_;
   std::vector<std::string> failures_;

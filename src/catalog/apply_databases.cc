@@ -136,7 +136,9 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
   Record record = *found;
   record.mutable_database()->set_state(command.to());
   if (command.to() == DATABASE_PRE_DELETE) {
+#ifndef TENURE_MUTANT_name_freed_late
     records.database_by_name.erase(record.database().name());
+#endif
     RemoveRegionsOf(records, command.database(), change);
   }
   records.databases.Put(command.database(), std::move(record), change);

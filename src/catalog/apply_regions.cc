@@ -144,6 +144,9 @@ CatalogResult RemoveRegions(Records& records, const commands::ProcedureEffect::R
   const bool empty =
       std::none_of(records.regions.all().begin(), records.regions.all().end(),
                    [&](const auto& entry) { return entry.second.region().database() == command.database(); });
+#ifdef TENURE_MUTANT_name_freed_late
+  if (empty) records.database_by_name.erase(database->database().name());
+#endif
   if (empty) records.databases.Erase(command.database(), change);
   return Done(change);
 }

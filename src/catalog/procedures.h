@@ -10,6 +10,9 @@
 
 namespace tenure::catalog {
 
+// The format that brought them, and regions whose replicas change.
+inline constexpr uint32_t kFormatOfProcedures = 3;
+
 // SUCCEEDED, FAILED, ROLLED_BACK or CANCELLED: nothing of it happens any more and its locks are free.
 bool IsEnded(::tenure::v1::ProcedureState state);
 // It has begun, and holds its locks.

@@ -137,7 +137,7 @@ Status WarmingUpRefusal(WarmingUp details) {
 }
 
 Status AfterUnknownOutcome(Status refusal) {
-  if (!IsReason(refusal, REASON_OUT_OF_SPACE)) return refusal;
+  if (!IsReason(refusal, REASON_OUT_OF_SPACE) && !IsReason(refusal, REASON_NOT_ENOUGH_NODES)) return refusal;
   return Refuse(REASON_UNKNOWN_OUTCOME, "{}; it was sent before and may or may not have been done",
                 MessageOf(refusal));
 }

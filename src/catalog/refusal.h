@@ -50,8 +50,8 @@ Status NotLeaderRefusal(uint64_t leader_id, std::string_view leader_address);
 Status WarmingUpRefusal(::tenure::v1::WarmingUp details);
 
 // The refusal of a request that was sent before with an unknown outcome. What the state machine says of a
-// request it knows is the outcome of both. A leader without space says nothing of what an earlier one took:
-// that becomes UNKNOWN_OUTCOME.
+// request it knows is the outcome of both. A leader without space, or without nodes, says nothing of what an
+// earlier one took, or of what it took itself and has not applied yet: that becomes UNKNOWN_OUTCOME.
 Status AfterUnknownOutcome(Status refusal);
 
 // The payload, if there is one.

@@ -145,7 +145,7 @@ class Controller::Impl : public group::GroupObserver {
                        options_.on_superseded, logger_.Named("membership")),
         presence_({executor_, network_, access_, leadership_, directory_, addresses_}, options_.self,
                   Own(options_), Hints(options_), std::move(on_refused), logger_.Named("membership")),
-        database_api_(executor_, access_, leadership_, options_.databases),
+        database_api_(executor_, access_, leadership_, agents_, options_.databases),
         watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
         observation_(executor_, access_, leadership_, directory_, agents_, standby_, options_.cluster_id,
                      options_.incarnation),

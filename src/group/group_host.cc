@@ -216,7 +216,9 @@ class GroupHost::Impl : private HostListener {
     dependencies_.wal.Append(std::move(writes), PostHere([this, id](Status status) {
                                if (!status.ok()) return Destroyed(id, status);
                                files_.RemoveGroup(id, [this, id] {
+#ifndef TENURE_MUTANT_state_left_behind
                                  RemoveState(id);
+#endif
                                  Destroyed(id, OkStatus());
                                });
                              }));
@@ -308,6 +310,7 @@ class GroupHost::Impl : private HostListener {
   void StartGroup(GroupId id, ReplicaId self, raft::PersistedState state,
                   std::unique_ptr<StateMachine> machine) {
     replicas_.Take(id);
+    processed_.insert(id);  // that it runs is news, before its first turn
     auto group = std::make_unique<Group>(shared_, id, self, std::move(state), std::move(machine));
     Group& started = *group;
     groups_[id] = std::move(group);

@@ -220,9 +220,12 @@ void LocalReplicas::Destroy(RegionId region, ReplicaId replica, std::string_view
   if (Has(region)) logger_.Warn("region {}: the replica here is destroyed: {}", region, reason);
   AnswerCreators(region, Error(StatusCode::kAborted, "it was destroyed before it was durable"));
   table_.SetRunning(region, false);
-  // A region that is still there may have another replica here later.
+  // A region that is still there may have another replica here later. Before format 3 none ever has, and the
+  // log is not to contain what an older program cannot read: such a record has never given another replica
+  // id.
   const pb::RegionRecord* record = view_.FindRegion(region);
-  const bool stays = record != nullptr && record->state() != pb::REGION_REMOVING;
+  const bool stays =
+      record != nullptr && record->state() != pb::REGION_REMOVING && record->next_replica() != 0;
   host_.Destroy(GroupId(region.value()), stays ? replica : ReplicaId(),
                 [this, region](const Status& status) { OnDestroyed(region, status); });
 }

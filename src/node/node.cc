@@ -85,7 +85,8 @@ void Node::Start() {
 
 void Node::ScheduleReconcile() {
   reconcile_timer_ = dependencies_.executor.After(options_.reconcile_interval, [this] {
-    reconciler_.Reconcile(feed_.current());
+    // Not ahead of a take-over that is due: of a replica that it starts the table must know.
+    if (!take_over_scheduled_) reconciler_.Reconcile(feed_.current());
     ScheduleReconcile();
   });
 }

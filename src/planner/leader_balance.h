@@ -2,12 +2,13 @@
 // fullest node leads is on the emptiest one, a third node takes one and gives one.
 //
 // Called by creation and by the rebalancer. Threading: pure function. Determinism: inputs alone.
-// Invariant: B1 when it ends by itself, no chain of hand-overs brings a node that leads more than `slack`
-// above
-//            another nearer to it. The hand-overs of a chain come in such an order that every prefix of
-//            the answer leaves the counts no less even than before.
+// Invariants:
+// B1 when it ends by itself, no chain brings a node that leads more than `slack` above another nearer to it.
+// B2 a chain lowers the sum of the squared counts; its hand-overs come in such an order that no beginning
+//    of it raises that sum above what it was before the chain.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

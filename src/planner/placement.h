@@ -7,9 +7,8 @@
 //
 // Threading: pure functions.  Lifetime: the view must outlive the call.  Reference: docs/placement.md.
 // Determinism: the same view, request and seed give the same plan, whatever the order in the view.
-// Errors:      NOT_ENOUGH_NODES when nodes are lacking, naming how many there are, how many are needed and
-// why
-//              each other one is none; NOT_FOUND, INVALID_ARGUMENT for what the request names.
+// Errors:      NOT_ENOUGH_NODES: how many nodes there are, how many are needed, why each other one is none;
+//              NOT_FOUND, INVALID_ARGUMENT for what the request names.
 // Invariants:  P1 a region's replicas are on distinct nodes, and new ones on candidates only: UP, not held
 //                 back, with every required label, with room.
 //              P2 replicas share no host, else no rack, else no zone, as far as candidates allow; the answer
@@ -82,9 +81,9 @@ struct RemoveReplicaPlan {
   Explanation explanation;  // chosen: the node that gives up; rejected: those that keep theirs, and why
 };
 
-// Which one to give up: on a node that is lost, then one that does not belong where it is, then by what
-// remains: best spread, then even. INVALID_ARGUMENT for the last replica, and where no choice leaves a
-// majority of voters on nodes that are UP although there is one now.
+// Which one to give up: on a node that is lost, a learner, one that does not belong where it is, then by what
+// remains: best spread, then even. Never one without which the voters that are up lose their majority: if
+// there is a majority, a lost one or any of the living ones can go. INVALID_ARGUMENT for the last replica.
 StatusOr<RemoveReplicaPlan> PlanRemoveReplica(const PlacementView& view, const RemoveReplicaRequest& request);
 
 struct ExplainRegionRequest {

@@ -61,12 +61,6 @@ class Removal {
     std::vector<Worth> worths;
     for (const PlacementState::Member& member : Members()) worths.push_back(WorthOf(member));
     const auto best = static_cast<size_t>(std::min_element(worths.begin(), worths.end()) - worths.begin());
-    if (worths[best].needed) {
-      return catalog::Refuse(pb::REASON_INVALID_ARGUMENT,
-                             "{}: {} of its {} voters are on nodes that are up; none can be given up without "
-                             "losing the majority",
-                             subject, alive_, voters_);
-    }
     const uint32_t node = Members()[best].node;
     RemoveReplicaPlan plan{.node = state_.IdOf(node)};
     if (state_.regions()[region_].leader == node) {

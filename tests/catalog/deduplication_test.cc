@@ -131,6 +131,16 @@ TEST(Deduplication, TheLeastRecentlyUsedClientGoes) {
   EXPECT_EQ(t.catalog().client_count(), 3u);
 }
 
+// Found by the simulator: what a client asked first was refused before it reached the log.
+TEST(Deduplication, ASessionMayBeginWithAnySequence) {
+  T t;
+  t.Initialize();
+  const auto first = t.Apply(T::WithId(T::Put("k", "v"), 5, 3, 3));
+  EXPECT_EQ(first.reason(), REASON_UNSPECIFIED) << first.message();
+  EXPECT_FALSE(first.duplicate());
+  EXPECT_TRUE(t.Apply(T::WithId(T::Put("k", "v"), 5, 3, 3)).duplicate());
+}
+
 TEST(Deduplication, IdleClientsExpireByTheTimeOfCommands) {
   T t(Small());
   t.Initialize();

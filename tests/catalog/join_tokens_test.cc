@@ -143,7 +143,7 @@ TEST(JoinTokensTest, TheProofIsHmacSha256OfTheFields) {
   ipb::Announcement announcement = Controller();
   Tokens("0123456789abcdef").Sign(announcement);
   std::string hex;
-  for (const unsigned char c : announcement.join_proof()) hex += fmt::format("{:02x}", c);
+  for (const char c : announcement.join_proof()) hex += fmt::format("{:02x}", static_cast<uint8_t>(c));
   EXPECT_EQ(hex, "6cc1181b8c671316c2b3745e2b3bf99686bd016228c2af9b95415426c5811685");
 }
 

@@ -218,6 +218,27 @@ TEST_F(ControllerClientTest, FinalRefusalsComeAsTheyAre) {
   EXPECT_EQ(calls(), 1u);
 }
 
+// Found by the simulator: a process that is joining, or is no controller any more, has the last word for
+// nobody.
+TEST_F(ControllerClientTest, WhoOffersNoServiceIsPassedOver) {
+  cluster.Lead("b:1");
+  for (const char* endpoint : {"a:1", "c:1"}) {
+    cluster.controllers[endpoint].behaviour = [](const auto&, const auto&) {
+      return absl::UnimplementedError("unknown service tenure.v1.Catalog");
+    };
+  }
+  for (uint64_t i = 0; i < 6; ++i) {  // whomever it asks first
+    ControllerClient fresh(executor(), *cluster.view, cluster.endpoints, Prng(i));
+    std::optional<StatusOr<std::string>> said;
+    // Nothing was executed by those who offer nothing: a change may be sent on, too.
+    fresh.Call("tenure.v1.Catalog/X", "", {.idempotent = false, .changes = true},
+               [&](StatusOr<std::string> a) { said = std::move(a); });
+    executor().Advance(seconds(1));
+    ASSERT_TRUE(said);
+    EXPECT_TRUE(said->ok()) << said->status();
+  }
+}
+
 // Found by the simulator: the first answer was lost, and the next leader's disk was full.
 TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
   cluster.Everyone(
@@ -233,6 +254,13 @@ TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
   executor().Advance(seconds(1));
   ASSERT_TRUE(answer);
   EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_OUT_OF_SPACE) << "sent once, it was refused";
+  cluster.Everyone(
+      [](const auto&, const auto&) { return Refuse(pb::REASON_NOT_ENOUGH_NODES, "2 nodes are UP"); });
+  for (const char* endpoint : {"a:1", "b:1", "c:1"}) cluster.network.LoseAnswers(endpoint, 1);
+  Call({.changes = true});
+  executor().Advance(seconds(1));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_UNKNOWN_OUTCOME) << "of which the log says nothing either";
 }
 
 TEST_F(ControllerClientTest, RetryableRefusalsAreRetriedAndNamedInTheEnd) {

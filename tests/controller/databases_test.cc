@@ -115,6 +115,25 @@ TEST_F(DatabasesTest, RefusedBeforeTheLog) {
   EXPECT_EQ(t.access.applied().value(), applied);
 }
 
+// Found by the simulator: a leader stood still while another one was elected, and names came and went.
+TEST_F(DatabasesTest, OneThatMayHaveBeenReplacedRefusesNoName) {
+  t.Lead();
+  AddNodes(3);
+  Create("orders");
+  LeadRegions();
+  ASSERT_TRUE(created && created->ok());
+  t.group.leads = false;  // of which its services have not heard
+  Create("orders");
+  ASSERT_TRUE(created);
+  EXPECT_EQ(ReasonOf(created->status()), pb::REASON_UNAVAILABLE) << created->status();
+  const Status absent = Drop("users").status();
+  EXPECT_EQ(ReasonOf(absent), pb::REASON_UNAVAILABLE) << absent;
+  t.group.leads = true;
+  Create("orders");
+  EXPECT_EQ(ReasonOf(created->status()), pb::REASON_ALREADY_EXISTS);
+  EXPECT_EQ(ReasonOf(Drop("users").status()), pb::REASON_NOT_FOUND);
+}
+
 TEST_F(DatabasesTest, ACreationIsResumedByTheNextLeader) {
   t.Lead();
   AddNodes(3);
@@ -228,7 +247,7 @@ TEST_F(DatabasesTest, StatusOfALeader) {
   EXPECT_EQ(status->nodes(0).state(), "UP");
   EXPECT_GE(status->nodes(0).last_heard_ms(), 0);
   EXPECT_EQ(status->nodes(0).leaders() + status->nodes(1).leaders() + status->nodes(2).leaders(), 2u);
-  EXPECT_EQ(status->services_size(), 7);
+  EXPECT_EQ(status->services_size(), 9);
   EXPECT_EQ(status->services(0).state(), "running");
   EXPECT_EQ(status->transitions_size(), 1);
 }

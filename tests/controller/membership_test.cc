@@ -186,8 +186,8 @@ class TokenTest : public ::testing::Test {
     return answer.ok() ? *answer : ipb::AnnouncementAnswer();
   }
   // A process that is controller 2 and asks the others; how it ended, if it did.
-  std::optional<Status> Be(const catalog::JoinTokens& tokens, bool newcomer,
-                           std::vector<std::string> others) {
+  std::optional<Status> Be(const catalog::JoinTokens& tokens, bool newcomer, std::vector<std::string> others,
+                           bool leads = false) {
     std::optional<Status> refused;
     pb::ControllerRecord self = ThreeControllers()[1];
     self.set_uuid("u2");
@@ -195,16 +195,20 @@ class TokenTest : public ::testing::Test {
     CatalogMachine empty{{}, {}};
     FakeGroup no_group{t.executor, empty};
     ControllerDirectory directory{ThreeControllers(), empty.catalog()};
-    Leadership follower{t.executor, ReplicaId(2), directory, {}, {}};
-    CatalogAccess access{t.executor, no_group, empty, follower, {}};
+    Leadership leadership{t.executor, ReplicaId(2), directory, {}, {}};
+    CatalogAccess access{t.executor, no_group, empty, leadership, {}};
     AddressKeeper keeper{other_book, directory};
-    Presence presence({t.executor, *view, access, follower, directory, keeper}, self,
+    Presence presence({t.executor, *view, access, leadership, directory, keeper}, self,
                       {.id = "cluster", .incarnation = 2, .tokens = tokens}, std::move(others),
                       [&refused](const Status& status) { refused = status; }, {});
+    if (leads) {
+      leadership.OnRoleChange({raft::Role::kLeader, Term(8), ReplicaId(2)});
+      leadership.OnServing(Term(8));
+    }
     presence.Start(newcomer);
     t.executor.Advance(seconds(2));
     presence.Stop();
-    follower.Stop([] {});
+    leadership.Stop([] {});
     t.executor.Advance(milliseconds(10));
     return refused;
   }
@@ -225,7 +229,7 @@ class TokenTest : public ::testing::Test {
 };
 
 TEST_F(TokenTest, NothingIsBelievedWithoutIt) {
-  for (const uint64_t incarnation : {2, 3}) {
+  for (const uint64_t incarnation : {uint64_t{2}, uint64_t{3}}) {
     const auto answer = Announce(Word(incarnation));
     EXPECT_EQ(answer.verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
     EXPECT_NE(answer.message().find("controller 2 at moved:1 gave no token"), std::string::npos);
@@ -237,7 +241,7 @@ TEST_F(TokenTest, NothingIsBelievedWithoutIt) {
   EXPECT_EQ(Announce(word).verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
   t.executor.Advance(seconds(1));
   EXPECT_EQ(superseded_by, 0u) << "a stranger's incarnation ends nobody";
-  EXPECT_EQ(book.Find(2), std::nullopt) << "a stranger's address is nobody's";
+  EXPECT_EQ(book.Find(2), "c2:7100") << "a stranger's address is nobody's";
   EXPECT_EQ(t.machine.catalog().controllers().at(2).controller().address(), "c2:7100");
 }
 
@@ -276,6 +280,7 @@ TEST_F(TokenTest, ANewcomerIsTurnedAwayByAMajorityAndAMemberGoesOn) {
   const auto refused = Be(wrong, /*newcomer=*/true, {"c1:7100", "c3:7100"});
   ASSERT_TRUE(refused);
   EXPECT_TRUE(catalog::IsReason(*refused, pb::REASON_WRONG_TOKEN)) << *refused;
+  EXPECT_TRUE(Be(wrong, /*newcomer=*/true, {"c1:7100", "c3:7100"}, /*leads=*/true)) << "office is no token";
   EXPECT_FALSE(Be(wrong, /*newcomer=*/false, {"c1:7100", "c3:7100"}));
   EXPECT_FALSE(Be(Tokens("the-token-of-cluster"), /*newcomer=*/true, {"c1:7100", "c3:7100"}));
 }
@@ -363,6 +368,52 @@ TEST_F(MembershipTest, TheAddressOfASilentOneMayBeTaken) {
   EXPECT_TRUE(Add(4, "c3:7100").ok());
   EXPECT_EQ(book.Find(3), std::nullopt);
   EXPECT_EQ(book.Find(4), "c3:7100");
+}
+
+// Says the same to whoever announces itself.
+class Announced final : public runtime::Service {
+ public:
+  explicit Announced(ipb::AnnouncementVerdict verdict) : verdict_(verdict) {}
+  void OnCall(const runtime::CallInfo&, std::string, runtime::Reply reply) override {
+    ipb::AnnouncementAnswer answer;
+    answer.set_verdict(verdict_);
+    answer.set_cluster_id("cluster");
+    ++heard;
+    reply(answer.SerializeAsString());
+  }
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
+    return nullptr;
+  }
+  int heard = 0;
+
+ private:
+  const ipb::AnnouncementVerdict verdict_;
+};
+
+// Found by the simulator: a removed controller hears of no election any more, and the leader it knows may go.
+TEST_F(MembershipTest, AControllerWhoseLastLeaderIsGoneAsksTheOthers) {
+  t.Lead();
+  t.Follow(8, 2);
+  Announced leader(ipb::ANNOUNCEMENT_RECORDED);
+  const auto two = t.fake_network.MakeView("c2:7100");
+  two->Serve(kAnnounceService, leader);
+  std::optional<Status> refused;
+  Presence presence({t.executor, *t.network, t.access, t.leadership, t.directory, addresses}, Self(),
+                    {.id = "cluster", .incarnation = 2}, {}, [&](Status status) { refused = status; }, {});
+  presence.Start(/*newcomer=*/false);
+  Settle();
+  EXPECT_GT(leader.heard, 0);
+  // It is removed, of which it does not hear; its leader goes, another one leads.
+  t.fake_network.SetDown("c2:7100", true);
+  Announced next(ipb::ANNOUNCEMENT_REMOVED);
+  const auto three = t.fake_network.MakeView("c3:7100");
+  three->Serve(kAnnounceService, next);
+  Settle(seconds(10));
+  EXPECT_GT(next.heard, 0);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(catalog::ReasonOf(*refused), pb::REASON_NOT_FOUND) << *refused;
+  presence.Stop();
 }
 
 TEST_F(MembershipTest, JoiningWaitsUntilItIsAdded) {

@@ -21,6 +21,7 @@
 #include "controller/leadership/standby_view.h"
 #include "controller/nodes/node_monitor.h"
 #include "controller/nodes/region_reports.h"
+#include "controller/placement/region_scheduler.h"
 #include "controller/procedure/adoption.h"
 #include "controller/procedure/procedure_engine.h"
 #include "controller/procedure/types/procedure_types.h"
@@ -155,7 +156,7 @@ class TestController {
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
     for (LeaderService* service :
          std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &region_reports,
-                                               &procedures, &adoption, &database_api}) {
+                                               &procedures, &adoption, &scheduler, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -262,7 +263,9 @@ class TestController {
   ProcedureEngine procedures{executor, *network, access, agents, tasks, {.kept_for = std::chrono::hours(2)},
                              Prng(1),  {}};
   Adoption adoption{executor, access, {}};
-  DatabaseApi database_api{executor, access, leadership, {}};
+  RegionScheduler scheduler{executor, access, agents, {.repair_after = std::chrono::seconds(60)},
+                            Prng(3),  {}};
+  DatabaseApi database_api{executor, access, leadership, agents, {}};
   WatchHub watches;
   StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
@@ -366,6 +369,8 @@ class FakeNode {
       }
     }
   }
+  // `heard` was emptied.
+  void Forget() { taken_ = 0; }
   // The process was started again: it knows of no task.
   void Restart() {
     tasks.clear();

@@ -263,13 +263,13 @@ TEST_F(WarmUpTest, TheLeaderTellsTheOthersHowFarItIs) {
     std::vector<std::string> phases;
     std::vector<std::string> missing;
   } follower;
-  auto view = t.fake_network.MakeView("c2:7100");
-  view->Serve(StandbyView::kName, follower);
   FakeNode node(t, "a");
   RegisterBefore({&node});
+  auto view = t.fake_network.MakeView("c2:7100");
+  view->Serve(StandbyView::kName, follower);
   t.fake_network.SetHung("a:1", true);
   t.Lead(7);
-  Settle();
+  Settle(milliseconds(300));
   EXPECT_EQ(follower.missing, (std::vector<std::string>{"node 1"}));
   node.Connect();
   t.executor.Advance(milliseconds(300));

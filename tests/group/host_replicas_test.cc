@@ -46,7 +46,10 @@ raft::Configuration Alone(uint64_t id) {
 
 class HostReplicasTest : public testing::Test {
  protected:
-  HostReplicasTest() { StartProcess(); }
+  HostReplicasTest() {
+    options.flush_interval = 1h;
+    StartProcess();
+  }
   ~HostReplicasTest() override { process->Kill(); }
 
   void StartProcess() {
@@ -57,11 +60,9 @@ class HostReplicasTest : public testing::Test {
     log_disk = disk.MakeView(*process, log);
     background_disk = disk.MakeView(*process, background);
     wal = *wal::Wal::Open(*log_disk, log, "/wal", {.segment_bytes = 32 << 10}, Logger(), [](Status) {});
-    engine = std::make_unique<kv::MemoryEngine>(store, background);
+    engine = std::make_unique<kv::MemoryEngine>(store, background, engine_options);
     snapshots = *wal::SnapshotStore::Open(*background_disk, "/snapshots");
-    GroupHostOptions options;
-    options.flush_interval = 1h;
-    executor->Post([this, &background, options] {
+    executor->Post([this, &background] {
       host = std::make_unique<GroupHost>(
           GroupHost::Dependencies{*executor, background, *wal, *engine, *snapshots, transport, observer,
                                   Prng(4), Logger()},
@@ -121,6 +122,8 @@ class HostReplicasTest : public testing::Test {
   sim::SimClock clock{world, Instant(1h), WallFromMillis(0)};
   sim::SimDisk disk{world, "disk", Prng(1)};
   std::shared_ptr<kv::MemoryStore> store = std::make_shared<kv::MemoryStore>();
+  kv::MemoryEngineOptions engine_options;
+  GroupHostOptions options;
   Prng prng{9};
   SilentTransport transport;
   Unobserved observer;
@@ -264,6 +267,29 @@ TEST_F(HostReplicasTest, StateOfTheOneBeforeIsNotTakenForTheNewOnes) {
   world.RunFor(3s);
   EXPECT_FALSE(Has("first1"));
   EXPECT_TRUE(Has("second"));
+}
+
+// A flush that began before it came says nothing of its state.
+TEST_F(HostReplicasTest, TheFlushOfTheOneBeforeDoesNotTrimTheNewOnesLog) {
+  engine_options.flush_delay = 4s;
+  options.flush_interval = 10s;
+  options.keep_entries = 0;
+  options.keep_bytes = 0;
+  Restart();
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(1s);
+  for (int i = 0; i < 20; ++i) Put("first" + std::to_string(i));
+  world.RunFor(9s);  // the flush is under way
+  ASSERT_TRUE(Destroy(2).ok());
+  ASSERT_TRUE(Start(9, Alone(9)).ok());
+  world.RunFor(500ms);
+  for (int i = 0; i < 5; ++i) Put("second" + std::to_string(i));
+  world.RunFor(4s);
+  EXPECT_EQ(host->CompactedUpTo(kGroup), LogIndex());
+  Restart(/*forget=*/true);
+  ASSERT_TRUE(Start(9, {}).ok());
+  world.RunFor(3s);
+  EXPECT_TRUE(Has("second4"));
 }
 
 TEST_F(HostReplicasTest, OtherHostsGroupsAreLeftAlone) {

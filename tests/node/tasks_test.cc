@@ -328,7 +328,8 @@ TEST_F(TasksTest, ATaskThatNobodyWaitsForBeginsNothingMore) {
   at(1).wal().Release();
   executor_.Advance(2s);
   size_t buried = 0;
-  for (uint64_t id = 1; id <= 200; ++id) buried += at(1).node().groups().IsBuried(GroupId(id)) ? 1 : 0;
+  for (uint64_t id = 1; id <= 200; ++id)
+    buried += at(1).node().groups().IsBuried(GroupId(id), ReplicaId(1)) ? 1 : 0;
   EXPECT_EQ(buried, TaskRunner::kParallel);
   EXPECT_EQ(controllers_.StateOf(1, 5), ipb::TASK_NOT_EXIST);
 }

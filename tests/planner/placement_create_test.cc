@@ -249,6 +249,25 @@ RC_GTEST_PROP(PlacementCreate, EvenOnEqualNodes, (uint64_t seed)) {
   RC_ASSERT(SpreadOf(view, &NodeCounts::leaders).width() <= SpreadOf(greedy, &NodeCounts::leaders).width());
 }
 
+// After every number of regions, not only at the end of a round: no zone may fall behind.
+TEST(PlacementCreate, EvenAfterEveryRegionOfEqualZones) {
+  for (uint32_t zones = 2; zones <= 4; ++zones) {
+    for (uint32_t nodes = zones; nodes <= 3 * zones; nodes += zones) {
+      for (uint32_t replicas = 1; replicas <= zones; ++replicas) {
+        for (uint32_t regions = 1; regions <= 2 * nodes; ++regions) {
+          for (uint64_t seed = 1; seed <= 5; ++seed) {
+            PlacementView view = NodesView(nodes, zones);
+            AddRegions(view, DatabaseId(1), *PlanCreateRegions(view, Request(regions, replicas, seed)));
+            ASSERT_LE(SpreadOf(view, &NodeCounts::replicas).width(), 1u)
+                << nodes << " nodes in " << zones << " zones, " << regions << " regions of " << replicas
+                << " replicas, seed " << seed;
+          }
+        }
+      }
+    }
+  }
+}
+
 // Evenness per database goes before what the nodes have of others.
 RC_GTEST_PROP(PlacementCreate, EvenPerDatabaseWhateverElseIsThere, (uint64_t seed)) {
   Prng prng(seed);

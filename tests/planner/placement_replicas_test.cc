@@ -219,10 +219,7 @@ TEST(PlacementRemove, NotTheLeaderAndNotTheMajority) {
   EXPECT_TRUE(PlanRemoveReplica(view, {.region = RegionId(3)}).ok());
 }
 
-TEST(PlacementRemove, RefusedWhereTheMajorityWouldBeLost) {
-  // Voters 1, 2 and 3 with 3 down, and a replica each: every choice but the lost one breaks the majority, so
-  // the lost one goes; a view in which it cannot be told apart does not exist. With five of which two are
-  // down:
+TEST(PlacementRemove, NoneWithoutWhichTheMajorityIsLost) {
   PlacementView view = NodesView(5);
   AddRegion(view, 1, {1, 2, 3, 4, 5});
   NodeOf(view, 4).state = NODE_DOWN;

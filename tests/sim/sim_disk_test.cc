@@ -124,6 +124,35 @@ TEST_F(SimDiskTest, NamesAreLostUntilTheDirectoryIsSynced) {
   EXPECT_GT(new_target, 0);
 }
 
+// What was not durable in a directory that was renamed says nothing about the one that has its name now.
+TEST_F(SimDiskTest, ARenamedDirectoryTakesItsChangesAlong) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Reset(seed);
+    ASSERT_TRUE(view->MakeDirectories("/log").ok());
+    ASSERT_TRUE(view->MakeDirectories("/new").ok());
+    const auto make = [this](const std::string& directory, const std::string& name) {
+      const auto file = Create(directory + name);
+      EXPECT_TRUE(file->Write(0, directory).ok());
+      EXPECT_TRUE(file->SyncNow().ok());
+    };
+    make("/log", "/removed");
+    ASSERT_TRUE(view->SyncDirectory("/log").ok());
+    ASSERT_TRUE(view->Remove("/log/removed").ok());
+    make("/log", "/added");
+    for (const char* name : {"/removed", "/added"}) make("/new", name);
+    ASSERT_TRUE(view->SyncDirectory("/new").ok());
+    ASSERT_TRUE(view->Rename("/log", "/old").ok());
+    ASSERT_TRUE(view->Rename("/new", "/log").ok());
+    ASSERT_TRUE(view->SyncDirectory("/").ok());
+    if (seed % 2 == 0) ASSERT_TRUE(view->SyncDirectory("/log").ok());
+    Crash(CrashKind::kPower);
+    for (const char* path : {"/log/removed", "/log/added"}) {
+      ASSERT_TRUE(view->Exists(path)) << "seed " << seed << ": " << path;
+      EXPECT_EQ(*runtime::ReadWholeFile(*view, path), "/new") << "seed " << seed << ": " << path;
+    }
+  }
+}
+
 TEST_F(SimDiskTest, WholeFilesAreReplacedAtomically) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Reset(seed);

@@ -5,6 +5,7 @@
 
 #include "catalog/refusal.h"
 #include "controller/api/change_stream.h"
+#include "controller/placement/cluster_view.h"
 #include "controller/procedure/types/create_database.h"
 #include "controller/procedure/types/remove_regions.h"
 #include "planner/database_creation.h"
@@ -35,10 +36,11 @@ void FillRecord(const catalog::Catalog& catalog, uint64_t database, pb::ChangeRe
 }  // namespace
 
 DatabaseApi::DatabaseApi(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                         DatabaseApiOptions options)
+                         const AgentService& agents, DatabaseApiOptions options)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
+      agents_(agents),
       options_(options),
       self_(std::make_shared<DatabaseApi*>(this)) {}
 
@@ -64,12 +66,10 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
     return done(Refuse(pb::REASON_INVALID_ARGUMENT, "regions: {} is not in 1..{}", wanted.regions,
                        access_.limits().max_regions_per_database));
   }
-  if (const pb::Record* existing = access_.catalog().FindDatabase(wanted.name)) {
-    return done(Refuse(pb::REASON_ALREADY_EXISTS, "database '{}' exists already (id {})", wanted.name,
-                       existing->database().id()));
-  }
+  if (access_.catalog().FindDatabase(wanted.name) != nullptr)
+    return RefuseExisting(deadline, std::move(request), std::move(done));
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
-  auto plan = planner::PlanCreateDatabase(wanted, planner::ViewOf(access_.catalog(), {}));
+  auto plan = planner::PlanCreateDatabase(wanted, ClusterView(access_.catalog(), agents_));
   if (!plan.ok()) return done(plan.status());
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
@@ -82,6 +82,21 @@ void DatabaseApi::Create(Instant deadline, pb::CreateDatabaseRequest request,
         if (!result.ok()) return done(result.status());
         OnCreated(deadline, *result, std::move(done));
       });
+}
+
+// A leader that was replaced and does not know it yet may have missed that the name was freed: it says that
+// it is taken only once it knows that it still leads.
+void DatabaseApi::RefuseExisting(Instant deadline, pb::CreateDatabaseRequest request,
+                                 Answer<pb::ChangeResponse> done) {
+  access_.Read({}, [this, deadline, request = std::move(request),
+                    done = std::move(done)](StatusOr<CatalogView> view) mutable {
+    if (!view.ok()) return done(view.status());
+    const pb::Record* existing = view->catalog.FindDatabase(request.name());
+    if (existing == nullptr || view->catalog.FindAnswer(request.id()))
+      return Create(deadline, std::move(request), std::move(done));
+    done(Refuse(pb::REASON_ALREADY_EXISTS, "database '{}' exists already (id {})", request.name(),
+                existing->database().id()));
+  });
 }
 
 void DatabaseApi::OnCreated(Instant deadline, const ipb::CatalogResult& result,
@@ -143,8 +158,7 @@ void DatabaseApi::Drop(pb::DropDatabaseRequest request, Answer<pb::ChangeRespons
   if (auto known = access_.catalog().FindAnswer(request.id()))
     return answer(Remembered(std::move(*known)), done);
   const pb::Record* found = access_.catalog().FindDatabase(request.name());
-  if (found == nullptr)
-    return done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", request.name()));
+  if (found == nullptr) return RefuseAbsent(std::move(request), std::move(done));
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
   ipb::SubmitProcedure& submit = *command.mutable_submit_procedure();
@@ -154,6 +168,16 @@ void DatabaseApi::Drop(pb::DropDatabaseRequest request, Answer<pb::ChangeRespons
                          [answer, done = std::move(done)](StatusOr<ipb::CatalogResult> result) mutable {
                            answer(std::move(result), done);
                          });
+}
+
+void DatabaseApi::RefuseAbsent(pb::DropDatabaseRequest request, Answer<pb::ChangeResponse> done) {
+  access_.Read(
+      {}, [this, request = std::move(request), done = std::move(done)](StatusOr<CatalogView> view) mutable {
+        if (!view.ok()) return done(view.status());
+        if (view->catalog.FindDatabase(request.name()) != nullptr || view->catalog.FindAnswer(request.id()))
+          return Drop(std::move(request), std::move(done));
+        done(Refuse(pb::REASON_NOT_FOUND, "there is no database '{}'", request.name()));
+      });
 }
 
 void DatabaseApi::Get(const pb::GetDatabaseRequest& request, Answer<pb::GetDatabaseResponse> done) {

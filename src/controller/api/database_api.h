@@ -15,6 +15,7 @@
 #include "controller/catalog_access.h"
 #include "controller/catalog_machine.h"
 #include "controller/leadership/leader_service.h"
+#include "controller/nodes/agent_service.h"
 #include "runtime/executor.h"
 
 namespace tenure::controller {
@@ -30,7 +31,7 @@ struct DatabaseApiOptions {
 class DatabaseApi : public CatalogListener, public LeaderService {
  public:
   DatabaseApi(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-              DatabaseApiOptions options);
+              const AgentService& agents, DatabaseApiOptions options);
   ~DatabaseApi() override;
 
   void Create(Instant deadline, ::tenure::v1::CreateDatabaseRequest request,
@@ -60,6 +61,11 @@ class DatabaseApi : public CatalogListener, public LeaderService {
                  Answer<::tenure::v1::ChangeResponse> done);
   void AnswerCreation(uint64_t database, ::tenure::v1::ChangeResponse response,
                       Answer<::tenure::v1::ChangeResponse> done) const;
+  // Refusals by what this leader has applied, once it is confirmed that nobody else leads; goes on if it has
+  // changed by then.
+  void RefuseExisting(Instant deadline, ::tenure::v1::CreateDatabaseRequest request,
+                      Answer<::tenure::v1::ChangeResponse> done);
+  void RefuseAbsent(::tenure::v1::DropDatabaseRequest request, Answer<::tenure::v1::ChangeResponse> done);
   bool IsSettled(uint64_t database) const;
   void Finish(Waitings::iterator waiting);
   void FinishSettled();
@@ -67,6 +73,7 @@ class DatabaseApi : public CatalogListener, public LeaderService {
   runtime::Executor& executor_;
   CatalogAccess& access_;
   const Leadership& leadership_;
+  const AgentService& agents_;
   const DatabaseApiOptions options_;
   Waitings waiting_;
   bool check_posted_ = false;

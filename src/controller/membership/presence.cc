@@ -94,8 +94,10 @@ void Presence::OnAnswer(const ipb::AnnouncementAnswer& answer) {
   if (refusal.ok()) {
     parts_.addresses.OnAnnounced(answer.answered_by().id(), answer.answered_by().address());
     AddAddresses({answer.addresses().begin(), answer.addresses().end()}, self_.address(), hints_);
-    token_refused_by_.erase(answer.answered_by().id());
+    token_accepted_by_[answer.answered_by().id()] = true;
+    if (IsMajority(/*accepted=*/true)) newcomer_ = false;
     if (answer.verdict() != ipb::ANNOUNCEMENT_RECORDED) return;
+    newcomer_ = false;
     if (!std::exchange(recorded_, true)) next_word_ = parts_.executor.Now() + kReminder;
     return;
   }
@@ -118,8 +120,8 @@ bool Presence::IsFinal(const ipb::AnnouncementAnswer& answer) {
     case ipb::ANNOUNCEMENT_WRONG_FORMAT:
       return true;
     case ipb::ANNOUNCEMENT_WRONG_TOKEN:
-      token_refused_by_.insert(answer.answered_by().id());
-      return newcomer_ && TurnedAwayByMajority();
+      token_accepted_by_[answer.answered_by().id()] = false;
+      return newcomer_ && IsMajority(/*accepted=*/false);
     default:
       return false;  // a stranger's address among the hints, or something an operator can put right
   }
@@ -127,10 +129,13 @@ bool Presence::IsFinal(const ipb::AnnouncementAnswer& answer) {
 
 // Of all controllers, this one included; of two, the other one is enough. When a cluster forms, one process
 // with a wrong token must not turn the others away.
-bool Presence::TurnedAwayByMajority() const {
+bool Presence::IsMajority(bool accepted) const {
   const size_t all = parts_.directory.All().size();
   const size_t majority = all / 2 + 1;
-  return token_refused_by_.size() >= std::min(majority, std::max<size_t>(all, 2) - 1);
+  const auto saying =
+      static_cast<size_t>(std::count_if(token_accepted_by_.begin(), token_accepted_by_.end(),
+                                        [accepted](const auto& word) { return word.second == accepted; }));
+  return saying >= std::min(majority, std::max<size_t>(all, 2) - 1);
 }
 
 }  // namespace tenure::controller

@@ -11,6 +11,7 @@
 // good.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -46,8 +47,9 @@ class Presence {
            std::vector<runtime::Endpoint> hints, Callback<Status> on_refused, Logger logger);
   ~Presence() { *alive_ = false; }
 
-  // `newcomer`: the replica has no log yet, it has taken part in nothing. Then a majority that does not
-  // accept its token is final (WRONG_TOKEN); a member goes on, since it is needed to vote, and complains.
+  // `newcomer`: the replica has no log yet, it has taken part in nothing. Until it is accepted, a majority
+  // that does not accept its token is final (WRONG_TOKEN); a member goes on, since it is needed to vote, and
+  // complains.
   void Start(bool newcomer);
   void Stop();
 
@@ -57,7 +59,8 @@ class Presence {
   void Tell(const runtime::Endpoint& to);
   void OnAnswer(const ::tenure::internal::v1::AnnouncementAnswer& answer);
   bool IsFinal(const ::tenure::internal::v1::AnnouncementAnswer& answer);
-  bool TurnedAwayByMajority() const;
+  // So many controllers say that they accept its token, or do not.
+  bool IsMajority(bool accepted) const;
 
   const Parts parts_;
   const ::tenure::v1::ControllerRecord self_;
@@ -67,7 +70,7 @@ class Presence {
   Logger logger_;
   std::set<runtime::Endpoint> answered_;  // at least once
   bool newcomer_ = false;
-  std::set<uint64_t> token_refused_by_;  // controllers
+  std::map<uint64_t, bool> token_accepted_by_;  // what each controller said last
   bool recorded_ = false;
   Instant next_word_{};    // to the leader, once recorded
   std::string complaint_;  // of the last answer, so that each is logged once

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/procedures.h"
 
 namespace tenure::controller {
 
@@ -45,7 +46,8 @@ void RegionReports::Stop() {
 }
 
 void RegionReports::Look() {
-  if (epoch_.IsNone()) return;
+  // Before it, regions keep the members that they began with.
+  if (epoch_.IsNone() || access_.catalog().format_version() < catalog::kFormatOfProcedures) return;
   behind_.merge(agents_.TakeReconfigured());
   if (!behind_.empty() && !in_flight_) Propose();
 }

@@ -15,7 +15,7 @@ planner::PlacementView ClusterView(const catalog::Catalog& catalog, const AgentS
   planner::PlacementLoads loads;
   for (const auto& [node, load] : agents.load().all()) {
     planner::NodeSpace& space = loads.nodes[node];
-    if (load.full) space.free_bytes = load.disk_free_bytes;
+    if (load.disk_free_bytes != 0) space.free_bytes = load.disk_free_bytes;  // 0: not measured yet
     for (const auto& [id, region] : load.regions) {
       planner::RegionObservation& observed = loads.regions[RegionId(id)];
       observed.bytes = std::max(observed.bytes, region.bytes());
@@ -26,11 +26,17 @@ planner::PlacementView ClusterView(const catalog::Catalog& catalog, const AgentS
     const RegionLeaderView* leader = agents.region_leaders().Find(RegionId(id));
     if (leader != nullptr) loads.regions[RegionId(id)].leader = leader->node;
   }
+  std::set<RegionId> changing;
+  for (const auto& [id, record] : catalog.procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    if (!catalog::IsEnded(procedure.state()) && ChangeReplica::IsOne(procedure.type()))
+      changing.insert(RegionId(procedure.object()));
+  }
   planner::PlacementView view = planner::ViewOf(catalog, loads);
   for (planner::PlacementRegion& region : view.regions) {
     const pb::RegionRecord& record = catalog.regions().at(region.id.value()).region();
     region.changing = region.changing || !record.joining().empty() || !record.leaving().empty() ||
-                      ChangeUnderWay(catalog, region.id) != 0;
+                      changing.contains(region.id);
     // One that is being made takes its place on the node already.
     for (const pb::ReplicaRecord& replica : record.joining())
       region.replicas.push_back({.node = NodeId(replica.node()), .learner = true});

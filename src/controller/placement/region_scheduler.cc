@@ -17,8 +17,6 @@ namespace ipb = ::tenure::internal::v1;
 namespace {
 
 constexpr Duration kBeat = std::chrono::seconds(1);
-constexpr uint32_t kFormatOfProcedures = 3;
-
 }  // namespace
 
 RegionScheduler::RegionScheduler(runtime::Executor& executor, CatalogAccess& access, AgentService& agents,
@@ -54,7 +52,8 @@ void RegionScheduler::Stop() {
 
 void RegionScheduler::OnBeat() {
   beat_ = executor_.After(kBeat, [this] { OnBeat(); });
-  if (access_.leadership().load_ready() && access_.catalog().format_version() >= kFormatOfProcedures) Look();
+  if (access_.leadership().load_ready() && access_.catalog().format_version() >= catalog::kFormatOfProcedures)
+    Look();
 }
 
 void RegionScheduler::Look() {

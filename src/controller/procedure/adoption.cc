@@ -15,8 +15,6 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr uint32_t kFormatOfProcedures = 3;
-
 bool HasProcedure(const catalog::Catalog& catalog, std::string_view type, uint64_t object) {
   return std::any_of(catalog.procedures().begin(), catalog.procedures().end(), [&](const auto& entry) {
     const pb::ProcedureRecord& procedure = entry.second.procedure();
@@ -58,7 +56,7 @@ void Adoption::ScheduleLook() {
 
 void Adoption::Look() {
   const catalog::Catalog& catalog = access_.catalog();
-  if (epoch_.IsNone() || catalog.format_version() < kFormatOfProcedures) return;
+  if (epoch_.IsNone() || catalog.format_version() < catalog::kFormatOfProcedures) return;
   for (const auto& [id, record] : catalog.databases()) {
     const pb::DatabaseRecord& database = record.database();
     const bool creating = database.state() == pb::DATABASE_CREATING;

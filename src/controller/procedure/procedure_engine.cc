@@ -216,9 +216,10 @@ runtime::Task<Status> ProcedureEngine::RunStep(pb::Record record, Term epoch, ru
       if (!co_await runtime::SleepFor(executor_, pause, stop)) co_return absl::CancelledError("stopped");
     }
     end = co_await type.Run(context);
-    if (!end.ok() && IsStopped(end.status())) co_return end.status();
+    // Nothing came of it: an attempt was not committed, because something changed or there is no majority
+    // now.
+    if (!end.ok()) co_return end.status();
     if (stop.stop_requested()) co_return absl::CancelledError("stopped");
-    if (!end.ok()) end = StepEnd::Retry(std::string(MessageOf(end.status())));
   } else if (procedure.cancel_requested()) {
     end = StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled before it began");
   }

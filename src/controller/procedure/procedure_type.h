@@ -66,8 +66,8 @@ class ProcedureType {
   virtual Status Check(const ::tenure::v1::ProcedureRecord& procedure) const = 0;
   // Why it was submitted, in one word of a small set, where a type has several reasons; for metrics.
   virtual std::string CauseOf(const ::tenure::v1::ProcedureRecord&) const { return {}; }
-  // Runs the present step. CANCELLED: stopped, which says nothing about the step. Other errors: as
-  // StepEnd::Retry.
+  // Runs the present step. An error says nothing about the step, only that this run of its body did not come
+  // to an end (CANCELLED: stopped): it is run again soon, without a trace in the record.
   virtual runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) = 0;
 };
 

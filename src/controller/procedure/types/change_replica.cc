@@ -75,6 +75,11 @@ bool Lists(const List& replicas, uint64_t id) {
                      [id](const auto& replica) { return replica.id() == id; });
 }
 
+// A recovery of the region gives up what was being made: it leaves, and must not be asked for again.
+bool IsGivenUp(const RegionNow& now, uint64_t replica) {
+  return Lists(now.record->leaving(), replica);
+}
+
 StepEnd RegionGone() {
   return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the region is being removed");
 }
@@ -264,6 +269,7 @@ ChangeReplica::End ChangeReplica::AddLearner(StepContext& context, Body body) {
   while (true) {
     RegionNow now = Look(context, body.region());
     if (now.record == nullptr) co_return RegionGone();
+    if (IsGivenUp(now, body.add_replica())) co_return StepEnd::RollBack("undo", "the region was recovered");
     if (now.known && now.Has(body.add_replica())) co_return StepEnd::Next("catch_up");
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
     if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
@@ -283,6 +289,7 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
   while (true) {
     const RegionNow now = Look(context, body.region());
     if (now.record == nullptr) co_return RegionGone();
+    if (IsGivenUp(now, body.add_replica())) co_return StepEnd::RollBack("undo", "the region was recovered");
     const pb::RegionLoad* copy = LoadOf(context, NodeId(body.add_node()), body.region());
     const bool reported = now.known && now.Has(body.add_replica()) && copy != nullptr &&
                           copy->replica() == body.add_replica() && copy->applied() > 0;

@@ -1,0 +1,287 @@
+#include "sim/database_checker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+
+#include "base/codec.h"
+#include "base/format.h"
+#include "sim/server.h"
+#include "sim/world.h"
+#include "wal/inspect.h"
+
+namespace tenure::sim {
+
+namespace pb = ::tenure::v1;
+
+namespace {
+
+constexpr std::string_view kMark = "<value ";
+
+// The numbers of the values in `bytes`, wherever they stand.
+void ForEachValue(std::string_view bytes, const std::function<void(uint64_t number)>& found) {
+  for (size_t at = bytes.find(kMark); at != std::string_view::npos; at = bytes.find(kMark, at + 1)) {
+    uint64_t number = 0;
+    const char* const begin = bytes.data() + at + kMark.size();
+    if (std::from_chars(begin, bytes.data() + bytes.size(), number).ec == std::errc()) found(number);
+  }
+}
+
+const pb::RegionRecord* RegionOf(const controller::Controller& serving, GroupId group) {
+  const auto found = serving.catalog().regions().find(group.value());
+  return found == serving.catalog().regions().end() ? nullptr : &found->second.region();
+}
+
+bool HasState(Server& server, GroupId group) {
+  for (const std::string& prefix :
+       {group::GroupHost::HostPrefix(group), group::GroupHost::StatePrefix(group)}) {
+    if (server.engine().NewIterator(prefix, kv::PrefixEnd(prefix))->Valid()) return true;
+  }
+  return false;
+}
+
+// A process with a node that can be looked into.
+Server* RunningNode(const Machine& machine) {
+  const bool runs = machine.server && machine.server->process().alive() && machine.server->started();
+  return runs && machine.server->node() != nullptr ? machine.server.get() : nullptr;
+}
+
+}  // namespace
+
+std::string DatabaseChecker::TextOf(const Value& value) {
+  return fmt::format("{}{} of {}>", kMark, value.number, value.database);
+}
+
+void DatabaseChecker::OnCreated(uint64_t id, const std::string& name, uint32_t regions, uint32_t replicas) {
+  if (id == 0 || databases_.contains(id))
+    return world_.Fail("D4 a creation is answered with the new database", fmt::format("{}: id {}", name, id));
+  databases_[id] = {.name = name, .regions = regions, .replicas = replicas};
+}
+
+void DatabaseChecker::OnDropped(uint64_t id) {
+  databases_.at(id).dropped = true;
+}
+
+void DatabaseChecker::OnApplied(GroupId group, std::string_view payload) {
+  if (group == kCatalogGroup) return;
+  ForEachValue(payload, [&](uint64_t number) {
+    const auto [at, first] = applied_in_.try_emplace(number, group);
+    if (first || at->second == group) return;
+    world_.Fail("D5 a value is written once",
+                fmt::format("value {}: groups {} and {} applied it", number, at->second, group));
+  });
+}
+
+// ---- D1 ----
+
+void DatabaseChecker::Look() {
+  const controller::Controller* const serving = world_.ServingController();
+  // One that does not know yet that it was replaced may be behind what was seen.
+  if (serving == nullptr || serving->applied() < seen_) return;
+  seen_ = serving->applied();
+  const auto& records = serving->catalog().regions();
+  for (const auto& [id, record] : records) regions_[id] = record.region().database();
+  for (const auto& [id, database] : regions_) {
+    if (!records.contains(id)) gone_.insert(id);
+  }
+  for (const auto& machine : world_.machines()) {
+    Server* const server = machine->lost ? nullptr : RunningNode(*machine);
+    if (server == nullptr) continue;
+    const group::GroupHost& host = server->node()->groups();
+    for (const uint64_t id : gone_) {
+      const GroupId group(id);
+      const bool known = !host.ReplicaOf(group).IsNone();
+      const char* left = host.Runs(group)           ? "runs"
+                         : known                    ? "is in the log"
+                         : HasState(*server, group) ? "has a state"
+                                                    : nullptr;
+      if (left == nullptr) continue;
+      return world_.Fail("D1 a region's record goes when none of its replicas is left",
+                         fmt::format("region {}: its replica on {} {}", id, machine->name, left));
+    }
+  }
+}
+
+// ---- D2, D3 ----
+
+std::string DatabaseChecker::Unsettled() {
+  controller::Controller* const serving = world_.ServingController();
+  if (serving == nullptr) return "a serving controller";
+  if (std::string missing = UnsettledReplicas(*serving); !missing.empty()) return missing;
+  for (const auto& machine : world_.machines()) {
+    if (machine->lost || !machine->node) continue;
+    if (std::string rest = UnsettledRest(*serving, *machine); !rest.empty()) return rest;
+  }
+  return {};
+}
+
+std::string DatabaseChecker::UnsettledReplicas(controller::Controller& serving) {
+  for (const auto& [id, record] : serving.catalog().regions()) {
+    const GroupId group(id);
+    for (const pb::ReplicaRecord& replica : record.region().replicas()) {
+      const auto node = serving.catalog().nodes().find(replica.node());
+      const auto machine =
+          std::find_if(world_.machines().begin(), world_.machines().end(), [&](const auto& candidate) {
+            return node != serving.catalog().nodes().end() &&
+                   candidate->address == node->second.node().address();
+          });
+      if (machine == world_.machines().end())
+        return fmt::format("node {} of region {} to exist", replica.node(), id);
+      if ((*machine)->lost || lost_.contains({group, (*machine)->number})) continue;
+      Server* const server = RunningNode(**machine);
+      if (server == nullptr) return (*machine)->name + " to be up";
+      const auto status = server->node()->groups().StatusOf(group);
+      if (!status || status->self != ReplicaId(replica.id()))
+        return fmt::format("replica {} of region {} to run on {}", replica.id(), id, (*machine)->name);
+      const raft::Member* const member = status->configuration.Find(status->self);
+      if (member == nullptr || member->host != replica.node() ||
+          status->configuration.members.size() != static_cast<size_t>(record.region().replicas_size()))
+        return fmt::format("region {} on {} to have the members of its record, it has {}", id,
+                           (*machine)->name, raft::ToString(status->configuration));
+    }
+  }
+  return {};
+}
+
+std::string DatabaseChecker::UnsettledRest(controller::Controller& serving, Machine& machine) {
+  Server* const server = RunningNode(machine);
+  if (server == nullptr) return machine.name + " to be up";
+  const auto here = [&](GroupId group) {
+    const pb::RegionRecord* const record = RegionOf(serving, group);
+    return record != nullptr && std::any_of(record->replicas().begin(), record->replicas().end(),
+                                            [&](const pb::ReplicaRecord& replica) {
+                                              const auto node =
+                                                  serving.catalog().nodes().find(replica.node());
+                                              return node != serving.catalog().nodes().end() &&
+                                                     node->second.node().address() == machine.address;
+                                            });
+  };
+  for (const GroupId group : server->node()->groups().groups()) {
+    if (!here(group)) return fmt::format("region {} to run no more on {}", group, machine.name);
+  }
+  for (auto state = server->engine().NewIterator({}, {}); state->Valid();) {
+    const GroupId group(GetBigEndian64(state->key().data()));
+    if (group != kCatalogGroup && !here(group))
+      return fmt::format("the state of region {} to go from {}", group, machine.name);
+    std::string next;
+    PutBigEndian64(next, group.value() + 1);
+    state->Seek(next);
+  }
+  for (const std::string& path : machine.disk.Paths()) {
+    const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
+    uint64_t id = 0;
+    if (path.find("/snapshots/") == std::string::npos ||
+        std::from_chars(name.data(), name.data() + name.size(), id).ec != std::errc())
+      continue;
+    if (GroupId(id) != kCatalogGroup && !here(GroupId(id)))
+      return fmt::format("{} to go from {}", path, machine.name);
+  }
+  return {};
+}
+
+void DatabaseChecker::CheckAtRest() {
+  controller::Controller* const serving = world_.ServingController();
+  if (serving == nullptr) return;
+  for (const auto& machine : world_.machines()) {
+    if (!machine->lost && machine->node) CheckLog(*serving, *machine);
+  }
+  CheckNames(*serving);
+  CheckValues(*serving);
+}
+
+void DatabaseChecker::CheckLog(controller::Controller& serving, Machine& machine) {
+  const std::string invariant = "D3 of a region that is gone the log has a tombstone";
+  SimProcess process(world_.scheduler(), machine.clock, machine.name + " inspection", Prng(1));
+  SimExecutor& executor = process.AddExecutor("inspection");
+  const auto disk = machine.disk.MakeView(process, executor);
+  const auto log = wal::Inspect(*disk, std::string(Server::kData) + "/wal", {});
+  if (!log.ok()) return world_.Fail(invariant, fmt::format("{}: {}", machine.name, MessageOf(log.status())));
+  for (const auto& [group, found] : log->groups) {
+    if (group == kCatalogGroup || RegionOf(serving, group) != nullptr) continue;
+    if (found.tombstone && found.state.last_index == LogIndex()) continue;
+    world_.Fail(invariant,
+                fmt::format("{}: region {} {}", machine.name, group,
+                            found.tombstone ? fmt::format("has entries up to {}", found.state.last_index)
+                                            : std::string("has no tombstone")));
+  }
+}
+
+// ---- D4, D5 ----
+
+void DatabaseChecker::CheckNames(controller::Controller& serving) {
+  const std::string invariant = "D4 a name exists from its creation to its dropping";
+  const catalog::Catalog& catalog = serving.catalog();
+  for (const auto& [id, region] : catalog.regions()) {
+    if (!catalog.databases().contains(region.region().database()))
+      world_.Fail(invariant,
+                  fmt::format("region {} is of database {}, which is gone", id, region.region().database()));
+  }
+  for (const auto& [id, database] : databases_) {
+    const auto record = catalog.databases().find(id);
+    if (database.dropped) {
+      if (record != catalog.databases().end())
+        world_.Fail(invariant,
+                    fmt::format("database {} ('{}') was dropped and has a record", id, database.name));
+      continue;
+    }
+    const pb::Record* const named = catalog.FindDatabase(database.name);
+    if (named == nullptr || named->database().id() != id ||
+        named->database().state() != pb::DATABASE_PUBLIC || named->database().regions() != database.regions ||
+        named->database().replicas() != database.replicas) {
+      world_.Fail(invariant,
+                  fmt::format("database {} ('{}') was created with {} regions of {} replicas; its name "
+                              "stands for {}",
+                              id, database.name, database.regions, database.replicas,
+                              named == nullptr ? "nothing" : named->database().ShortDebugString()));
+    }
+  }
+}
+
+void DatabaseChecker::CheckValues(controller::Controller& serving) {
+  // By the leaders, which have applied what they acknowledged. All replicas hold the same
+  // (World::CheckReplicas).
+  std::map<GroupId, std::set<uint64_t>> held;
+  for (const auto& machine : world_.machines()) {
+    Server* const server = machine->lost ? nullptr : RunningNode(*machine);
+    if (server == nullptr) continue;
+    const group::GroupHost& host = server->node()->groups();
+    for (const GroupId group : host.groups()) {
+      if (!host.StatusOf(group)->serving) continue;
+      std::set<uint64_t>& values = held[group];
+      for (const auto state = host.State(group)->NewIterator({}, {}); state->Valid(); state->Next())
+        ForEachValue(state->value(), [&values](uint64_t number) { values.insert(number); });
+    }
+  }
+  for (const auto& [group, values] : held) {
+    for (const uint64_t number : values) {
+      const auto writer = applied_in_.find(number);
+      if (writer != applied_in_.end() && writer->second == group) continue;
+      world_.Fail("D5 no data of one database is in another",
+                  fmt::format("value {} is in group {}, which did not write it", number, group));
+    }
+  }
+  for (const auto& [number, value] : acknowledged_) {
+    const auto writer = applied_in_.find(number);
+    if (writer == applied_in_.end()) {
+      world_.Fail("D5 what is acknowledged was written",
+                  fmt::format("value {} was applied by no group", number));
+      continue;
+    }
+    const GroupId group = writer->second;
+    const auto region = regions_.find(group.value());
+    const auto owner = region == regions_.end() ? databases_.end() : databases_.find(region->second);
+    if (region != regions_.end() &&
+        (owner == databases_.end() || owner->second.name != databases_.at(value.database).name)) {
+      world_.Fail("D5 a value is written to the database of that name",
+                  fmt::format("value {} of database {} is in group {}", number, value.database, group));
+    }
+    if (RegionOf(serving, group) == nullptr || !held.contains(group) || held[group].contains(number))
+      continue;
+    world_.Fail("D5 what is acknowledged is there",
+                fmt::format("value {} of database {} is missing in group {}", number, value.database, group));
+  }
+}
+
+}  // namespace tenure::sim

@@ -1,0 +1,188 @@
+#include "sim/database_operator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "catalog/refusal.h"
+#include "sim/database_checker.h"
+
+namespace tenure::sim {
+
+namespace pb = ::tenure::v1;
+
+namespace {
+
+constexpr char kHost[] = "databases";
+constexpr Duration kRepeatAfter = std::chrono::milliseconds(300);
+constexpr Duration kWriteTimeout = std::chrono::seconds(3);
+constexpr uint32_t kLastValues = 8;  // of a database in the end: enough to meet each of its regions
+constexpr uint32_t kFull = 3;        // replicas with which one machine may go
+
+}  // namespace
+
+DatabaseOperator::DatabaseOperator(World& world, Prng prng)
+    : world_(world),
+      prng_(prng),
+      clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
+      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      executor_(process_.AddExecutor("operator")),
+      ids_(prng.Fork("ids")) {
+  world_.network().AddHost(process_, kHost);
+  network_ = world_.network().MakeView(process_, executor_);
+  controllers_ = std::make_unique<client::ControllerClient>(executor_, *network_, world_.ServerAddresses(),
+                                                            prng.Fork("client"));
+  max_replicas_ = std::min(kFull, world_.options().processes);
+  // Of each group one replica may be lost for good: it needs two others.
+  const auto plan = PlanOf(world_.options());
+  if (std::any_of(plan.begin(), plan.end(), [](const Fault& f) { return f.kind == FaultKind::kRot; }))
+    min_replicas_ = max_replicas_;
+  for (uint32_t i = 0; i < world_.options().databases; ++i) {
+    Name& name = *names_.emplace_back(std::make_unique<Name>());
+    name.name = fmt::format("d{}", i + 1);
+    name.values = std::make_unique<RespClient>(executor_, *network_, world_.NodeAddresses(),
+                                               prng.Fork("values of " + name.name), kWriteTimeout, name.name);
+  }
+}
+
+DatabaseOperator::~DatabaseOperator() {
+  process_.Kill();
+}
+
+void DatabaseOperator::Start() {
+  for (auto& name : names_) {
+    executor_.Post([this, &name = *name] { Pause(name); });
+  }
+}
+
+void DatabaseOperator::Finish() {
+  finishing_ = true;
+}
+
+void DatabaseOperator::DropThin() {
+  for (auto& name : names_) {
+    if (!name->exists || name->replicas >= kFull) continue;
+    name->under_way = Wish::kDrop;
+    executor_.Post([this, &name = *name] { Begin(name, Wish::kDrop); });
+  }
+}
+
+std::string DatabaseOperator::Unfinished() const {
+  for (const auto& name : names_) {
+    if (name->under_way != Wish::kNone || (name->exists && name->taken < kLastValues))
+      return fmt::format("the operator to be done with database {}", name->name);
+  }
+  return {};
+}
+
+void DatabaseOperator::Pause(Name& name) {
+  const Duration pause =
+      std::chrono::milliseconds(prng_.Between(0, !finishing_ && prng_.Chance(1, 3) ? 4000 : 400));
+  name.timer = executor_.After(pause, [this, &name] { Decide(name); });
+}
+
+void DatabaseOperator::Decide(Name& name) {
+  if (finishing_) {
+    if (name.exists && name.taken < kLastValues) Write(name);
+    return;
+  }
+  if (!name.exists) return Begin(name, Wish::kCreate);
+  if (prng_.Chance(2, 3)) return Write(name);
+  Begin(name, Wish::kDrop);
+}
+
+void DatabaseOperator::Begin(Name& name, Wish wish) {
+  name.under_way = wish;
+  name.request = ids_.Next();
+  name.sent = std::make_shared<bool>(false);
+  if (wish == Wish::kCreate) {
+    name.regions = static_cast<uint32_t>(prng_.Between(1, 3));
+    name.replicas = static_cast<uint32_t>(prng_.Between(min_replicas_, max_replicas_));
+  }
+  Send(name);
+}
+
+void DatabaseOperator::Send(Name& name) {
+  client::CallOptions options;
+  // A short one is answered while the database is still being made.
+  options.timeout = std::chrono::milliseconds(prng_.Chance(1, 2) ? prng_.Between(200, 1000) : 8000);
+  options.changes = true;
+  options.maybe_executed = name.sent;
+  const auto done = [this, &name](const StatusOr<pb::ChangeResponse>& answer) { OnAnswer(name, answer); };
+  if (name.under_way == Wish::kDrop) {
+    pb::DropDatabaseRequest request;
+    *request.mutable_id() = name.request;
+    request.set_name(name.name);
+    return controllers_->Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", request, options, done);
+  }
+  pb::CreateDatabaseRequest request;
+  *request.mutable_id() = name.request;
+  request.set_name(name.name);
+  request.set_regions(name.regions);
+  request.set_replicas(name.replicas);
+  controllers_->Call<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, options, done);
+}
+
+void DatabaseOperator::OnAnswer(Name& name, const StatusOr<pb::ChangeResponse>& answer) {
+  if (!answer.ok()) return OnRefused(name, answer.status());
+  if (name.under_way == Wish::kCreate) {
+    ++created_;
+    name.exists = true;
+    name.id = answer->record().database().id();
+    world_.Note(fmt::format("database {}: {} with {} regions of {} replicas", name.name, name.id,
+                            name.regions, name.replicas));
+    world_.databases().OnCreated(name.id, name.name, name.regions, name.replicas);
+  } else {
+    ++dropped_;
+    name.exists = false;
+    world_.Note(fmt::format("database {}: {} dropped", name.name, name.id));
+    world_.databases().OnDropped(name.id);
+  }
+  const bool again_at_once = !name.exists && !finishing_ && prng_.Chance(1, 2);
+  ids_.Done(name.request);
+  if (again_at_once) return Begin(name, Wish::kCreate);
+  Done(name);
+}
+
+void DatabaseOperator::OnRefused(Name& name, const Status& status) {
+  const std::string what = fmt::format("database {}: {}: {}", name.name,
+                                       name.under_way == Wish::kDrop ? "drop" : "create", MessageOf(status));
+  switch (catalog::ReasonOf(status)) {
+    case pb::REASON_NOT_ENOUGH_NODES:
+      world_.Note(what);
+      ids_.Done(name.request);
+      return Done(name);
+    case pb::REASON_CONDITION_FAILED:  // it became public in the same moment; this id was used up by that
+      ids_.Done(name.request);
+      return Begin(name, name.under_way);
+    case pb::REASON_ALREADY_EXISTS:
+    case pb::REASON_NOT_FOUND:
+    case pb::REASON_INVALID_ARGUMENT:
+    case pb::REASON_DUPLICATE_EXPIRED:
+      return world_.Fail("a name exists from its creation to its dropping", what);
+    default:
+      name.timer = executor_.After(kRepeatAfter, [this, &name] { Send(name); });
+  }
+}
+
+void DatabaseOperator::Done(Name& name) {
+  name.under_way = Wish::kNone;
+  Pause(name);
+}
+
+void DatabaseOperator::Write(Name& name) {
+  name.under_way = Wish::kWrite;
+  const DatabaseChecker::Value value{name.id, ++values_};
+  name.values->Execute({"SET", fmt::format("value-{}", value.number), DatabaseChecker::TextOf(value)},
+                       [this, &name, value](const RespAnswer& answer) {
+                         if (answer.kind == RespAnswer::Kind::kValue) {
+                           world_.databases().OnAcknowledged(value);
+                           name.taken += finishing_ ? 1 : 0;
+                         }
+                         Done(name);
+                       });
+}
+
+}  // namespace tenure::sim
