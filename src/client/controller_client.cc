@@ -158,8 +158,10 @@ void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pendin
   const Status& status = answer.status();
   // A process that is joining, or was removed, offers no service of a controller: nothing was executed there.
   const bool no_controller = status.code() == StatusCode::kUnimplemented;
-  const bool transport =
-      status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kDeadlineExceeded;
+  // CANCELLED: the process is ending, and its server with it.
+  const bool transport = status.code() == StatusCode::kUnavailable ||
+                         status.code() == StatusCode::kDeadlineExceeded ||
+                         status.code() == StatusCode::kCancelled;
   if (!transport && !no_controller) return Finish(pending, std::move(answer));
   if (!no_controller && !runtime::WasNotSent(status)) {
     pending->maybe_executed = true;

@@ -239,6 +239,25 @@ TEST_F(ControllerClientTest, WhoOffersNoServiceIsPassedOver) {
   }
 }
 
+// Seen in a rolling restart: a process that ends cancels the calls that it has not answered.
+TEST_F(ControllerClientTest, WhoEndsItsCallsIsLeft) {
+  cluster.Lead("b:1");
+  for (const char* endpoint : {"a:1", "c:1"}) {
+    cluster.controllers[endpoint].behaviour = [](const auto&, const auto&) {
+      return absl::CancelledError("CANCELLED");
+    };
+  }
+  for (uint64_t i = 0; i < 6; ++i) {  // whomever it asks first
+    ControllerClient fresh(executor(), *cluster.view, cluster.endpoints, Prng(i));
+    std::optional<StatusOr<std::string>> said;
+    fresh.Call("tenure.v1.Catalog/X", "", {.idempotent = true, .changes = true},
+               [&](StatusOr<std::string> a) { said = std::move(a); });
+    executor().Advance(seconds(1));
+    ASSERT_TRUE(said);
+    EXPECT_TRUE(said->ok()) << said->status();
+  }
+}
+
 // Found by the simulator: the first answer was lost, and the next leader's disk was full.
 TEST_F(ControllerClientTest, ARefusalForSpaceSaysNothingOfAnEarlierAttempt) {
   cluster.Everyone(

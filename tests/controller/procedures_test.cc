@@ -3,7 +3,6 @@
 
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
-#include "controller/placement/region_scheduler.h"
 #include "planner/database_creation.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tenure/internal/v1/procedure.pb.h"
@@ -181,8 +180,7 @@ class ProceduresTest : public ::testing::Test {
   std::optional<StatusOr<pb::ChangeResponse>> created;
   std::set<uint64_t> stopped;  // nodes that say nothing
   uint64_t leader = 0;
-  uint64_t spare = 0;                          // a node without a replica
-  std::unique_ptr<RegionScheduler> scheduler;  // stopped by the controller's end
+  uint64_t spare = 0;  // a node without a replica
   TestController t;
   std::vector<std::unique_ptr<FakeNode>> nodes;
 };
@@ -693,50 +691,7 @@ TEST_F(ProceduresTest, AMoveSurvivesALeaderChangeAtEveryStep) {
 
 // ---- nodes ----
 
-TEST_F(ProceduresTest, LostReplicasAreMadeAnewAsLongAsThereAreNodes) {
-  nodes.push_back(std::make_unique<FakeNode>(t, "n5"));
-  nodes.back()->Register();
-  nodes.back()->Connect();
-  StartRegion();
-  SchedulerOptions options{.repair_after = seconds(1), .balance = false};
-  scheduler = std::make_unique<RegionScheduler>(t.executor, t.access, t.agents, options, Prng(3), Logger());
-  t.leadership.AddService(*scheduler);
-  t.Follow(8, 2);
-  t.Lead(9);
-  for (auto& one : nodes) one->Connect();
-  // Shorter than a region rests, longer than a node takes to be DOWN.
-  const auto lose = [this](uint64_t id) {
-    stopped.insert(id);
-    node(id).stream.reset();
-    for (int i = 0; i < 40; ++i) {
-      Report();
-      Work(1);
-      t.executor.Advance(milliseconds(900));
-    }
-    EXPECT_EQ(t.machine.catalog().nodes().at(id).node().state(), pb::NODE_DOWN);
-  };
-  const auto holds = [this](uint64_t id) {
-    return std::any_of(Region().replicas().begin(), Region().replicas().end(),
-                       [id](const auto& replica) { return replica.node() == id; });
-  };
-  const uint64_t first = Region().replicas(1).node();
-  lose(first);
-  EXPECT_FALSE(holds(first));
-  EXPECT_EQ(Procedure("RepairReplica").state(), pb::PROCEDURE_SUCCEEDED);
-  const uint64_t second = Region().replicas(1).node();
-  lose(second);  // the region does not rest after what went well
-  EXPECT_FALSE(holds(second));
-  EXPECT_EQ(Region().replicas_size(), 3);
-  EXPECT_TRUE(scheduler->stuck().empty());
-  EXPECT_EQ(scheduler->RunningRepairs(), 0u);
-  const uint64_t third = Region().replicas(1).node();
-  lose(third);
-  EXPECT_TRUE(holds(third));
-  ASSERT_EQ(scheduler->stuck().size(), 1u);
-  EXPECT_THAT(scheduler->stuck().at(1), HasSubstr("node"));
-}
-
-TEST_F(ProceduresTest, AFinishedDrainIsEstimatedFromWhatHasLeft) {
+TEST_F(ProceduresTest, ADrainIsEstimatedFromWhatHasLeft) {
   EXPECT_EQ(DrainNode::Progress(40, 40, 4, seconds(10)),
             "0 of 40 replicas have left, 40 are left, 4 move now");
   EXPECT_EQ(DrainNode::Progress(40, 30, 4, seconds(10)),

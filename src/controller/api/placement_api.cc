@@ -25,6 +25,7 @@ using Change = ::tenure::controller::ChangeReplica;
 namespace {
 
 constexpr int64_t kMaxHoldMs = 24 * 3600 * 1000;
+constexpr size_t kNamedRegions = 10;  // of those that stand in a node's way
 
 template <class List>
 void AddLines(const std::string& text, List& lines) {
@@ -369,6 +370,7 @@ std::vector<std::string> PlacementApi::WhyNotStop(NodeId node) const {
     if (other != node) reasons.push_back(fmt::format("node {} is held: it is going to be stopped", other));
   }
   absent.insert(node);
+  size_t hurt = 0;
   for (const auto& [id, record] : access_.catalog().regions()) {
     const pb::RegionRecord& region = record.region();
     if (region.state() == pb::REGION_REMOVING || ReplicaOn(region, node) == nullptr) continue;
@@ -379,11 +381,12 @@ std::vector<std::string> PlacementApi::WhyNotStop(NodeId node) const {
       const NodeLoad* load = agents_.load().Find(on);
       if (load->regions.contains(id) && !load->lost.contains(id)) ++alive;
     }
-    if (alive < Voters(region) / 2 + 1) {
+    if (alive < Voters(region) / 2 + 1 && ++hurt <= kNamedRegions) {
       reasons.push_back(fmt::format("region {} would have {} of {} voters, which is no majority", id, alive,
                                     Voters(region)));
     }
   }
+  if (hurt > kNamedRegions) reasons.push_back(fmt::format("and {} more regions", hurt - kNamedRegions));
   // The process may be a controller as well.
   const std::string& address = access_.catalog().nodes().at(node.value()).node().address();
   const auto status = access_.group().StatusOf();

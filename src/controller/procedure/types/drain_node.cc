@@ -98,10 +98,12 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
   const Duration elapsed = std::chrono::milliseconds(now_ms - context.procedure().step_began_at_ms());
   std::string progress =
       Progress(body.ok() ? body->replicas() : 0, ReplicasOn(catalog, node), running, elapsed);
-  if (!plan->stuck.empty()) {
-    progress += fmt::format("; region {} cannot be moved: {}", plan->stuck.front().region.value(),
-                            plan->stuck.front().why);
-  }
+  // One that moves already has no further place to go: that is no obstacle.
+  const auto stuck = std::find_if(plan->stuck.begin(), plan->stuck.end(), [&](const auto& region) {
+    return ChangeUnderWay(catalog, region.region) == 0;
+  });
+  if (stuck != plan->stuck.end())
+    progress += fmt::format("; region {} cannot be moved: {}", stuck->region.value(), stuck->why);
   context.WaitsFor(std::move(progress));
   return moves;
 }
