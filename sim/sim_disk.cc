@@ -173,6 +173,11 @@ void SimDisk::FailWrites(int count, std::string part) {
   failing_writes_part_ = std::move(part);
 }
 
+void SimDisk::FailRemovals(int count, std::string part) {
+  failing_removals_ = count;
+  failing_removals_part_ = std::move(part);
+}
+
 bool SimDisk::TakeFailure(int& count, const std::string& part, const std::string& path) {
   if (count == 0 || path.find(part) == std::string::npos) return false;
   --count;
@@ -398,6 +403,8 @@ class SimDiskView final : public runtime::Disk {
     const std::string path = Normal(raw);
     TENURE_RETURN_IF_ERROR(Check("remove", path));
     if (!disk_.names_.contains(path)) return NoSuchFile("remove", path);
+    if (disk_.TakeFailure(disk_.failing_removals_, disk_.failing_removals_part_, path))
+      return Error(StatusCode::kInternal, "cannot remove {}: Input/output error", path);
     disk_.ChangeName({DirectoryOf(path), path, "", nullptr});
     disk_.AtBoundary("remove", path);
     return OkStatus();

@@ -72,6 +72,8 @@ class SimDisk {
   // The next `count` syncs / writes (of files whose path contains `part`) fail with INTERNAL.
   void FailSyncs(int count, std::string part = "");
   void FailWrites(int count, std::string part = "");
+  // The next `count` removals of files whose path contains `part` fail with INTERNAL.
+  void FailRemovals(int count, std::string part = "");
   // Operations that failed since this was asked last: whether the disk is to blame.
   uint64_t TakeFailures() { return std::exchange(failures_, 0); }
   // Flips one bit at rest, in what was synced and in what is cached. False if the file is not that long.
@@ -149,6 +151,8 @@ class SimDisk {
   std::vector<Closure> hanging_;
   int failing_syncs_ = 0;
   std::string failing_syncs_part_;
+  int failing_removals_ = 0;
+  std::string failing_removals_part_;
   int failing_writes_ = 0;
   std::string failing_writes_part_;
 };

@@ -196,8 +196,12 @@ class GroupHost::Impl : private HostListener {
     if (!replica.IsNone() && ReplicaOf(id) > replica) return AfterBegin(id, std::move(done));
     const auto under_way = destructions_.find(id);
     if (replicas_.IsGone(id, replica)) {
-      if (under_way == destructions_.end()) return done(OkStatus());
-      return under_way->second.waiting.push_back(std::move(done));
+      if (under_way != destructions_.end()) return under_way->second.waiting.push_back(std::move(done));
+      if (!remains_.contains(id)) return done(OkStatus());
+      Destruction& again = destructions_[id];
+      ++again.writes;
+      again.waiting.push_back(std::move(done));
+      return RemoveFiles(id);
     }
     Remove(id);
     replicas_.Bury(id, replica);
@@ -215,13 +219,26 @@ class GroupHost::Impl : private HostListener {
     // entry needs them, and the engine may make a removal durable before the log's disk answers.
     dependencies_.wal.Append(std::move(writes), PostHere([this, id](Status status) {
                                if (!status.ok()) return Destroyed(id, status);
-                               files_.RemoveGroup(id, [this, id] {
-#ifndef TENURE_MUTANT_state_left_behind
-                                 RemoveState(id);
-#endif
-                                 Destroyed(id, OkStatus());
-                               });
+                               RemoveFiles(id);
                              }));
+  }
+  // What the disk does not give up is still there: whoever asks for the destruction again, asks for that.
+  void RemoveFiles(GroupId id) {
+    files_.RemoveGroup(id, [this, id](const Status& status) {
+#ifndef TENURE_MUTANT_state_left_behind
+      RemoveState(id);
+#endif
+      if (status.ok()) {
+        remains_.erase(id);
+      } else {
+        remains_.insert(id);
+      }
+#ifdef TENURE_MUTANT_files_left_behind
+      Destroyed(id, OkStatus());
+#else
+      Destroyed(id, status);
+#endif
+    });
   }
 
   Group* Find(GroupId id) const {
@@ -503,7 +520,7 @@ class GroupHost::Impl : private HostListener {
   void RemoveLeftovers(GroupId id, const wal::RecoveredGroup& recovered) {
     if (recovered.tombstone) {
       if (HasState(id)) RemoveState(id);
-      if (files_.Find(id) != nullptr) files_.RemoveGroup(id, [] {});
+      if (files_.Find(id) != nullptr) files_.RemoveGroup(id, [](const Status&) {});
     } else if (!IsStateAbove(dependencies_.engine, id, recovered.gone)) {
       dependencies_.logger.Info("group {}: what is stored is the state of a replica that left: it is removed",
                                 id);
@@ -660,6 +677,7 @@ class GroupHost::Impl : private HostListener {
   // Logs of which it is not durable yet whose they are: who waits for that.
   std::map<GroupId, std::vector<Callback<Status>>> beginning_;
   std::map<GroupId, Destruction> destructions_;
+  std::set<GroupId> remains_;                           // destroyed, but for files that could not be removed
   std::map<GroupId, ReplicaId> recovering_;             // Recover is under way, to this replica
   std::optional<std::set<GroupId>> groups_with_state_;  // when it was first asked for
   SnapshotTransfer transfer_;

@@ -79,11 +79,12 @@ struct SnapshotFiles::Files {
     }
   }
 
-  void RemoveGroup(GroupId group) {
+  Status RemoveGroup(GroupId group) {
     parts.erase(group);
     if (reader && reader->meta().group == group) reader.reset();
-    const Status status = store.RemoveGroup(group);
+    Status status = store.RemoveGroup(group);
     if (!status.ok()) logger.Warn("group {}: {}", group, MessageOf(status));
+    return status;
   }
 
   wal::SnapshotStore& store;
@@ -172,18 +173,15 @@ void SnapshotFiles::Remove(GroupId group, LogIndex below) {
   background_.Post([files = files_, group, below] { files->RemoveBelow(group, below); });
 }
 
-void SnapshotFiles::RemoveGroup(GroupId group, Closure done) {
+void SnapshotFiles::RemoveGroup(GroupId group, Callback<Status> done) {
   complete_.erase(group);
-  Run<Status>(
-      [group](Files& files) {
-        files.RemoveGroup(group);
-        return OkStatus();
-      },
-      [this, group, done = std::move(done)](const Status&) mutable {
-        // One may have become complete before it was removed, and its answer came after the first line.
-        complete_.erase(group);
-        done();
-      });
+  Run<Status>([group](Files& files) { return files.RemoveGroup(group); },
+              [this, group, done = std::move(done)](Status status) mutable {
+                // One may have become complete before it was removed, and its answer came after the first
+                // line.
+                complete_.erase(group);
+                done(std::move(status));
+              });
 }
 
 const wal::SnapshotMeta* SnapshotFiles::Find(GroupId group) const {

@@ -47,8 +47,8 @@ class SnapshotFiles {
   // Removes the group's complete snapshots with a mark below `below`.
   void Remove(GroupId group, LogIndex below);
   // Removes everything of a group that is gone. Behind `done` nothing of it comes back, whatever was under
-  // way.
-  void RemoveGroup(GroupId group, Closure done);
+  // way. An error: something is still there.
+  void RemoveGroup(GroupId group, Callback<Status> done);
   // The newest complete one.
   const wal::SnapshotMeta* Find(GroupId group) const;
 

@@ -354,6 +354,52 @@ TEST_F(PlacementTest, TheLastGoodCopyIsNotRemovedUnlessItIsNamed) {
   EXPECT_EQ(catalog().nodes().at(holder).node().state(), pb::NODE_REMOVED);
 }
 
+TEST_F(PlacementTest, AMoveToANodeThatIsAskedToLeaveFails) {
+  CreateDatabase("d", 1);
+  const pb::RegionRecord before = catalog().regions().at(1).region();
+  uint64_t spare = 1;
+  while (std::any_of(before.replicas().begin(), before.replicas().end(),
+                     [&](const auto& r) { return r.node() == spare; }))
+    ++spare;
+  pb::ChangeReplicaRequest request;
+  request.set_region(1);
+  request.set_change(pb::REPLICA_MOVE);
+  request.set_from_node(before.replicas(1).node());
+  request.set_to_node(spare);
+  t.group.hold = true;
+  std::optional<StatusOr<pb::ChangeReplicaResponse>> moved;
+  t.Start<pb::ChangeReplicaResponse>("tenure.v1.Regions/ChangeReplica", request, seconds(10),
+                                     [&](auto answer) { moved = std::move(answer); });
+  ipb::CatalogCommand drain;
+  drain.mutable_set_node_state()->set_node(spare);
+  drain.mutable_set_node_state()->set_state(pb::NODE_DRAINING);
+  t.access.ProposeInEpoch(std::move(drain), t.leadership.epoch(), [](auto) {});
+  t.group.Release();
+  Run(seconds(5));
+  ASSERT_TRUE(moved && moved->ok());
+  const auto& procedure = catalog().procedures().at((*moved)->procedure().procedure().id()).procedure();
+  EXPECT_EQ(procedure.state(), pb::PROCEDURE_FAILED);
+  EXPECT_THAT(procedure.last_error(), HasSubstr("DRAINING"));
+}
+
+// Nobody else can lead: the new replica votes beside the old one, takes over, and the old one goes.
+TEST_F(PlacementTest, TheOnlyReplicaOfARegionMoves) {
+  CreateDatabase("single", 1, 1);
+  const uint64_t from = catalog().regions().at(1).region().replicas(0).node();
+  pb::ChangeReplicaRequest request;
+  request.set_region(1);
+  request.set_change(pb::REPLICA_MOVE);
+  request.set_from_node(from);
+  const auto moved = Ask<pb::ChangeReplicaResponse>("tenure.v1.Regions/ChangeReplica", request);
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  Run(seconds(15));
+  const auto& procedure = catalog().procedures().at(moved->procedure().procedure().id()).procedure();
+  EXPECT_EQ(procedure.state(), pb::PROCEDURE_SUCCEEDED) << procedure.DebugString();
+  ASSERT_EQ(catalog().regions().at(1).region().replicas_size(), 1);
+  EXPECT_EQ(catalog().regions().at(1).region().replicas(0).node(), moved->to_node());
+  EXPECT_EQ(transfers, 1);
+}
+
 // ---- can-stop ----
 
 TEST_F(PlacementTest, ANodeMayBeStoppedIfEveryRegionKeepsItsMajority) {

@@ -137,6 +137,24 @@ class HostReplicasTest : public testing::Test {
   std::unique_ptr<GroupHost> host;
 };
 
+TEST_F(HostReplicasTest, ADestructionThatLeavesAFileHasFailedAndIsTriedAgain) {
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(3s);
+  Put("first");
+  const std::string file = "/snapshots/5-9-1.snap.part";  // of a transfer that was broken off
+  ASSERT_TRUE(background_disk->Open(file, runtime::OpenMode::kCreate).ok());
+  disk.FailRemovals(2, "/snapshots/");
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const Status failed = Destroy(2);
+    EXPECT_EQ(failed.code(), StatusCode::kInternal);
+    EXPECT_THAT(std::string(MessageOf(failed)), HasSubstr(file));
+  }
+  EXPECT_TRUE(background_disk->Exists(file));
+  EXPECT_TRUE(Destroy(2).ok());
+  EXPECT_FALSE(background_disk->Exists(file));
+  EXPECT_TRUE(Destroy(2).ok());
+}
+
 TEST_F(HostReplicasTest, AReplicaThatLeftIsRefusedAndAHigherOneStarts) {
   ASSERT_TRUE(Start(2, Alone(2)).ok());
   world.RunFor(3s);

@@ -217,6 +217,12 @@ ChangeReplica::End ChangeReplica::Prepare(StepContext& context, Body body) {
   if (body.add_node() == 0) co_return StepEnd::Next("switch");
   if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
     co_return StepEnd::Ended(pb::PROCEDURE_FAILED, lost);
+  // It may have been asked to leave since the node was chosen.
+  const pb::NodeState state = context.catalog().nodes().at(body.add_node()).node().state();
+  if (state != pb::NODE_UP && state != pb::NODE_SUSPECT) {
+    co_return StepEnd::Ended(pb::PROCEDURE_FAILED,
+                             fmt::format("node {} is {}", body.add_node(), catalog::NameOf(state)));
+  }
   for (const auto* list : {&now.record->replicas(), &now.record->joining(), &now.record->leaving()}) {
     for (const pb::ReplicaRecord& replica : *list) {
       if (replica.node() != body.add_node()) continue;
@@ -339,10 +345,16 @@ ChangeReplica::End ChangeReplica::Switch(StepContext& context, Body body) {
                                                 body.add_replica()));
       }
       if (!done && now.leader.value() == body.remove_replica()) {
-        if (context.executor().Now() >= next_transfer) {
+        const ReplicaId next = BestVoter(context, now, body.remove_replica());
+        if (next.IsNone()) {
+          // It is the only voter: the new one joins it before it takes over.
+          for (pb::ReplicaRecord& replica : now.replicas) {
+            if (replica.id() == body.add_replica()) replica.set_role(pb::REPLICA_VOTER);
+          }
+          co_await Ask(context, body.region(), std::move(now.replicas));
+        } else if (context.executor().Now() >= next_transfer) {
           next_transfer = context.executor().Now() + std::chrono::seconds(2);
-          context.agents().RequestTransfer(now.leader_node, RegionId(body.region()),
-                                           BestVoter(context, now, body.remove_replica()));
+          context.agents().RequestTransfer(now.leader_node, RegionId(body.region()), next);
         }
       } else if (!done) {
         std::erase_if(now.replicas,
