@@ -730,6 +730,40 @@ TEST_F(ProceduresTest, PromisesThatContradictEachOtherAreNotGivenAtOnce) {
   EXPECT_THAT((*second)->reasons(0), HasSubstr("is held"));
 }
 
+// The first answer was lost, with a leader perhaps.
+TEST_F(ProceduresTest, ADrainAndARemovalThatAreAskedForAgainAreAnsweredAgain) {
+  StartRegion();
+  pb::DrainNodeRequest drain;
+  drain.mutable_id()->set_client_id(77);
+  drain.mutable_id()->set_sequence(1);
+  drain.set_node(spare);
+  const auto ask = [&](pb::DrainNodeRequest request) {
+    return t.Call<pb::DrainNodeResponse>("tenure.v1.Cluster/DrainNode", request, seconds(10),
+                                         milliseconds(20));
+  };
+  const auto first = ask(drain);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto again = ask(drain);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->revision(), first->revision());
+  EXPECT_EQ(again->procedure().procedure().id(), first->procedure().procedure().id());
+  Work();
+  // Another request is another wish.
+  drain.mutable_id()->set_sequence(2);
+  EXPECT_EQ(ReasonOf(ask(drain).status()), pb::REASON_CONDITION_FAILED);
+
+  pb::RemoveNodeRequest remove;
+  remove.mutable_id()->set_client_id(77);
+  remove.mutable_id()->set_sequence(3);
+  remove.set_node(spare);
+  for (int i = 0; i < 2; ++i) {
+    const auto removed =
+        t.Call<pb::RemoveNodeResponse>("tenure.v1.Cluster/RemoveNode", remove, seconds(10), milliseconds(20));
+    ASSERT_TRUE(removed.ok()) << removed.status();
+    EXPECT_EQ(removed->procedure().procedure().object(), spare);
+  }
+}
+
 // ---- the engine ----
 
 TEST_F(ProceduresTest, ARegionIsChangedByOneProcedureAtATime) {

@@ -220,6 +220,26 @@ void PlacementApi::Explain(const pb::ExplainRegionRequest& request,
 
 // ---- nodes ----
 
+namespace {
+
+// The answer to a request that was done already, whose answer was lost; nullopt: it was not. `type`: of the
+// procedure about the node that it has submitted.
+template <class Answered>
+std::optional<Answered> AnswerAgain(const catalog::Catalog& catalog, const pb::RequestId& id,
+                                    std::string_view type, uint64_t node) {
+  const auto known = catalog.FindAnswer(id);
+  if (!known || known->reason() != pb::REASON_UNSPECIFIED) return std::nullopt;
+  Answered response;
+  response.set_revision(known->revision());
+  for (const auto& [number, record] : catalog.procedures()) {
+    if (record.procedure().type() == type && record.procedure().object() == node)
+      *response.mutable_procedure() = record;
+  }
+  return response;
+}
+
+}  // namespace
+
 void PlacementApi::Resume(const pb::DrainNodeRequest& request, Answer<pb::DrainNodeResponse> done) {
   for (const auto& [id, record] : access_.catalog().procedures()) {
     const pb::ProcedureRecord& procedure = record.procedure();
@@ -257,6 +277,11 @@ void PlacementApi::Drain(const pb::DrainNodeRequest& request, Answer<pb::DrainNo
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
   const auto node = FindNode(request.node());
   if (!node.ok()) return done(node.status());
+  if (auto again = AnswerAgain<pb::DrainNodeResponse>(access_.catalog(), request.id(), DrainNode::kName,
+                                                      request.node())) {
+    if (request.resume()) again->clear_procedure();
+    return done(*std::move(again));
+  }
   if (request.resume()) {
     if ((*node)->state() != pb::NODE_DRAINING) {
       return done(Refuse(pb::REASON_CONDITION_FAILED, "node {} is {}, not DRAINING", request.node(),
@@ -322,6 +347,10 @@ void PlacementApi::Remove(const pb::RemoveNodeRequest& request, Answer<pb::Remov
   const NodeId id(request.node());
   const auto node = FindNode(request.node());
   if (!node.ok()) return done(node.status());
+  if (auto again = AnswerAgain<pb::RemoveNodeResponse>(access_.catalog(), request.id(), RemoveNode::kName,
+                                                       request.node())) {
+    return done(*std::move(again));
+  }
   const pb::NodeState state = (*node)->state();
   if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED) {
     return done(
