@@ -16,6 +16,11 @@ namespace {
 
 // More than any turn takes that is not held up.
 constexpr Duration kTurn = std::chrono::milliseconds(50);
+// In which a node with sound links notices that its leader is gone, and finds the next one: an unanswered
+// heartbeat, some wrong addresses, the longest pause between two attempts. Less than the tolerance of a
+// warm-up.
+constexpr Duration kFindsLeader = std::chrono::seconds(12);
+constexpr Duration kSlowLink = std::chrono::milliseconds(100);
 
 // Clocks drift, and what is looked at may have happened since the last look.
 bool Lasted(Duration at_most, Duration limit) {
@@ -36,14 +41,17 @@ void LeadershipChecker::Check() {
       continue;
     }
     CheckEpoch(*machine, *controller);
+    CheckHeartbeats(*machine, *controller);
     Seen& seen = seen_[machine->number];
-    if (seen.epoch != leadership.epoch() || seen.boot != machine->boots) {
+    if (seen.epoch != leadership.epoch() || seen.boot != machine->boots || !seen.started) {
+      // Samples are taken from when the services start, for which those of the epoch before have to stop.
       // Views of others are taken until it leads, and none afterwards.
       const auto age = controller->standby_view().Age();
       seen = {.boot = machine->boots,
               .epoch = leadership.epoch(),
               .not_before = last_look_,
-              .fresh_view = age && *age <= controller::WarmUpOptions().view_age + std::chrono::seconds(1)};
+              .fresh_view = age && *age <= controller::WarmUpOptions().view_age + std::chrono::seconds(1),
+              .started = leadership.started_epoch() == leadership.epoch()};
     }
     if (!leadership.load_ready() || seen.ready) continue;
     seen.ready = true;
@@ -54,6 +62,18 @@ void LeadershipChecker::Check() {
 }
 
 void LeadershipChecker::CheckEpoch(const Machine& machine, controller::Controller& controller) {
+  if (controller.leadership().token().stop_requested()) {
+    world_.Fail("an epoch and its token end in the same moment",
+                fmt::format("{} leads epoch {}, whose token is stopped", machine.name,
+                            controller.leadership().epoch()));
+  }
+  const controller::Leadership& leadership = controller.leadership();
+  if (leadership.heard_enough() && leadership.started_epoch() != leadership.epoch()) {
+    world_.Fail(
+        "load ready by what was heard in that epoch",
+        fmt::format("{} leads epoch {}, the services of epoch {} have not ended, and it has heard enough",
+                    machine.name, leadership.epoch(), leadership.started_epoch()));
+  }
   const auto status = controller.host().StatusOf(kCatalogGroup);
   const Term epoch = controller.leadership().epoch();
   Instant& wrong_since = wrong_since_[machine.number];
@@ -74,6 +94,37 @@ void LeadershipChecker::CheckEpoch(const Machine& machine, controller::Controlle
                           status ? fmt::format("at term {}, {}", status->term,
                                                status->serving ? "serving" : "not serving")
                                  : "gone"));
+}
+
+void LeadershipChecker::CheckHeartbeats(const Machine& machine, controller::Controller& controller) {
+  const Instant now = world_.scheduler().now();
+  const SimNetwork& network = world_.network();
+  const auto sound = [&](const Endpoint& from, const Endpoint& to) {
+    return !network.blocked(from, to) && network.OptionsOf(from, to).max_delay <= kSlowLink;
+  };
+  for (const auto& other : world_.machines()) {
+    Unheard& unheard = unheard_[{machine.number, other->number}];
+    const bool runs = other->server && other->server->started() && other->server->process().alive() &&
+                      other->server->node() != nullptr && !other->server->any_stands_still();
+    const bool in_the_way = !runs || machine.server->any_stands_still() ||
+                            !other->server->node()->registered() || !sound(machine.address, other->address) ||
+                            !sound(other->address, machine.address);
+    const Unheard current{machine.boots + other->boots, controller.leadership().epoch(), unheard.since};
+    bool connected = false;
+    for (const auto& [id, record] : controller.catalog().nodes()) {
+      if (record.node().address() != other->address) continue;
+      const controller::NodeLoad* const load = controller.load().Find(NodeId(id));
+      connected = connected || (load != nullptr && load->connected);
+    }
+    if (in_the_way || connected || unheard.boots != current.boots || unheard.epoch != current.epoch) {
+      unheard = current;
+      unheard.since = now;
+    } else if (now - unheard.since > kFindsLeader) {
+      world_.Fail("a leader hears every node, ready or not",
+                  fmt::format("{} leads epoch {} and has not heard {} for {} ms, with nothing in the way",
+                              machine.name, current.epoch, other->name, ToMillis(now - unheard.since)));
+    }
+  }
 }
 
 void LeadershipChecker::CheckReady(const Machine& machine, controller::Controller& controller,

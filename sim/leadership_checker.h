@@ -2,7 +2,9 @@
 //
 // - who says that it leads does so by its group, in the same term, and has applied an entry of it;
 // - who decides by load has a sample of every member that could give one, or has waited as long as it must:
-//   the tolerance, or one heartbeat round with a standby view that was young.
+//   the tolerance, or one heartbeat round with a standby view that was young;
+// - an epoch and its token end in the same moment, and what was heard in one does not count for the next;
+// - whoever leads hears a node that runs, however long it takes to become ready: heartbeats wait for nothing.
 //
 // Threading: the simulation's thread, outside of events.
 #pragma once
@@ -37,16 +39,26 @@ class LeadershipChecker {
   struct Seen {
     uint64_t boot = 0;
     Term epoch;
-    Instant not_before{};  // the leadership began then or later
+    Instant not_before{};  // its services were started then or later
     bool fresh_view = false;
+    bool started = false;  // its services were
     bool ready = false;
   };
   void CheckEpoch(const Machine& machine, controller::Controller& controller);
+  void CheckHeartbeats(const Machine& machine, controller::Controller& controller);
   void CheckReady(const Machine& machine, controller::Controller& controller, const Seen& seen);
 
+  // A leader, and a node that it should hear.
+  struct Unheard {
+    uint64_t boots = 0;
+    Term epoch;
+    Instant since{};  // it was heard, or something was in the way, last
+  };
+
   World& world_;
-  std::map<uint64_t, Seen> seen_;            // by machine
-  std::map<uint64_t, Instant> wrong_since_;  // by machine
+  std::map<std::pair<uint64_t, uint64_t>, Unheard> unheard_;  // by machines: of the leader, of the node
+  std::map<uint64_t, Seen> seen_;                             // by machine
+  std::map<uint64_t, Instant> wrong_since_;                   // by machine
   Instant last_look_{};
   uint64_t ready_ = 0;
 };

@@ -29,6 +29,9 @@ constexpr OptionField kFields[] = {
      [](SimOptions& o, int64_t v) { o.small_log = v != 0; }},
     {"cluster", "token", 0, 1, [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.token); },
      [](SimOptions& o, int64_t v) { o.token = v != 0; }},
+    {"cluster", "erratic_services", 0, 4,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.erratic_services); },
+     [](SimOptions& o, int64_t v) { o.erratic_services = static_cast<decltype(o.erratic_services)>(v); }},
     {"workload", "key_clients", 1, 100,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.key_clients); },
      [](SimOptions& o, int64_t v) { o.key_clients = static_cast<decltype(o.key_clients)>(v); }},
@@ -51,6 +54,9 @@ constexpr OptionField kFields[] = {
     {"workload", "databases", 0, 8,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.databases); },
      [](SimOptions& o, int64_t v) { o.databases = static_cast<decltype(o.databases)>(v); }},
+    {"workload", "storms", 0, 1,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.storms); },
+     [](SimOptions& o, int64_t v) { o.storms = v != 0; }},
     {"run", "fault_phase_ms", 1000, 3600000,
      [](const SimOptions& o) -> int64_t {
        return std::chrono::duration_cast<std::chrono::milliseconds>(o.fault_phase).count();
@@ -199,6 +205,9 @@ SimOptions DrawOptions(uint64_t seed) {
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);
   Prng databases = Prng(seed).Fork("databases");
   if (databases.Chance(1, 2)) options.databases = static_cast<uint32_t>(databases.Between(1, 3));
+  Prng leadership = Prng(seed).Fork("leadership");
+  if (leadership.Chance(1, 3)) options.erratic_services = static_cast<uint32_t>(leadership.Between(1, 2));
+  options.storms = leadership.Chance(1, options.erratic_services > 0 ? 2 : 8);
   return options;
 }
 

@@ -30,6 +30,9 @@ struct SimOptions {
   uint32_t registers = 4;                                // of each kind
   Duration think_time = std::chrono::milliseconds(200);  // of a client between two operations, at most
   uint32_t databases = 0;  // names under which an operator creates and drops databases
+  // Leader services beside the product's, whose starts hang, fail and take their time (erratic_service.h).
+  uint32_t erratic_services = 0;
+  bool storms = false;  // an operator hands the catalog's leadership to and fro (leadership_storms.h)
   Duration fault_phase = std::chrono::seconds(40);
   Duration mean_fault_gap = std::chrono::seconds(3);
   Duration max_fault_length = std::chrono::seconds(8);

@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "sim/database_operator.h"
+#include "sim/leadership_storms.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
 #include "sim/phases.h"
@@ -43,7 +44,8 @@ class Run : private Phases {
       : Phases(options, trace, std::move(on_event)),
         nemesis_(world_, PlanOf(options)),
         membership_(world_, Prng(options.seed).Fork("membership")),
-        databases_(world_, Prng(options.seed).Fork("database operator")) {}
+        databases_(world_, Prng(options.seed).Fork("database operator")),
+        storms_(world_, Prng(options.seed).Fork("storms")) {}
 
   RunResult Go() {
     if (Form() && Break() && Converge() && DropThin() && HangDisk() && Settle() && TurnAway() &&
@@ -64,6 +66,7 @@ class Run : private Phases {
     nemesis_.Start();
     membership_.Start();
     databases_.Start();
+    storms_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
@@ -75,6 +78,8 @@ class Run : private Phases {
   bool Converge() {
     Enter("converge");
     nemesis_.Heal();
+    storms_.Finish();
+    world_.Calm();
     membership_.Finish();
     databases_.Finish();
     const Instant healed = world_.scheduler().now();
@@ -252,6 +257,7 @@ class Run : private Phases {
   MembershipOperator membership_;
   Strangers strangers_{world_};
   DatabaseOperator databases_;
+  LeadershipStorms storms_;
 };
 
 }  // namespace

@@ -172,11 +172,17 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
     if (id == settings_.id) record.set_uuid(settings_.uuid);
     options.initial_controllers.push_back(std::move(record));
   }
+  for (uint32_t i = 0; i < world_.options().erratic_services; ++i) {
+    erratic_.push_back(std::make_unique<ErraticService>(world_, machine_.name, control_,
+                                                        prng_.Fork(fmt::format("erratic {}", i))));
+    options.more_services.push_back(erratic_.back().get());
+  }
   controller_ = std::make_unique<controller::Controller>(
       controller::Controller::Dependencies{control_, background_, *control_network_, *wal_, *engine_,
                                            *snapshots_, prng_.Fork("controller"), logger_.Named("controller"),
                                            &world_.groups()},
       std::move(options), [this](const Status& status) { OnControllerRefused(status); });
+  for (auto& service : erratic_) service->Watch(controller_->leadership());
   const Status status = controller_->Start();
   if (!status.ok()) {
     world_.Fail("a controller starts", fmt::format("{}: {}", machine_.name, MessageOf(status)));

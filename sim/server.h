@@ -19,6 +19,7 @@
 #include "node/controller_link.h"
 #include "node/node.h"
 #include "resp/front_end.h"
+#include "sim/erratic_service.h"
 #include "sim/resp_bridge.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
@@ -56,6 +57,10 @@ class Server final : public node::NodeOwner {
   SimProcess& process() { return *process_; }
   // The process or its controller's executor is paused.
   bool stands_still() const { return process_->paused() || control_.paused(); }
+  // So does the executor of its node, or of its log, or of what takes long.
+  bool any_stands_still() const {
+    return stands_still() || regions_.paused() || log_.paused() || background_.paused();
+  }
   // Its parts are there; they are made in the first events of the process.
   bool started() const {
     return (settings_.id == 0 || retired_ || controller_ || joining_) && (!settings_.node || node_);
@@ -110,6 +115,7 @@ class Server final : public node::NodeOwner {
   std::unique_ptr<kv::MemoryEngine> engine_;
   std::unique_ptr<wal::SnapshotStore> snapshots_;
   std::unique_ptr<controller::Joining> joining_;
+  std::vector<std::unique_ptr<ErraticService>> erratic_;
   std::unique_ptr<controller::Controller> controller_;
   bool retired_ = false;
   std::unique_ptr<client::ControllerClient> client_;

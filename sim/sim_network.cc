@@ -123,6 +123,11 @@ bool SimNetwork::blocked(const Endpoint& from, const Endpoint& to) const {
   return found != links_.end() && found->second.blocked;
 }
 
+const SimLinkOptions& SimNetwork::OptionsOf(const Endpoint& from, const Endpoint& to) const {
+  const auto found = links_.find({from, to});
+  return found == links_.end() ? defaults_ : found->second.options;
+}
+
 // --- hosts and connections
 // -------------------------------------------------------------------------------------
 

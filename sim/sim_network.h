@@ -72,6 +72,8 @@ class SimNetwork {
   void Partition(const std::vector<Endpoint>& side, const std::vector<Endpoint>& other);
   void HealAll();
   bool blocked(const Endpoint& from, const Endpoint& to) const;
+  // Of a link, as it is now.
+  const SimLinkOptions& OptionsOf(const Endpoint& from, const Endpoint& to) const;
   // Resets all connections between two addresses: streams end and calls fail UNAVAILABLE.
   void BreakConnections(const Endpoint& a, const Endpoint& b);
   // The machine at `address` loses power with the next SimProcess::Kill: its peers are not told.

@@ -98,6 +98,9 @@ class World {
   void CrashAtDisk(size_t machine, int64_t operations, CrashKind kind);
   // From now on what ends by itself is started again, as a service manager does.
   void Supervise() { supervised_ = true; }
+  // From now on nothing misbehaves on purpose.
+  void Calm() { calm_ = true; }
+  bool calm() const { return calm_; }
   // From a server whose process has ended by itself, or could not start: its disk failed.
   void OnProcessEnded(Machine& machine, const std::string& why);
   // Its node ends in order; the process goes on with its controller.
@@ -176,6 +179,7 @@ class World {
   void EndProcess(size_t machine, CrashKind kind);
   bool lost_replicas_ = false;
   bool supervised_ = false;
+  bool calm_ = false;
 };
 
 }  // namespace tenure::sim

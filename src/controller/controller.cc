@@ -176,6 +176,7 @@ class Controller::Impl : public group::GroupObserver {
           static_cast<LeaderService*>(&database_api_), static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
+    for (LeaderService* service : options_.more_services) leadership_.AddService(*service);
   }
 
   Status Start() {

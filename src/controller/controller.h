@@ -69,6 +69,8 @@ struct ControllerOptions {
   ProcedureOptions procedures;
   ProcedureTypeOptions procedure_types;
   SchedulerOptions scheduler;
+  // Leader services beside the controller's own, started with them and stopped before them. They outlive it.
+  std::vector<LeaderService*> more_services;
 };
 
 class Controller {

@@ -62,6 +62,8 @@ class Agent final : private runtime::StreamHandler {
   uint64_t leader_epoch() const { return leader_epoch_; }
   uint64_t incarnation() const { return incarnation_; }
   bool connected() const { return answered_; }
+  // Has a registration that no controller has refused yet.
+  bool registered() const { return state_ == State::kConnecting || state_ == State::kReporting; }
   // Since the last answer of a leading controller; the maximum if there was none.
   Duration SinceAnswer() const;
 

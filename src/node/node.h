@@ -105,6 +105,8 @@ class Node final : public DataService,
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
   const CatalogView& catalog() const { return view_; }
+  // Known to a controller, as far as this node knows: it sends heartbeats or looks for whom to send them to.
+  bool registered() const { return agent_.registered(); }
   group::GroupHost& groups() { return host_; }
 
   // --- DataService ---

@@ -106,6 +106,11 @@ class Leadership {
   // Members without which it went on, and which have given no sample in this epoch to this day.
   std::vector<std::string> unsampled() const;
   uint64_t transitions_done() const { return transitions_done_; }
+  // For checkers: enough was heard in this epoch, whether its services have started or not.
+  bool heard_enough() const { return load_ready_; }
+  // Whose services run or are being started; those of an epoch that has ended, until they are stopped. None:
+  // stopped.
+  Term started_epoch() const { return started_epoch_; }
 
   // Ends the epoch, if any, and all tasks; `done` when they have ended. Nothing starts afterwards.
   void Stop(Closure done);
