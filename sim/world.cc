@@ -467,6 +467,13 @@ std::string World::Unsettled(bool replicas) {
     });
     if (!led) return fmt::format("a leader of region {}", id);
   }
+  for (const Machine* machine : members) {
+    if (!machine->node || !machine->server->node()->registered()) continue;
+    const node::Node::Stats stats = machine->server->node()->GetStats();
+    if (stats.without_leader + stats.not_routed > 0)
+      return fmt::format("{} to know who leads {} regions", machine->name,
+                         stats.without_leader + stats.not_routed);
+  }
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
     for (const Machine* machine : members) {

@@ -228,7 +228,8 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
   }
   table_.SetUnhealthy(std::move(unhealthy));
   for (const ipb::RegionLeader& leader : response.leaders()) {
-    table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()));
+    table_.ReportLeader(RegionId(leader.region()), NodeId(leader.node()), Term(leader.term()),
+                        Revision(response.revision()));
   }
   TakeControllers(response);
   for (const uint64_t node : response.probe_nodes()) prober_.Probe(NodeId(node));
@@ -317,7 +318,7 @@ Node::Stats Node::GetStats() const {
     if (region.running) ++stats.regions;
     if (region.leads()) ++stats.leaders;
     if (region.running && host_.IsQuiescent(region.group())) ++stats.quiescent;
-    if (region.running && table_.LeaderOf(region).IsNone()) ++stats.without_leader;
+    if (table_.LeaderOf(region).IsNone()) ++(region.running ? stats.without_leader : stats.not_routed);
     if (const auto status = region.leads() ? host_.StatusOf(region.group()) : std::nullopt)
       stats.diverged_replicas += status->diverged.size();
   }

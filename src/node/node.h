@@ -94,7 +94,8 @@ class Node final : public DataService,
     uint64_t regions = 0;
     uint64_t leaders = 0;
     uint64_t quiescent = 0;       // replicas that are idle, without timers
-    uint64_t without_leader = 0;  // regions of this node's databases that nobody leads as far as known
+    uint64_t without_leader = 0;  // regions with a replica here that nobody leads as far as known
+    uint64_t not_routed = 0;      // regions without one of which it is not known who leads them
     uint64_t pending_operations = 0;
     uint64_t catalog_revision = 0;
     bool connected = false;

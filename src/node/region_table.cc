@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "base/hash.h"
+#include "base/rare_path.h"
 
 namespace tenure::node {
 
@@ -41,6 +42,7 @@ void RegionTable::FindSelf(Region& region) const {
 void RegionTable::Update(const CatalogView& view) {
   for (const auto& [id, record] : view.regions()) UpdateRegion(record);
   std::erase_if(regions_, [&view](const auto& entry) { return !view.regions().contains(entry.first); });
+  TakeEarlyReports(view.revision());
   UpdateDatabases(view);
   Changed();
 }
@@ -113,13 +115,34 @@ void RegionTable::SetRunning(RegionId id, bool running) {
   Changed();
 }
 
-void RegionTable::ReportLeader(RegionId id, NodeId leader, Term term) {
+void RegionTable::ReportLeader(RegionId id, NodeId leader, Term term, Revision as_of) {
   Region* region = Find(id);
-  if (region == nullptr || term < region->reported_term) return;
+  if (region == nullptr) {
+#ifndef TENURE_MUTANT_early_leader_forgotten
+    TENURE_RARE_PATH("node: who leads a region is heard before there is one");
+    early_reports_[id.value()] = {leader, term, as_of};
+#endif
+    return;
+  }
+  if (term < region->reported_term) return;
   if (region->reported_leader == leader && region->reported_term == term) return;
   region->reported_leader = leader;
   region->reported_term = term;
   Changed();
+}
+
+void RegionTable::TakeEarlyReports(Revision seen) {
+  std::erase_if(early_reports_, [this, seen](const auto& entry) {
+    const auto& [id, report] = entry;
+    const auto region = regions_.find(id);
+    // A view that has got there without the region will not have it: it is gone again.
+    if (region == regions_.end()) return report.as_of <= seen;
+    if (report.term >= region->second.reported_term) {
+      region->second.reported_leader = report.leader;
+      region->second.reported_term = report.term;
+    }
+    return true;
+  });
 }
 
 void RegionTable::SetUnhealthy(std::set<NodeId> nodes) {

@@ -98,8 +98,10 @@ class RegionTable final : public group::GroupObserver {
   NodeId self() const { return self_; }
   void Update(const CatalogView& view);
   void SetRunning(RegionId region, bool running);
-  // None: the region has no leader as far as the controller knows.
-  void ReportLeader(RegionId region, NodeId leader, Term term);
+  // None: the region has no leader as far as the controller knows. It says so once, at catalog revision
+  // `as_of`, which may be ahead of the view: what it says of a region that is not there yet is kept until the
+  // view has got there.
+  void ReportLeader(RegionId region, NodeId leader, Term term, Revision as_of);
   void SetUnhealthy(std::set<NodeId> nodes);
 
   void OnRoleChange(GroupId group, const raft::RoleChange& change) override;
@@ -125,6 +127,7 @@ class RegionTable final : public group::GroupObserver {
 
  private:
   void UpdateRegion(const pb::RegionRecord& record);
+  void TakeEarlyReports(Revision seen);
   void FindSelf(Region& region) const;
   void UpdateDatabases(const CatalogView& view);
   void Changed();
@@ -133,6 +136,12 @@ class RegionTable final : public group::GroupObserver {
   NodeId self_;
   std::map<uint64_t, Region> regions_;
   std::map<uint64_t, Database> databases_;
+  struct EarlyReport {
+    NodeId leader;
+    Term term;
+    Revision as_of;
+  };
+  std::map<uint64_t, EarlyReport> early_reports_;  // by region
   std::set<NodeId> unhealthy_;
   uint64_t version_ = 1;
 };

@@ -133,26 +133,26 @@ TEST(ScanCursorsTest, GoesOnWhereItStoodOrAtTheSlot) {
 class RoutingTest : public ::testing::Test {
  protected:
   RoutingTest() {
-    pb::Record database;
-    database.mutable_database()->set_id(1);
-    pb::Record region;
-    region.mutable_region()->set_id(1);
-    region.mutable_region()->set_database(1);
-    region.mutable_region()->mutable_slots()->set_last(16383);
+    database_.mutable_database()->set_id(1);
+    region_.mutable_region()->set_id(1);
+    region_.mutable_region()->set_database(1);
+    region_.mutable_region()->mutable_slots()->set_last(16383);
     for (uint64_t i = 1; i <= 3; ++i) {
-      auto& replica = *region.mutable_region()->add_replicas();
+      auto& replica = *region_.mutable_region()->add_replicas();
       replica.set_id(10 + i);
       replica.set_node(i);
       replica.set_role(pb::REPLICA_VOTER);
     }
-    EXPECT_TRUE(view_.Replace(pb::RECORD_DATABASE, {database}, Revision(1)).ok());
-    EXPECT_TRUE(view_.Replace(pb::RECORD_REGION, {region}, Revision(1)).ok());
+    EXPECT_TRUE(view_.Replace(pb::RECORD_DATABASE, {database_}, Revision(1)).ok());
+    EXPECT_TRUE(view_.Replace(pb::RECORD_REGION, {region_}, Revision(1)).ok());
     table_.Update(view_);
   }
   const Region& region() { return *table_.Find(RegionId(1)); }
   void Role(raft::Role role, uint64_t term, uint64_t leader) {
     table_.OnRoleChange(GroupId(1), {role, Term(term), ReplicaId(leader)});
   }
+  pb::Record database_;
+  pb::Record region_;
   CatalogView view_;
   RegionTable table_;
 };
@@ -162,10 +162,30 @@ TEST_F(RoutingTest, WithoutAReplicaAnyHealthyOneShouldKnow) {
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(1));
   table_.SetUnhealthy({NodeId(1)});
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(2));
-  table_.ReportLeader(RegionId(1), NodeId(3), Term(5));
+  table_.ReportLeader(RegionId(1), NodeId(3), Term(5), Revision(1));
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
-  table_.ReportLeader(RegionId(1), NodeId(2), Term(4));  // old news
+  table_.ReportLeader(RegionId(1), NodeId(2), Term(4), Revision(1));  // old news
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
+}
+
+TEST_F(RoutingTest, WhoLeadsIsKeptUntilTheViewHasTheRegion) {
+  table_.SetSelf(NodeId(4));
+  table_.ReportLeader(RegionId(2), NodeId(3), Term(5), Revision(4));
+  table_.ReportLeader(RegionId(3), NodeId(2), Term(6), Revision(4));
+  pb::Record second = region_;
+  second.mutable_region()->set_id(2);
+  EXPECT_TRUE(view_.Replace(pb::RECORD_REGION, {region_, second}, Revision(3)).ok());
+  view_.AdvanceTo(Revision(3));
+  table_.Update(view_);
+  EXPECT_EQ(table_.LeaderOf(*table_.Find(RegionId(2))), NodeId(3));
+  view_.AdvanceTo(Revision(4));
+  table_.Update(view_);
+  // Region 3 was gone before the view got there: what was heard of it is not kept for ever.
+  pb::Record third = region_;
+  third.mutable_region()->set_id(3);
+  EXPECT_TRUE(view_.Replace(pb::RECORD_REGION, {region_, second, third}, Revision(5)).ok());
+  table_.Update(view_);
+  EXPECT_TRUE(table_.LeaderOf(*table_.Find(RegionId(3))).IsNone());
 }
 
 TEST_F(RoutingTest, TheLaterTermIsBelieved) {
@@ -175,7 +195,7 @@ TEST_F(RoutingTest, TheLaterTermIsBelieved) {
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId());  // it runs here and knows of no leader
   Role(raft::Role::kFollower, 3, 12);
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(2));
-  table_.ReportLeader(RegionId(1), NodeId(3), Term(4));
+  table_.ReportLeader(RegionId(1), NodeId(3), Term(4), Revision(1));
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId(3));
   Role(raft::Role::kFollower, 5, 0);  // an election of a later term
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId());
@@ -183,7 +203,7 @@ TEST_F(RoutingTest, TheLaterTermIsBelieved) {
   EXPECT_TRUE(region().leads());
   EXPECT_EQ(table_.LeaderOf(region()), NodeId(1));
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId());  // never to oneself
-  table_.ReportLeader(RegionId(1), NodeId(1), Term(6));
+  table_.ReportLeader(RegionId(1), NodeId(1), Term(6), Revision(1));
   Role(raft::Role::kFollower, 6, 0);
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId());
 }
