@@ -163,6 +163,22 @@ class Cluster:
 
         system.until(look, limit, "every region has a leader", interval=0.1)
 
+    def while_leaders_stay(self, check, limit=40):
+        """Runs a check that needs every region's leader to stay where it is; once more if one went while it ran."""
+
+        def leaders():
+            self.wait_serving()
+            return [(region["id"], region["leader"]) for region in self.json("region", "list")]
+
+        end = time.monotonic() + limit
+        while True:
+            before = leaders()
+            try:
+                return check()
+            except AssertionError:
+                if leaders() == before or time.monotonic() > end:
+                    raise
+
     def redis(self, name=None, **options):
         """A plain connection to one process."""
         options.setdefault("socket_timeout", 10)
