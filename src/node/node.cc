@@ -48,7 +48,7 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       reconciler_(replicas_, view_, dependencies_.logger.Named("regions")),
       tasks_(
           dependencies_.executor, replicas_, [this] { agent_.NoteChange(); },
-          dependencies_.logger.Named("tasks")),
+          dependencies_.logger.Named("tasks"), dependencies_.task_trace),
       prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
       agent_(dependencies_.executor, dependencies_.link, *this, *this, options_,

@@ -75,6 +75,7 @@ class Node final : public DataService,
     Prng prng;
     Logger logger;
     group::GroupTrace* trace = nullptr;
+    TaskTrace* task_trace = nullptr;
   };
   // `saved`: what CatalogFile::Load found at `view_path`.
   Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options, std::string view_path,

@@ -9,11 +9,12 @@ namespace tenure::node {
 namespace ipb = ::tenure::internal::v1;
 
 TaskRunner::TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
-                       Logger logger)
+                       Logger logger, TaskTrace* trace)
     : executor_(executor),
       replicas_(replicas),
       on_change_(std::move(on_change)),
       logger_(logger),
+      trace_(trace),
       table_(std::move(logger)) {}
 
 TaskRunner::~TaskRunner() {
@@ -43,7 +44,9 @@ void TaskRunner::FillReport(bool full, ipb::HeartbeatRequest& request) {
 void TaskRunner::Act() {
   for (const uint64_t run : table_.TakeStops()) batches_.erase(run);
   for (TaskTable::Start& start : table_.TakeStarts()) {
+    if (trace_ != nullptr) trace_->OnTaskStart(registration_epoch(), start.key, start.payload);
     Batch& batch = batches_[start.run];
+    batch.key = start.key;
     batch.create = start.payload.has_create_replicas();
     batch.replicas = std::move(batch.create ? *start.payload.mutable_create_replicas()
                                             : *start.payload.mutable_destroy_replicas());
@@ -65,6 +68,7 @@ void TaskRunner::BeginMore(uint64_t run) {
     status = Error(StatusCode::kAborted, "{} of {} replicas: {}{}", batch.failed, items, batch.failures,
                    batch.failed > static_cast<int>(kNamedFailures) ? "; ..." : "");
   }
+  if (trace_ != nullptr) trace_->OnTaskEnd(registration_epoch(), batch.key, status);
   batches_.erase(run);
   table_.OnEnd(run, status);
 }

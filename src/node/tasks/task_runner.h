@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "node/local_replicas.h"
 #include "node/tasks/task_table.h"
+#include "node/tasks/task_trace.h"
 #include "runtime/executor.h"
 
 namespace tenure::node {
@@ -29,9 +30,9 @@ class TaskRunner {
   static constexpr size_t kParallel = 64;
   static constexpr size_t kNamedFailures = 3;
 
-  // `on_change`: the state of a task is to be reported at once.
+  // `on_change`: the state of a task is to be reported at once. `trace` may be null.
   TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
-             Logger logger);
+             Logger logger, TaskTrace* trace = nullptr);
   ~TaskRunner();
 
   void StartOver(uint64_t registration_epoch);
@@ -43,6 +44,7 @@ class TaskRunner {
 
  private:
   struct Batch {
+    TaskKey key;
     bool create = false;
     ::tenure::internal::v1::ReplicaBatch replicas;
     int begun = 0;
@@ -60,6 +62,7 @@ class TaskRunner {
   LocalReplicas& replicas_;
   std::function<void()> on_change_;
   Logger logger_;
+  TaskTrace* const trace_;
   TaskTable table_;
   std::map<uint64_t, Batch> batches_;  // by run
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
