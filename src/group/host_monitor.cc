@@ -76,7 +76,7 @@ void HostMonitor::Beat(uint64_t id, Host& host) {
 
 void HostMonitor::OnHeartbeat(const HostHeartbeat& heartbeat) {
   const auto it = hosts_.find(heartbeat.from);
-  if (it == hosts_.end()) return;
+  if (it == hosts_.end()) return Answer(heartbeat);
   Host& host = it->second;
   const bool restarted = host.incarnation != 0 && host.incarnation != heartbeat.incarnation;
   if (host.incarnation != heartbeat.incarnation) host.heard = 0;
@@ -88,6 +88,19 @@ void HostMonitor::OnHeartbeat(const HostHeartbeat& heartbeat) {
     if (host.health == HostHealth::kAlive) host.health = HostHealth::kSilent;
   }
   if (heartbeat.echo_incarnation == incarnation_) OnEcho(heartbeat.from, host, heartbeat.echo);
+}
+
+void HostMonitor::Answer(const HostHeartbeat& heartbeat) {
+#ifdef TENURE_MUTANT_unwatched_unanswered
+  return;
+#endif
+  // An answer is not answered: two that do not watch each other would go on for ever.
+  if (heartbeat.sequence == 0) return;
+  transport_.SendHeartbeat(heartbeat.from, {.from = transport_.self(),
+                                            .incarnation = incarnation_,
+                                            .sequence = 0,
+                                            .echo = heartbeat.sequence,
+                                            .echo_incarnation = heartbeat.incarnation});
 }
 
 void HostMonitor::OnEcho(uint64_t id, Host& host, uint64_t echo) {

@@ -10,7 +10,8 @@
 //
 // A heartbeat carries the sender's number and the last number it heard from the receiver. Only such an echo
 // counts: so both sides see a link that is broken one way only. It is dated by when the echoed heartbeat
-// left.
+// left. Who does not watch the sender answers at once, with number 0: a replica that was made and has heard
+// nothing of its group knows no members, and its leader must not take it for one of a silent process.
 //
 // Driven by GroupHost. It decides nothing about groups.
 // Threading:  one executor. Lifetime: `transport` and `listener` outlive it.
@@ -73,6 +74,7 @@ class HostMonitor {
   void Schedule();
   void OnTimer();
   void Beat(uint64_t id, Host& host);
+  void Answer(const HostHeartbeat& heartbeat);
   void OnEcho(uint64_t id, Host& host, uint64_t echo);
 
   runtime::Executor& executor_;

@@ -27,6 +27,7 @@ class HostMonitorTest : public testing::Test {
     void SetOnSuperseded(std::function<void(uint64_t)>) override {}
     void Send(uint64_t, GroupId, ReplicaId, ReplicaId, const raft::Message&) override {}
     void SendHeartbeat(uint64_t to, const HostHeartbeat& heartbeat) override {
+      ++sent;
       if (cut) return;
       test.executor.Post([this, to, heartbeat] {
         if (End& other = test.At(to); other.monitor) other.monitor->OnHeartbeat(heartbeat);
@@ -46,6 +47,7 @@ class HostMonitorTest : public testing::Test {
     HostMonitorTest& test;
     const uint64_t id;
     bool cut = false;  // nothing leaves
+    int sent = 0;
     AddressBook book;
     std::vector<std::string> events;
     std::unique_ptr<HostMonitor> monitor;
@@ -101,6 +103,24 @@ TEST_F(HostMonitorTest, ARestartIsSeenHoweverShort) {
   EXPECT_EQ(one.TakeEvents(), Events{"restarted 2"});
   EXPECT_EQ(one.monitor->HealthOf(2), HostHealth::kAlive);
   EXPECT_EQ(two.TakeEvents(), Events{});
+}
+
+// A replica that has heard nothing of its group watches nobody.
+TEST_F(HostMonitorTest, OneThatWatchesNobodyAnswers) {
+  Start(one, 11);
+  two.monitor = std::make_unique<HostMonitor>(executor, two, two, 21,
+                                              HostMonitor::Options{.interval = 200ms, .silent_after = 1s});
+  executor.Advance(2s);
+  EXPECT_EQ(one.monitor->HealthOf(2), HostHealth::kAlive);
+  EXPECT_EQ(one.TakeEvents(), Events{});
+  // One message for each heartbeat, and none for an answer.
+  one.monitor->Unwatch(2);
+  executor.Advance(2s);
+  one.sent = two.sent = 0;
+  two.monitor->OnHeartbeat({.from = 1, .incarnation = 11, .sequence = 99, .echo = 0, .echo_incarnation = 0});
+  executor.Advance(2s);
+  EXPECT_EQ(two.sent, 1);
+  EXPECT_EQ(one.sent, 0);
 }
 
 TEST_F(HostMonitorTest, OneThatWasNeverHeardIsSilentInTheEnd) {
