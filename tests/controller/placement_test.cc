@@ -247,6 +247,28 @@ TEST_F(PlacementTest, ARegionThatLostTwoGetsBothAtOnce) {
   ExpectWhole();
 }
 
+// A procedure that was cancelled had asked for it; the region's leader did it when nobody waited any more.
+TEST_F(PlacementTest, ALearnerThatNoProcedureIsAboutIsRemoved) {
+  CreateDatabase("d", 1);
+  const pb::RegionRecord before = catalog().regions().at(1).region();
+  uint64_t spare = 1;
+  while (std::any_of(before.replicas().begin(), before.replicas().end(),
+                     [&](const auto& r) { return r.node() == spare; }))
+    ++spare;
+  pb::ReplicaRecord learner;
+  learner.set_id(9);
+  learner.set_node(spare);
+  learner.set_role(pb::REPLICA_LEARNER);
+  regions.regions.at(1).replicas.push_back(learner);
+  regions.regions.at(1).index += 10;
+  node(spare).lost.insert(1);  // it was destroyed there
+  Run(seconds(10));
+  ExpectWhole();
+  EXPECT_EQ(Count("RemoveReplica", true), 1u);
+  EXPECT_EQ(Count("RepairReplica", true) + Count("RepairReplica", false), 0u);
+  EXPECT_EQ(catalog().regions().at(1).region().replicas_size(), 3);
+}
+
 TEST_F(PlacementTest, ANodeThatComesBackInTimeKeepsItsReplicas) {
   CreateDatabase("d", 4);
   Kill(4);

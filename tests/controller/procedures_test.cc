@@ -3,6 +3,7 @@
 
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
+#include "controller/procedure/types/create_replica.h"
 #include "planner/database_creation.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tenure/internal/v1/procedure.pb.h"
@@ -436,6 +437,20 @@ TEST_F(ProceduresTest, SomeOfTheCreationsFail) {
   Work(20);
   for (const auto& [procedure, record] : t.machine.catalog().procedures())
     EXPECT_TRUE(catalog::IsEnded(record.procedure().state())) << record.DebugString();
+}
+
+// Its node refuses to run it again: somebody else takes its place.
+TEST_F(ProceduresTest, AReplicaThatARepairDroppedIsNotMadeForEver) {
+  StartRegion();
+  const pb::ReplicaRecord dropped = Region().replicas(2);
+  node(dropped.node()).work = [](const ipb::TaskSubmit&) { return ipb::TASK_FAIL; };
+  const uint64_t id = Submit(CreateReplica::New(1, dropped));
+  Work();
+  ASSERT_FALSE(catalog::IsEnded(Procedure(id).state()));
+  node(dropped.node()).lost.insert(1);
+  Work();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_FAILED);
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("dropped by a repair"));
 }
 
 // As programs before format 3 left them.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -325,6 +326,7 @@ class FakeNode {
     report.set_sequence(++sequence);
     report.set_revision(controller_.access.applied().value());
     report.set_full(full);
+    for (const uint64_t region : lost) report.add_lost_regions(region);
     if (full) {
       for (const auto& [region, load] : regions) *report.add_regions() = load;
     }
@@ -390,6 +392,7 @@ class FakeNode {
   uint64_t registration = 0;
   uint64_t sequence = 0;
   std::map<uint64_t, pb::RegionLoad> regions;
+  std::set<uint64_t> lost;     // regions whose replica here was dropped by a repair
   ipb::HeartbeatRequest next;  // what the next report says beside that
   std::unique_ptr<StreamRecorder<ipb::HeartbeatResponse>> heard;
   std::unique_ptr<runtime::Stream> stream;

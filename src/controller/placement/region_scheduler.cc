@@ -88,10 +88,19 @@ std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs() const {
     const pb::RegionRecord& region = record.region();
     if (region.state() == pb::REGION_REMOVING || region.state() == pb::REGION_CREATING) continue;
     const pb::ReplicaRecord* lost = nullptr;
+    const pb::ReplicaRecord* learner = nullptr;
     uint32_t voters = 0;
     for (const pb::ReplicaRecord& replica : region.replicas()) {
-      if (replica.role() == pb::REPLICA_VOTER) ++voters;
-      if (lost == nullptr && IsLost(region, replica)) lost = &replica;
+      if (replica.role() == pb::REPLICA_VOTER) {
+        ++voters;
+        if (lost == nullptr && IsLost(region, replica)) lost = &replica;
+      } else {
+        learner = &replica;
+      }
+    }
+    if (learner != nullptr && ChangeUnderWay(access_.catalog(), RegionId(id)) == 0) {
+      repairs.push_back({RegionId(id), ReplicaId(learner->id()), NodeId(learner->node()), /*surplus=*/true});
+      continue;
     }
     const auto database = access_.catalog().databases().find(region.database());
     const uint32_t wanted =
@@ -139,6 +148,13 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
       stuck_[repair.region.value()] = "it has no leader";
       continue;
     }
+    const pb::RegionRecord& region = access_.catalog().regions().at(repair.region.value()).region();
+    if (repair.surplus) {
+      ++running;
+      Submit(ChangeReplica::New(ChangeReplica::kRemove, region, NodeId(), repair.lost, ChangeReplica::kLoss),
+             repair.region);
+      continue;
+    }
     if (!view) view = ClusterView(access_.catalog(), agents_);
     planner::AddReplicaRequest request{
         .region = repair.region, .replaces = repair.node, .seed = prng_.Next64()};
@@ -146,7 +162,6 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
       if (count >= options_.max_repairs_per_node && !node.IsNone()) request.excluded.push_back(node);
     }
     const auto plan = planner::PlanAddReplica(*view, request);
-    const pb::RegionRecord& region = access_.catalog().regions().at(repair.region.value()).region();
     if (!plan.ok()) {
       stuck_[repair.region.value()] = std::string(MessageOf(plan.status()));
       continue;

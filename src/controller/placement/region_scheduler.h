@@ -6,6 +6,9 @@
 //   RepairReplica
 //            a region with fewer voters than its database wants                                          ->
 //            AddReplica
+//            a learner that no procedure is about: one that was cancelled had asked for it, and the region's
+//            leader did it later                                                                       ->
+//            RemoveReplica
 //   balance  only while nothing is being repaired: moves and transfers of the planner's, a few at a time,
 //   with a rest for
 //            regions that were touched or whose change failed
@@ -62,6 +65,7 @@ class RegionScheduler : public LeaderService {
     RegionId region;
     ReplicaId lost;  // none: one is missing
     NodeId node;
+    bool surplus = false;  // nobody wants it: none takes its place
   };
 
   void OnBeat();

@@ -42,6 +42,14 @@ runtime::Task<StatusOr<StepEnd>> CreateReplica::Run(StepContext& context) {
                     [&](const pb::ReplicaRecord& replica) { return replica.id() == body.replica(); });
     if (!wanted)
       co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the region does not have this replica any more");
+    const NodeLoad* load = context.agents().load().Find(NodeId(body.node()));
+    if (load != nullptr && load->connected && load->lost.contains(body.region())) {
+      co_return StepEnd::Ended(
+          pb::PROCEDURE_FAILED,
+          fmt::format("replica {} was dropped by a repair of node {}'s log and does not run again: it is "
+                      "replaced like one of a lost node",
+                      body.replica(), body.node()));
+    }
     NodeTask task{.node = NodeId(body.node()), .revision = Revision(record->second.modify_revision())};
     auto& item = *task.payload.mutable_create_replicas()->add_items();
     item.set_region(body.region());

@@ -1,5 +1,6 @@
 // CreateReplica: a replica that a region's configuration names and that its node has not made yet, made
-// later. Goes on until it is there, or the region does not want it any more.
+// later. Goes on until it is there, or the region does not want it any more, or its node says that it has
+// lost it for good: then it is replaced (RegionScheduler).
 #pragma once
 
 #include "controller/procedure/procedure_type.h"
