@@ -1,9 +1,8 @@
 // What must hold of databases that come and go.
 //
 // At every look:
-//   D1 the record of a region goes when none of its replicas is left: afterwards none runs, and no process
-//   has its
-//      log or its state.
+//   D1 the record of a region goes when none of its replicas is left, but for those that were given up with a
+//      lost node before (ProcedureChecker): afterwards none runs, and no process has its log or its state.
 // At rest:
 //   D2 every replica that a record names runs where it says, with the configuration that it says, and nothing
 //   else. D3 of a region that the catalog does not have there is no state, no log but a tombstone, no

@@ -127,38 +127,66 @@ void DatabaseOperator::Send(Name& name) {
 
 void DatabaseOperator::OnAnswer(Name& name, const StatusOr<pb::ChangeResponse>& answer) {
   if (!answer.ok()) return OnRefused(name, answer.status());
-  if (name.under_way == Wish::kCreate) {
-    ++created_;
+  if (name.under_way == Wish::kCreate) return OnCreated(name, answer->record().database());
+  ++dropped_;
+  ids_.Done(name.request);
+  OnGone(name);
+}
+
+void DatabaseOperator::OnCreated(Name& name, const pb::DatabaseRecord& made) {
+  if (!name.exists) {
     name.exists = true;
-    name.id = answer->record().database().id();
+    name.id = made.id();
     world_.Note(fmt::format("database {}: {} with {} regions of {} replicas", name.name, name.id,
                             name.regions, name.replicas));
     world_.databases().OnCreated(name.id, name.name, name.regions, name.replicas);
-  } else {
-    ++dropped_;
-    name.exists = false;
-    world_.Note(fmt::format("database {}: {} dropped", name.name, name.id));
-    world_.databases().OnDropped(name.id);
+  } else if (name.id != made.id()) {
+    world_.Fail("D4 a creation that is asked for again is answered with the same database",
+                fmt::format("{}: id {}, then {}", name.name, name.id, made.id()));
   }
-  const bool again_at_once = !name.exists && !finishing_ && prng_.Chance(1, 2);
+  name.is_public = made.state() == pb::DATABASE_PUBLIC;
+  if (!name.is_public && (finishing_ || prng_.Chance(1, 2))) {
+    name.timer = executor_.After(kRepeatAfter, [this, &name] { Send(name); });
+    return;
+  }
+  ++created_;
   ids_.Done(name.request);
-  if (again_at_once) return Begin(name, Wish::kCreate);
+  if (!name.is_public) return Begin(name, Wish::kDrop);
+  Done(name);
+}
+
+void DatabaseOperator::OnGone(Name& name) {
+  name.exists = name.is_public = false;
+  world_.Note(fmt::format("database {}: {} is gone", name.name, name.id));
+  world_.databases().OnDropped(name.id);
+  if (!finishing_ && prng_.Chance(1, 2)) return Begin(name, Wish::kCreate);
   Done(name);
 }
 
 void DatabaseOperator::OnRefused(Name& name, const Status& status) {
   const std::string what = fmt::format("database {}: {}: {}", name.name,
                                        name.under_way == Wish::kDrop ? "drop" : "create", MessageOf(status));
+  const bool was_being_made = name.exists && !name.is_public;
   switch (catalog::ReasonOf(status)) {
     case pb::REASON_NOT_ENOUGH_NODES:
       world_.Note(what);
       ids_.Done(name.request);
       return Done(name);
-    case pb::REASON_CONDITION_FAILED:  // it became public in the same moment; this id was used up by that
+    case pb::REASON_CONDITION_FAILED:
       ids_.Done(name.request);
+      world_.Note(what);
+      // Its creation has failed. A drop is refused if the database became public in the same moment, and this
+      // id was used up by that.
+      if (was_being_made && name.under_way == Wish::kCreate) return OnGone(name);
       return Begin(name, name.under_way);
-    case pb::REASON_ALREADY_EXISTS:
     case pb::REASON_NOT_FOUND:
+      if (was_being_made && name.under_way == Wish::kDrop) {
+        world_.Note(what);
+        ids_.Done(name.request);
+        return OnGone(name);
+      }
+      [[fallthrough]];
+    case pb::REASON_ALREADY_EXISTS:
     case pb::REASON_INVALID_ARGUMENT:
     case pb::REASON_DUPLICATE_EXPIRED:
       return world_.Fail("a name exists from its creation to its dropping", what);

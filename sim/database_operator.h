@@ -3,7 +3,9 @@
 // value is written, under a key of its own, over the Redis protocol.
 //
 // Each name belongs to this operator alone and has at most one request under way, repeated under its id until
-// the answer is definite: so it is known at any time which of the names exist, and DatabaseChecker is told.
+// the answer is definite: so it is known at any time which of the names exist, and DatabaseChecker is told. A
+// creation that is answered with a database that is still being made may fail after that: it is asked for
+// again until the database is public or its failure is told; or the database is dropped while it is made.
 //
 // Threading: the simulation's thread; acts through events of a process of its own.
 #pragma once
@@ -46,8 +48,9 @@ class DatabaseOperator {
   struct Name {
     std::string name;
     std::unique_ptr<RespClient> values;
-    bool exists = false;  // as far as answers say
-    uint64_t id = 0;      // of the one that exists
+    bool exists = false;     // as far as answers say
+    bool is_public = false;  // so are answers: until then its creation may fail
+    uint64_t id = 0;         // of the one that exists
     uint32_t regions = 0;
     uint32_t replicas = 0;
     uint32_t taken = 0;  // values since Finish
@@ -62,6 +65,8 @@ class DatabaseOperator {
   void Begin(Name& name, Wish wish);
   void Send(Name& name);
   void OnAnswer(Name& name, const StatusOr<::tenure::v1::ChangeResponse>& answer);
+  void OnCreated(Name& name, const ::tenure::v1::DatabaseRecord& made);
+  void OnGone(Name& name);
   void OnRefused(Name& name, const Status& status);
   void Done(Name& name);
   void Write(Name& name);

@@ -14,6 +14,19 @@ constexpr OptionField kFields[] = {
     {"cluster", "regions", 1, 16,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.regions); },
      [](SimOptions& o, int64_t v) { o.regions = static_cast<decltype(o.regions)>(v); }},
+    {"cluster", "data_nodes", 0, 5,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.data_nodes); },
+     [](SimOptions& o, int64_t v) { o.data_nodes = static_cast<decltype(o.data_nodes)>(v); }},
+    {"cluster", "down_after_ms", 1000, 3600000,
+     [](const SimOptions& o) -> int64_t {
+       return std::chrono::duration_cast<std::chrono::milliseconds>(o.down_after).count();
+     },
+     [](SimOptions& o, int64_t v) { o.down_after = std::chrono::milliseconds(v); }},
+    {"cluster", "repair_after_ms", 100, 3600000,
+     [](const SimOptions& o) -> int64_t {
+       return std::chrono::duration_cast<std::chrono::milliseconds>(o.repair_after).count();
+     },
+     [](SimOptions& o, int64_t v) { o.repair_after = std::chrono::milliseconds(v); }},
     {"cluster", "replace_after_ms", 100, 3600000,
      [](const SimOptions& o) -> int64_t {
        return std::chrono::duration_cast<std::chrono::milliseconds>(o.replace_after).count();
@@ -54,6 +67,9 @@ constexpr OptionField kFields[] = {
     {"workload", "databases", 0, 8,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.databases); },
      [](SimOptions& o, int64_t v) { o.databases = static_cast<decltype(o.databases)>(v); }},
+    {"workload", "placement", 0, 1,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.placement); },
+     [](SimOptions& o, int64_t v) { o.placement = v != 0; }},
     {"workload", "storms", 0, 1,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.storms); },
      [](SimOptions& o, int64_t v) { o.storms = v != 0; }},
@@ -163,6 +179,18 @@ void DrawLinks(Prng& prng, SimLinkOptions& links) {
   if (prng.Chance(1, 3)) links.max_delay = std::chrono::milliseconds(prng.Between(1, 40));
 }
 
+// Worlds with more nodes than a region has replicas.
+void DrawPlacement(Prng prng, SimOptions& options) {
+  if (!prng.Chance(2, 5)) return;
+  options.placement = true;
+  options.data_nodes =
+      static_cast<uint32_t>(options.processes == 3 ? prng.Between(1, 3) : prng.Between(0, 1));
+  options.down_after = std::chrono::milliseconds(prng.Between(2500, 8000));
+  options.repair_after = std::chrono::milliseconds(prng.Between(500, 5000));
+  options.convergence_limit = std::chrono::minutes(3);  // drains and repairs have to end as well
+  options.recovery = false;
+}
+
 }  // namespace
 
 std::span<const OptionField> OptionFields() {
@@ -205,6 +233,7 @@ SimOptions DrawOptions(uint64_t seed) {
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);
   Prng databases = Prng(seed).Fork("databases");
   if (databases.Chance(1, 2)) options.databases = static_cast<uint32_t>(databases.Between(1, 3));
+  DrawPlacement(Prng(seed).Fork("placement"), options);
   Prng leadership = Prng(seed).Fork("leadership");
   if (leadership.Chance(1, 3)) options.erratic_services = static_cast<uint32_t>(leadership.Between(1, 2));
   options.storms = leadership.Chance(1, options.erratic_services > 0 ? 2 : 8);
@@ -214,7 +243,7 @@ SimOptions DrawOptions(uint64_t seed) {
 std::vector<Fault> PlanOf(const SimOptions& options) {
   if (options.plan) return *options.plan;
   return DrawPlan(Prng(options.seed).Fork("plan"), options.faults,
-                  {.machines = options.processes + options.spares,
+                  {.machines = options.processes + options.spares + options.data_nodes,
                    .phase = options.fault_phase,
                    .mean_gap = options.mean_fault_gap,
                    .max_length = options.max_fault_length});

@@ -23,7 +23,10 @@ struct SimOptions {
   uint64_t seed = 0;
   uint32_t processes = 3;  // with both roles
   uint32_t spares = 0;  // machines for controllers that the operator adds; none: membership does not change
+  uint32_t data_nodes = 0;                            // machines that are nodes only
   Duration replace_after = std::chrono::seconds(30);  // a silent voter of the catalog's group
+  Duration down_after = std::chrono::seconds(30);     // a silent node is DOWN
+  Duration repair_after = std::chrono::minutes(5);    // of being DOWN, its replicas are made elsewhere
   uint32_t regions = 2;
   uint32_t key_clients = 3;
   uint32_t entry_clients = 2;
@@ -47,6 +50,9 @@ struct SimOptions {
   SimDiskOptions disks;
   int64_t max_drift_ppm = 0;                         // of each clock, either way
   Duration quiesce_after = std::chrono::seconds(1);  // of region groups
+  // Replicas are moved for evenness. Not drawn.
+  bool balance = true;
+  bool placement = false;  // an operator moves replicas, drains nodes and cancels procedures all the time
   // Now and then a client of the store does nothing for up to this long: groups become quiescent.
   Duration max_rest = Duration::zero();
   // Segments, caches and kept entries so small that trimming and snapshots happen all the time.

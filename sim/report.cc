@@ -7,6 +7,8 @@ namespace tenure::sim {
 void Totals::Add(const RunResult& result) {
   (result.failures.empty() ? passed : failed) += 1;
   sum.faults += result.faults;
+  for (const auto& [type, ended] : result.procedures) sum.procedures[type] += ended;
+  sum.tasks += result.tasks;
   sum.elections += result.elections;
   sum.changes += result.changes;
   sum.entries += result.entries;
@@ -29,6 +31,11 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
         "{} power losses of all machines at once, {} files with unsynced writes torn, {} writes "
         "acknowledged\n",
         sum.power_losses, sum.torn_files, sum.acknowledged_writes);
+  }
+  if (!sum.procedures.empty()) {
+    losses += fmt::format("{} tasks at nodes, procedures ended:", sum.tasks);
+    for (const auto& [type, ended] : sum.procedures) losses += fmt::format(" {} {}", ended, type);
+    losses += "\n";
   }
   const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
   return losses + fmt::format(

@@ -12,6 +12,7 @@
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
 #include "sim/phases.h"
+#include "sim/placement_operator.h"
 #include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
 #include "sim/server.h"
@@ -44,6 +45,7 @@ class Run : private Phases {
       : Phases(options, trace, std::move(on_event)),
         nemesis_(world_, PlanOf(options)),
         membership_(world_, Prng(options.seed).Fork("membership")),
+        placement_(world_, Prng(options.seed).Fork("placement operator")),
         databases_(world_, Prng(options.seed).Fork("database operator")),
         storms_(world_, Prng(options.seed).Fork("storms")) {}
 
@@ -55,6 +57,8 @@ class Run : private Phases {
     result_.changes = world_.membership().changes();
     result_.databases_created = databases_.created();
     result_.databases_dropped = databases_.dropped();
+    result_.procedures = world_.procedures().ended();
+    result_.tasks = world_.procedures().tasks();
     return result_;
   }
 
@@ -66,6 +70,7 @@ class Run : private Phases {
     nemesis_.Start();
     membership_.Start();
     databases_.Start();
+    placement_.Start();
     storms_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
@@ -82,17 +87,19 @@ class Run : private Phases {
     world_.Calm();
     membership_.Finish();
     databases_.Finish();
+    placement_.Finish();
     const Instant healed = world_.scheduler().now();
     const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
           return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
-                 databases_.Unfinished().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
-                 world_.databases().Unsettled().empty();
+                 databases_.Unfinished().empty() && placement_.Unfinished().empty() &&
+                 world_.Unsettled(/*replicas=*/false).empty() && world_.databases().Unsettled().empty();
         },
         [this, healed] {
           return world_.Unsettled(false) + " " + membership_.Unfinished() + " " + databases_.Unfinished() +
-                 " " + world_.databases().Unsettled() + " " + world_.UnservedSince(healed);
+                 " " + placement_.Unfinished() + " " + world_.databases().Unsettled() + " " +
+                 world_.UnservedSince(healed);
         });
     result_.healed = world_.scheduler().now();
     result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
@@ -125,7 +132,8 @@ class Run : private Phases {
     const std::string invariant = "a leader whose disk hangs is replaced";
     world_.scheduler().RunFor(kReconnectTime);
     Prng draws = Prng(options_.seed).Fork("hung disk");
-    const size_t victim = draws.Below(world_.machines().size());
+    // A controller: a machine that is only a node may hold nothing that anybody writes to.
+    const size_t victim = draws.Below(options_.processes);
     const std::vector<GroupId> led = world_.LedBy(victim);
     Machine& machine = *world_.machines()[victim];
     world_.Note("fault: hung disk of " + machine.name);
@@ -179,6 +187,8 @@ class Run : private Phases {
     }
     const size_t machines = world_.machines().size();
     const size_t victim = (*leader + 1 + draws.Below(machines - 1)) % machines;
+    // The operator's word stands above what a node says of itself.
+    if (world_.NodeStateOf(victim) == ::tenure::v1::NODE_DRAINING) return true;
     world_.Kill(*leader, CrashKind::kProcess);
     bool stopped = false;
     world_.StopNode(victim, kFarewellLimit, [&stopped] { stopped = true; });
@@ -255,6 +265,7 @@ class Run : private Phases {
 
   Nemesis nemesis_;
   MembershipOperator membership_;
+  PlacementOperator placement_;
   Strangers strangers_{world_};
   DatabaseOperator databases_;
   LeadershipStorms storms_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,9 @@ struct RunResult {
   uint64_t events = 0;
   Duration simulated{};
   uint64_t faults = 0;
-  uint64_t changes = 0;  // of the catalog group's voters
+  uint64_t changes = 0;                        // of the catalog group's voters
+  std::map<std::string, uint64_t> procedures;  // that ended, by type
+  uint64_t tasks = 0;                          // that nodes began
   uint64_t elections = 0;
   uint64_t entries = 0;       // distinct entries applied
   uint64_t comparisons = 0;   // of state hashes at equal indexes

@@ -125,7 +125,7 @@ class FaultParser {
                        spec_->target == FaultSpec::Target::kLink ? " other" : "",
                        spec_->value.empty() ? "" : " ", spec_->value);
   }
-  uint32_t machines() const { return options_.processes + options_.spares; }
+  uint32_t machines() const { return options_.processes + options_.spares + options_.data_nodes; }
   StatusOr<uint32_t> Machine(const toml::node& node, std::string_view key, bool leader) const {
     if (leader && node.is_string() && node.as_string()->get() == "leader") return kLeaderMachine;
     if (!node.is_integer())
@@ -214,9 +214,9 @@ StatusOr<SimOptions> ParseScenario(std::string_view text, const std::string& sou
   if (options.processes % 2 == 0)
     return place.Bad(at("cluster.processes"), "cluster.processes", "is {}: controllers are an odd number",
                      options.processes);
-  if (options.recovery && (options.processes != 3 || options.spares > 0 || rots > 0))
+  if (options.recovery && (options.processes != 3 || options.spares + options.data_nodes > 0 || rots > 0))
     return place.Bad(at("run.recovery"), "run.recovery",
-                     "needs 3 processes that keep their replicas: no spares, no rot");
+                     "needs 3 processes that keep their replicas: no spares, no data nodes, no rot");
   if (options.links.min_delay > options.links.max_delay)
     return place.Bad(at("network.min_delay_us"), "network.min_delay_us", "is above max_delay_us");
   if (options.disks.min_sync > options.disks.max_sync)

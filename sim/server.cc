@@ -163,6 +163,15 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
   options.self = Self();
   options.controller_addresses = settings_.addresses;
   options.membership.replace_after = world_.options().replace_after;
+  options.node_health.down_after = world_.options().down_after;
+  options.scheduler.repair_after = world_.options().repair_after;
+  options.scheduler.balance = world_.options().balance;
+  if (world_.options().placement) {
+    options.scheduler.balance_every = std::chrono::seconds(2);
+    options.scheduler.rest = std::chrono::seconds(5);
+    options.procedure_types.drain.retry_after = std::chrono::seconds(3);
+    options.procedure_types.change_replica.max_lag = 50;
+  }
   for (const auto& [id, address] : controllers) {
     ::tenure::v1::ControllerRecord record;
     record.set_id(id);
@@ -218,19 +227,31 @@ void Server::StartNode() {
   node_ = std::make_unique<node::Node>(
       node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,
                                *engine_, *snapshots_, *transport_, *this, prng_.Fork("node"),
-                               logger_.Named("node"), &world_.groups()},
+                               logger_.Named("node"), &world_.groups(), this},
       identity, node_options, view_path, node::CatalogFile::Load(*background_disk_, view_path, logger_));
   front_ =
       std::make_unique<resp::FrontEnd>(resp::FrontEndSettings(), *node_, regions_, logger_.Named("resp"));
   bridge_ = std::make_unique<RespBridge>(regions_, *regions_network_, *front_);
 
   node_->Start();
+  node::ProcessLoad load;
+  load.disk_free_bytes = machine_.disk.options().capacity;
+  node_->SetLoad(load);
 }
 
 void Server::StopNode(Duration limit, std::function<void()> done) {
   regions_.Post([this, limit, done = std::move(done)]() mutable {
     node_->Stop(limit, [done = std::move(done)] { done(); });
   });
+}
+
+void Server::OnTaskStart(uint64_t registration_epoch, const node::TaskKey& key,
+                         const ::tenure::internal::v1::TaskPayload& payload) {
+  world_.procedures().OnTaskStart(machine_, registration_epoch, key, payload);
+}
+
+void Server::OnTaskEnd(uint64_t registration_epoch, const node::TaskKey& key, const Status& status) {
+  world_.procedures().OnTaskEnd(machine_, registration_epoch, key, status);
 }
 
 void Server::OnJoined(const std::string&, uint64_t, NodeId) {}
@@ -249,6 +270,7 @@ void Server::OnRefused(const Status& status) {
   if (catalog::IsReason(status, ::tenure::v1::REASON_STALE_INCARNATION)) {
     return OnLeftBehind(std::string(MessageOf(status)));
   }
+  if (catalog::IsReason(status, ::tenure::v1::REASON_NOT_FOUND) && world_.OnNodeRemoved(machine_)) return;
   world_.Fail("a member is not refused", fmt::format("{}: {}", machine_.name, MessageOf(status)));
 }
 

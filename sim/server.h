@@ -33,7 +33,7 @@ namespace tenure::sim {
 // Of the log of a `tenured` in the simulation.
 wal::WalOptions LogOptions(bool small_log);
 
-class Server final : public node::NodeOwner {
+class Server final : public node::NodeOwner, private node::TaskTrace {
  public:
   static constexpr char kData[] = "/data";  // the data directory
   struct Settings {
@@ -83,6 +83,11 @@ class Server final : public node::NodeOwner {
   void OnRefused(const Status& status) override;
 
  private:
+  // --- node::TaskTrace ---
+  void OnTaskStart(uint64_t registration_epoch, const node::TaskKey& key,
+                   const ::tenure::internal::v1::TaskPayload& payload) override;
+  void OnTaskEnd(uint64_t registration_epoch, const node::TaskKey& key, const Status& status) override;
+
   Status Start();
   // `controllers`: those that form the cluster, none if the log or the leader says who they are.
   void StartController(const std::vector<std::pair<uint64_t, Endpoint>>& controllers);

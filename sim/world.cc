@@ -92,6 +92,7 @@ World::World(const SimOptions& options, LogSink* trace)
       membership_(*this),
       leadership_(*this),
       databases_(*this),
+      procedures_(*this),
       checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
                [this](ReplicaId leader, const raft::Configuration& configuration) {
                  membership_.OnConfiguration(leader.value(), configuration);
@@ -99,12 +100,15 @@ World::World(const SimOptions& options, LogSink* trace)
                [this](GroupId group, const raft::Entry& entry) {
                  if (options_.databases > 0) databases_.OnApplied(group, entry.payload.view());
                }) {
-  for (uint32_t i = 0; i < options_.processes + options_.spares; ++i) {
+  checker_.SetFollower(&procedures_);
+  const uint32_t data_nodes_from = options_.processes + options_.spares;
+  for (uint32_t i = 0; i < data_nodes_from + options_.data_nodes; ++i) {
     machines_.push_back(
         std::make_unique<Machine>(scheduler_, i + 1, prng_.Fork(fmt::format("machine {}", i)), options_));
-    if (i >= options_.processes) continue;  // a spare: what runs there is up to the operator
     Machine& machine = *machines_.back();
-    machine.node = machine.first = true;
+    machine.node = i < options_.processes || i >= data_nodes_from;
+    if (i >= options_.processes) continue;  // no controller; on a spare the operator decides what runs
+    machine.first = true;
     machine.controller_id = machine.number;
     machine.controller_uuid = fmt::format("directory {}", machine.number);
   }
@@ -229,13 +233,19 @@ void World::CrashAtDisk(size_t index, int64_t operations, CrashKind kind) {
         if (dying.process == nullptr || !dying.process->alive() || operations == 0 || --operations > 0)
           return;
         Note(fmt::format("{} dies after it did {} {}", dying.name, operation, path));
-        if (kind == CrashKind::kPower) network_.PowerOff(dying.address);
-        dying.process->Kill();
-        // What it was doing goes on with dead hands; the graph is destroyed when that has ended.
-        scheduler_.After(Duration(0), "crash", [this, index, kind, boots = dying.boots] {
-          if (machines_[index]->boots == boots) EndProcess(index, kind);
-        });
+        CrashNow(index, kind);
       });
+}
+
+void World::CrashNow(size_t index, CrashKind kind) {
+  Machine& dying = *machines_[index];
+  if (dying.process == nullptr || !dying.process->alive()) return;
+  if (kind == CrashKind::kPower) network_.PowerOff(dying.address);
+  dying.process->Kill();
+  // What it was doing goes on with dead hands; the graph is destroyed when that has ended.
+  scheduler_.After(Duration(0), "crash", [this, index, kind, boots = dying.boots] {
+    if (machines_[index]->boots == boots) EndProcess(index, kind);
+  });
 }
 
 void World::EndProcess(size_t index, CrashKind kind) {
@@ -300,6 +310,22 @@ void World::OnControllerJoined(Machine& machine) {
   if (!machine.emptied) return;
   Fail("an emptied directory does not come back under its id",
        fmt::format("{}: controller {}", machine.name, machine.controller_id));
+}
+
+bool World::OnNodeRemoved(Machine& machine) {
+  controller::Controller* const serving = ServingController();
+  if (serving == nullptr) return true;  // it asks again
+  for (const auto& [id, record] : serving->catalog().nodes()) {
+    const pb::NodeState state = record.node().state();
+    if (record.node().address() != machine.address ||
+        (state != pb::NODE_REMOVING && state != pb::NODE_REMOVED))
+      continue;
+    Note(machine.name + " was removed from the cluster");
+    machine.node = false;
+    CrashNow(machine.number - 1, CrashKind::kProcess);
+    return true;
+  }
+  return false;
 }
 
 void World::StopNode(size_t index, Duration limit, std::function<void()> done) {
@@ -474,6 +500,7 @@ std::string World::Unsettled(bool replicas) {
       return fmt::format("{} to know who leads {} regions", machine->name,
                          stats.without_leader + stats.not_routed);
   }
+  if (std::string missing = procedures_.Unsettled(*serving); !missing.empty()) return missing;
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
     for (const Machine* machine : members) {

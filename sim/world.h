@@ -24,6 +24,7 @@
 #include "sim/log_repair.h"
 #include "sim/membership_checker.h"
 #include "sim/options.h"
+#include "sim/procedure_checker.h"
 #include "sim/register_clients.h"
 #include "sim/scheduler.h"
 #include "sim/sim_clock.h"
@@ -76,6 +77,7 @@ class World {
   History& history() { return history_; }
   GroupChecker& groups() { return checker_; }
   const MembershipChecker& membership() const { return membership_; }
+  ProcedureChecker& procedures() { return procedures_; }
   std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
   std::vector<Endpoint> ServerAddresses() const;
   std::vector<Endpoint> NodeAddresses() const;
@@ -96,6 +98,9 @@ class World {
   // Kills its process after `operations` more changes of its disk, in the middle of what it is doing; 0: not
   // any more.
   void CrashAtDisk(size_t machine, int64_t operations, CrashKind kind);
+  // Its process is dead from this moment on; may be called inside an event of its own. Whoever wants it back
+  // boots it.
+  void CrashNow(size_t machine, CrashKind kind);
   // From now on what ends by itself is started again, as a service manager does.
   void Supervise() { supervised_ = true; }
   // From now on nothing misbehaves on purpose.
@@ -112,6 +117,8 @@ class World {
   // From servers.
   void OnControllerRefused(Machine& machine, const Status& status);
   void OnControllerJoined(Machine& machine);
+  // Its node was told that it was removed: true if it was, and then it ends for good.
+  bool OnNodeRemoved(Machine& machine);
 
   // --- clients ---
   void StartClients();
@@ -139,6 +146,8 @@ class World {
   std::vector<GroupId> LedBy(size_t machine);
   // The machine that leads the group and serves; none if nobody does.
   std::optional<size_t> ServerOf(GroupId group);
+  // A repair has dropped a replica for good.
+  bool lost_replicas() const { return lost_replicas_; }
   // One member of any group may fail now: no repair has dropped a replica for good, no controllers come and
   // go.
   bool has_spare_members() const { return !lost_replicas_ && options_.spares == 0; }
@@ -169,6 +178,7 @@ class World {
   MembershipChecker membership_;
   LeadershipChecker leadership_;
   DatabaseChecker databases_;
+  ProcedureChecker procedures_;
   GroupChecker checker_;
   History history_;
   std::vector<std::string> failures_;

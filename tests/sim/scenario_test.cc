@@ -102,7 +102,7 @@ TEST(AtlasTest, PlansKeepTheBounds) {
       const FaultSpec& spec = SpecOf(fault.kind);
       rots += fault.kind == FaultKind::kRot ? 1 : 0;
       ASSERT_LT(fault.at, options.fault_phase);
-      ASSERT_LT(fault.machine, options.processes + options.spares);
+      ASSERT_LT(fault.machine, options.processes + options.spares + options.data_nodes);
       ASSERT_NE(fault.machine, fault.other);
       ASSERT_GE(fault.value, spec.min_value);
       ASSERT_LE(fault.value, spec.max_value);
