@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "base/rare_path.h"
+#include "sim/procedure_cases.h"
 #include "sim/report.h"
 #include "sim/run.h"
 #include "sim/scenario.h"
@@ -115,6 +116,9 @@ struct Arguments {
   bool print_scenario = false;
   bool rare_paths = false;
   uint32_t power_losses = 0;
+  bool procedures = false;
+  uint64_t procedures_stride = 1;
+  std::string only;
 };
 
 int Run(const Arguments& arguments) {
@@ -163,10 +167,22 @@ int Main(int argc, char** argv) {
   app.add_option("--power-losses", arguments.power_losses,
                  "nothing but power losses of all machines at once, so many in each seed")
       ->excludes(scenario);
+  auto* procedures =
+      app.add_flag("--procedures", arguments.procedures,
+                   "a crash of every machine concerned at every change of every kind of procedure")
+          ->excludes(one)
+          ->excludes(many)
+          ->excludes(scenario);
+  app.add_option("--stride", arguments.procedures_stride, "of these only every so manyth")
+      ->needs(procedures)
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1000}));
+  app.add_option("--only", arguments.only, "of these only one story, or one case: STORY:CHANGE:MACHINE")
+      ->needs(procedures);
   app.add_flag("--rare-paths", arguments.rare_paths, "print how often each rare path was taken");
   try {
     app.parse(argc, argv);
-    if (!*one && !*many && !*scenario) throw CLI::RequiredError("--seed, --seeds or --scenario");
+    if (!*one && !*many && !*scenario && !*procedures)
+      throw CLI::RequiredError("--seed, --seeds, --scenario or --procedures");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
@@ -174,6 +190,8 @@ int Main(int argc, char** argv) {
     fmt::print("{}", FormatScenario(DrawOptions(arguments.seed)));
     return 0;
   }
+  if (arguments.procedures)
+    return RunProcedureCases(arguments.procedures_stride, arguments.only, arguments.trace);
   if (*one) {
     arguments.first = arguments.seed;
     arguments.seeds = 1;
