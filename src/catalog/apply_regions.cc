@@ -38,6 +38,9 @@ void Take(commands::ReportRegions::Item& item, RegionRecord& region) {
   for (const ReplicaRecord& old : region.replicas()) {
     if (!Has(item.replicas(), old.id()) && !Has(region.leaving(), old.id())) *region.add_leaving() = old;
   }
+#ifdef TENURE_MUTANT_leaving_forgotten
+  region.clear_leaving();
+#endif
   for (const ReplicaRecord& replica : item.replicas()) Drop(*region.mutable_joining(), replica.id());
   // The index rises without a change too, when the entry has left the leader's log: then it is that of its
   // first one.

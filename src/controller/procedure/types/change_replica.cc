@@ -311,6 +311,9 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
     const bool reported = now.known && now.Has(body.add_replica()) && copy != nullptr &&
                           copy->replica() == body.add_replica() && copy->applied() > 0;
     // It has applied the configuration that names it, so what it lacks is known.
+#ifdef TENURE_MUTANT_promote_without_catching_up
+    if (now.known && now.Has(body.add_replica())) co_return StepEnd::Next("switch");
+#endif
     if (reported && copy->applied() >= now.index &&
         copy->applied() + options_.max_lag >= now.leader_load->applied()) {
       co_return StepEnd::Next("switch");
@@ -357,9 +360,15 @@ ChangeReplica::End ChangeReplica::Switch(StepContext& context, Body body) {
           context.agents().RequestTransfer(now.leader_node, RegionId(body.region()), next);
         }
       } else if (!done) {
+#ifdef TENURE_MUTANT_remove_before_promote
+        if (now.Has(body.remove_replica())) added = nullptr;
+#endif
         std::erase_if(now.replicas,
                       [&](const auto& replica) { return replica.id() == body.remove_replica(); });
         for (pb::ReplicaRecord& replica : now.replicas) {
+#ifdef TENURE_MUTANT_remove_before_promote
+          if (added == nullptr) continue;
+#endif
           if (replica.id() == body.add_replica()) replica.set_role(pb::REPLICA_VOTER);
         }
         co_await Ask(context, body.region(), std::move(now.replicas));
@@ -390,6 +399,9 @@ ChangeReplica::End ChangeReplica::Confirm(StepContext& context, Body body) {
 
 ChangeReplica::End ChangeReplica::Destroy(StepContext& context, uint64_t region, uint64_t replica,
                                           uint64_t node, StepEnd end) {
+#ifdef TENURE_MUTANT_skip_step_after_recovery
+  if (!context.procedure().tasks().empty()) co_return end;
+#endif
   while (true) {
     const auto record = context.catalog().regions().find(region);
     if (Look(context, region).record == nullptr) co_return RegionGone();
