@@ -148,7 +148,16 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
 CatalogResult DropDatabase(Records& records, uint64_t database, Change& change) {
   commands::SetDatabaseState command;
   command.set_database(database);
-  if (const Record* found = records.databases.Find(database)) command.set_from(found->database().state());
+  if (const Record* found = records.databases.Find(database)) {
+    // Its creation has failed, or another drop was faster: for whoever asks it is gone.
+    if (found->database().state() == DATABASE_PRE_DELETE) {
+      return Refused(
+          REASON_NOT_FOUND,
+          fmt::format("database {} ('{}') is being removed already", database, found->database().name()),
+          found->modify_revision());
+    }
+    command.set_from(found->database().state());
+  }
   command.set_to(DATABASE_PRE_DELETE);
   return SetDatabaseState(records, command, change);
 }

@@ -247,6 +247,9 @@ TEST_F(ProceduresTest, ADroppedRegionIsFrozenUntilItsRecordGoes) {
   ipb::CatalogCommand drop = Submit("RemoveRegions");
   drop.mutable_submit_procedure()->mutable_effect()->mutable_drop_database()->set_database(1);
   EXPECT_EQ(catalog.Apply(drop).object_id(), 1u);
+  const auto again = catalog.Apply(drop);
+  EXPECT_EQ(again.reason(), pb::REASON_NOT_FOUND);
+  EXPECT_THAT(again.message(), HasSubstr("database 1 ('d') is being removed already"));
   EXPECT_FALSE(Report(2, 10, {{1, 1}}).changed());
   EXPECT_EQ(Join(4, 4).reason(), pb::REASON_CONDITION_FAILED);
   EXPECT_EQ(catalog.Apply(Create("d")).reason(), pb::REASON_UNSPECIFIED);  // the name is free at once
