@@ -220,7 +220,7 @@ uint64_t Group::BytesAfter(LogIndex index) const {
 }
 
 void Group::Abandon(Turn& turn) {
-  FailPending(turn);
+  FailPending(LogIndex(), turn);
   if (!watched_.empty()) shared_.watch(std::exchange(watched_, {}), {});
   *alive_ = false;
 }
@@ -319,7 +319,8 @@ void Group::CollectEffects(Turn& turn) {
 void Group::OnRoleChange(const raft::RoleChange& change, Turn& turn) {
   const Term leading = change.role == raft::Role::kLeader ? change.term : Term();
   if (leading != leading_term_) {
-    if (!leading_term_.IsNone()) FailPending(turn);
+    // What is committed will be applied here: who waits for it gets the real answer.
+    if (!leading_term_.IsNone()) FailPending(commit_, turn);
     leading_term_ = leading;
     comparison_.ForgetPeers();
     diverged_.clear();
@@ -402,14 +403,18 @@ void Group::CompleteReads(Turn& turn) {
   }
 }
 
-void Group::FailPending(Turn& turn) {
-  for (PendingProposal& proposal : pending_) {
+void Group::FailPending(LogIndex after, Turn& turn) {
+  const auto unknown =
+      std::find_if(pending_.begin(), pending_.end(),
+                   [after](const PendingProposal& proposal) { return proposal.index > after; });
+  for (auto it = unknown; it != pending_.end(); ++it) {
+    PendingProposal& proposal = *it;
     shared_.pending_bytes -= proposal.bytes;
     turn.answers.push_back([done = std::move(proposal.done), leader = core_.leader()]() mutable {
       done(Refusal(ProposeOutcome::Kind::kUnknown, leader));
     });
   }
-  pending_.clear();
+  pending_.erase(unknown, pending_.end());
   for (QueuedProposal& queued : queued_) {
     shared_.pending_bytes -= queued.command.size();
     turn.answers.push_back([done = std::move(queued.done), leader = core_.leader()]() mutable {

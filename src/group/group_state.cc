@@ -224,6 +224,12 @@ void Group::OnInstalled(const raft::SnapshotMark& mark, uint64_t state_hash, boo
   batch.Put(host_prefix_ + kStateHashKey, EncodeHash(state_hash_));
   batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(mark.index, mark.term));
   shared_.dependencies.engine.Write(std::move(batch));
+  // Of what this replica had proposed when it led, and the snapshot holds, the results are not known.
+  if (!pending_.empty()) {
+    Turn turn;
+    FailPending(LogIndex(), turn);
+    for (Closure& answer : turn.answers) shared_.dependencies.executor.Post(std::move(answer));
+  }
   applied_ = mark.index;
   compacted_ = mark.index;
   commit_ = std::max(commit_, mark.index);

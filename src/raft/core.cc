@@ -110,6 +110,7 @@ void RaftCore::Impl::OnPersisted(uint64_t token) {
     OnVoteGranted(config_.self);
   }
   if (AsLeader() != nullptr) MaybeCommit();
+  if (AsLeader() != nullptr) AdvanceHandover();
 }
 
 void RaftCore::Impl::OnApplied(LogIndex index) {

@@ -94,13 +94,16 @@ void RaftCore::Impl::StartHandover(ReplicaId to) {
   AdvanceHandover();
 }
 
-// Once the successor holds everything: first the lease ends, for the rest of the term, then TimeoutNow
-// leaves.
+// Once everything is committed, so that all who wait for an answer get theirs, and the successor holds it:
+// first the lease ends, for the rest of the term, then TimeoutNow leaves.
 void RaftCore::Impl::AdvanceHandover() {
   Leader& leader = *AsLeader();
   if (!leader.handover || leader.handover->timeout_now_sent) return;
   const Peer* successor = leader.Find(leader.handover->to);
   if (successor == nullptr || successor->match < log_.last_index()) return;
+#ifndef TENURE_MUTANT_handover_before_commit
+  if (commit_ < log_.last_index()) return;
+#endif
 #ifndef TENURE_MUTANT_lease_kept_in_transfer
   leader.lease_is_void = true;
   leader.lease_until = Instant::min();

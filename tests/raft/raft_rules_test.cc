@@ -441,6 +441,16 @@ TEST_F(RaftRules, L1TransferGivenUpBeforeTimeoutNowKeepsTheLease) {
   Propose("b");
 }
 
+TEST_F(RaftRules, TransferWaitsUntilWhatWasProposedIsCommitted) {
+  LeadWithLease();
+  Propose("a");
+  Take();
+  EXPECT_EQ(core().TransferLeadership(now_, kTwo), ProposeResult::kAccepted);
+  EXPECT_THAT(Step(kTwo, Accepted(1, 2)), IsEmpty()) << "2 holds all, a majority has nothing on disk yet";
+  EXPECT_TRUE(core().HasLease(now_));
+  EXPECT_THAT(Persist(), ElementsAre("2: TimeoutNow term=1"));
+}
+
 TEST_F(RaftRules, TransferIsRefusedToWhoCannotLead) {
   Make(MakeConfiguration({1, 2, 3}, {4}));
   EXPECT_EQ(core().TransferLeadership(now_, kTwo), ProposeResult::kNotLeader);
