@@ -481,6 +481,8 @@ std::string World::Unsettled(bool replicas) {
   if (std::string missing = membership_.Unsettled(*serving); !missing.empty()) return missing;
   const catalog::Catalog& catalog = serving->catalog();
   for (const auto& [id, record] : catalog.databases()) {
+    // What a lost machine had of it is not confirmed gone, and the machine is never removed: it was a disaster.
+    if (lost_replicas_ && record.database().state() == pb::DATABASE_PRE_DELETE) continue;
     if (record.database().state() != pb::DATABASE_PUBLIC)
       return fmt::format("database {} to be public", record.database().name());
   }

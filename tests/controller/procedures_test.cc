@@ -561,6 +561,25 @@ TEST_F(ProceduresTest, AMoveIsCancelledUntilTheSwitch) {
   EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
 }
 
+// The log of its node was damaged, and a repair dropped what it knew of the region: that replica never runs again.
+TEST_F(ProceduresTest, AMoveWhoseNewReplicaARepairDroppedIsRolledBack) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  for (int i = 0; i < 6; ++i) {
+    Report(/*applied=*/10);
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).step(), "catch_up");
+  node(spare).lost.insert(1);
+  for (int i = 0; i < 8; ++i) {
+    Report(10);
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+}
+
 TEST_F(ProceduresTest, AMoveWhoseTargetIsLostIsRolledBack) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));

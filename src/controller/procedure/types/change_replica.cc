@@ -112,6 +112,14 @@ std::string Lost(StepContext& context, uint64_t id) {
   return "";
 }
 
+// Why the new replica will never run: its node is lost, or says that a repair of its log dropped it.
+std::string NeverRuns(StepContext& context, uint64_t node, uint64_t region) {
+  if (std::string lost = Lost(context, node); !lost.empty()) return lost;
+  const NodeLoad* load = context.agents().load().Find(NodeId(node));
+  if (load == nullptr || !load->connected || !load->lost.contains(region)) return "";
+  return fmt::format("the new replica was dropped by a repair of node {}'s log", node);
+}
+
 // Who should lead instead of a replica that goes: the voter that has applied most.
 ReplicaId BestVoter(const StepContext& context, const RegionNow& now, uint64_t except) {
   ReplicaId best;
@@ -256,7 +264,7 @@ ChangeReplica::End ChangeReplica::Create(StepContext& context, Body body) {
     const TaskLook& look = looks.begin()->second;
     if (look.state == TaskLook::State::kDone) co_return StepEnd::Next("add_learner");
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
       co_return StepEnd::RollBack("undo", lost);
     if (look.failures >= options_.max_failures) co_return StepEnd::RollBack("undo", look.last_error);
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
@@ -289,7 +297,7 @@ ChangeReplica::End ChangeReplica::AddLearner(StepContext& context, Body body) {
     if (IsGivenUp(now, body.add_replica())) co_return StepEnd::RollBack("undo", "the region was recovered");
     if (now.known && now.Has(body.add_replica())) co_return StepEnd::Next("catch_up");
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
       co_return StepEnd::RollBack("undo", lost);
     if (now.known) {
       pb::ReplicaRecord& added = now.replicas.emplace_back();
@@ -319,7 +327,7 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
       co_return StepEnd::Next("switch");
     }
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = Lost(context, body.add_node()); !lost.empty())
+    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
       co_return StepEnd::RollBack("undo", lost);
     if (now.known && !now.Has(body.add_replica())) co_return StepEnd::Next("add_learner");
     if (now.leader_load != nullptr && copy != nullptr) {
