@@ -480,13 +480,16 @@ std::string World::Unsettled(bool replicas) {
   if (!serving->leadership().load_ready()) return "the leader to hear of everybody";
   if (std::string missing = membership_.Unsettled(*serving); !missing.empty()) return missing;
   const catalog::Catalog& catalog = serving->catalog();
+  // What a machine that a recovery gave up had of a dropped region is never confirmed gone: its node stays DOWN.
+  const bool waits_for_ever =
+      std::any_of(machines_.begin(), machines_.end(), [](const auto& machine) { return machine->lost; });
   for (const auto& [id, record] : catalog.databases()) {
-    // What a lost machine had of it is not confirmed gone, and the machine is never removed: it was a disaster.
-    if (lost_replicas_ && record.database().state() == pb::DATABASE_PRE_DELETE) continue;
+    if (waits_for_ever && record.database().state() == pb::DATABASE_PRE_DELETE) continue;
     if (record.database().state() != pb::DATABASE_PUBLIC)
       return fmt::format("database {} to be public", record.database().name());
   }
   for (const auto& [id, record] : catalog.regions()) {
+    if (waits_for_ever && record.region().state() == pb::REGION_REMOVING) continue;
     if (record.region().state() != pb::REGION_SERVING) return fmt::format("region {} to serve", id);
     const bool led = std::any_of(members.begin(), members.end(), [&record](const Machine* machine) {
       if (!machine->node) return false;

@@ -561,7 +561,8 @@ TEST_F(ProceduresTest, AMoveIsCancelledUntilTheSwitch) {
   EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
 }
 
-// The log of its node was damaged, and a repair dropped what it knew of the region: that replica never runs again.
+// The log of its node was damaged, and a repair dropped what it knew of the region: that replica never runs
+// again.
 TEST_F(ProceduresTest, AMoveWhoseNewReplicaARepairDroppedIsRolledBack) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
