@@ -318,7 +318,8 @@ Node::Stats Node::GetStats() const {
     if (region.running) ++stats.regions;
     if (region.leads()) ++stats.leaders;
     if (region.running && host_.IsQuiescent(region.group())) ++stats.quiescent;
-    if (table_.LeaderOf(region).IsNone()) ++(region.running ? stats.without_leader : stats.not_routed);
+    if (region.state != pb::REGION_REMOVING && table_.LeaderOf(region).IsNone())
+      ++(region.running ? stats.without_leader : stats.not_routed);
     if (const auto status = region.leads() ? host_.StatusOf(region.group()) : std::nullopt)
       stats.diverged_replicas += status->diverged.size();
   }
