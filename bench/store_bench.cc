@@ -14,7 +14,7 @@ namespace {
 
 // One command after the other over a thousand keys, each with its own overlay, as a node applies.
 void Apply(benchmark::State& state, const std::function<Arguments(int)>& make) {
-  const RegionStore region(SlotRange{0, 16383});
+  RegionStore region(SlotRange{0, 16383});
   MapView base;
   std::vector<WriteCommand> commands;
   for (int i = 0; i < 1'000; ++i)
@@ -66,7 +66,7 @@ void BM_OverlayAlone(benchmark::State& state) {
 BENCHMARK(BM_OverlayAlone);
 
 void BM_Get256(benchmark::State& state) {
-  const RegionStore region(SlotRange{0, 16383});
+  RegionStore region(SlotRange{0, 16383});
   MapView base;
   region.Apply({.commands = {{"SET", Key(1), std::string(256, 'v')}}}, LogIndex{1}, base);
   const Arguments get{"GET", Key(1)};

@@ -94,9 +94,17 @@ Json RegionCommandToJson(std::string_view payload) {
       json["kind"] = "sweep";
       json["limit"] = command->sweep_limit;
       break;
+    case store::WriteCommand::Kind::kRange:
+      json["kind"] = "range";
+      json["change"] = std::string(store::NameOf(command->range->op));
+      json["procedure"] = IdText(command->range->procedure);
+      json["if_version"] = IdText(command->range->if_version);
+      json["slots"] = {command->range->slots.first, command->range->slots.last};
+      json["pairs"] = command->range->pairs.size();
+      break;
   }
   json["now_ms"] = ToMillis(command->now);
-  if (command->kind == store::WriteCommand::Kind::kSweep) return json;
+  if (command->commands.empty() && command->kind != store::WriteCommand::Kind::kTransaction) return json;
   json["commands"] = Json::array();
   for (const store::Arguments& arguments : command->commands) {
     Json words = Json::array();
@@ -115,6 +123,11 @@ std::string RegionCommandToText(std::string_view payload) {
   if (!command.ok()) return "cannot be decoded: " + std::string(MessageOf(command.status()));
   if (command->kind == store::WriteCommand::Kind::kSweep)
     return fmt::format("sweep of {} keys", command->sweep_limit);
+  if (command->kind == store::WriteCommand::Kind::kRange) {
+    return fmt::format("range: {} of procedure {}, slots {}-{}, {} pairs", store::NameOf(command->range->op),
+                       command->range->procedure, command->range->slots.first, command->range->slots.last,
+                       command->range->pairs.size());
+  }
   std::string text = command->kind == store::WriteCommand::Kind::kTransaction ? "MULTI" : "";
   for (const store::Arguments& arguments : command->commands) {
     if (!text.empty()) text += "; ";

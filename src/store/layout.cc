@@ -58,6 +58,12 @@ uint16_t SlotOfRecordKey(std::string_view record_key) {
   return GetBigEndian16(record_key.data() + 1);
 }
 
+std::string SlotFieldsPrefix(uint16_t slot) {
+  std::string out(1, kFieldPrefix);
+  PutBigEndian16(out, slot);
+  return out;
+}
+
 std::string FieldsPrefix(uint16_t slot, std::string_view key) {
   std::string out;
   out.reserve(1 + kSlotBytes + 4 + key.size() + kHashBytes + 32);  // room for a field of common length

@@ -16,6 +16,7 @@ inline constexpr char kCountersPrefix = 'm';
 inline constexpr char kExpiryPrefix = 'e';
 inline constexpr char kFieldPrefix = 'h';
 inline constexpr char kRecordPrefix = 'k';
+inline constexpr char kRangePrefix = 'r';
 
 std::string RecordKey(uint16_t slot, std::string_view key);
 // "k" <position>; a position is <slot> <key>, what SCAN hands out.
@@ -24,6 +25,8 @@ std::string SlotPrefix(uint16_t slot);
 std::string_view KeyOfRecordKey(std::string_view record_key);
 uint16_t SlotOfRecordKey(std::string_view record_key);
 
+// Fields of keys in this slot.
+std::string SlotFieldsPrefix(uint16_t slot);
 // All fields of a key lie behind this, by hash of the field: HSCAN's cursor is such a hash.
 std::string FieldsPrefix(uint16_t slot, std::string_view key);
 uint32_t HashOfField(std::string_view field);

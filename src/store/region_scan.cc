@@ -1,5 +1,7 @@
 // The parts of RegionStore that walk over its keys.
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "store/glob.h"
 #include "store/keyspace.h"
@@ -44,7 +46,8 @@ uint64_t RegionStore::CountKeysInSlot(uint16_t slot, WallTime now, const kv::Rea
 }
 
 uint64_t RegionStore::KeyCount(const kv::Reader& state) const {
-  return Keyspace(state, WallTime()).counters().keys;
+  const uint64_t keys = Keyspace(state, WallTime()).counters().keys;
+  return keys - std::min(keys, range_.hidden_keys);
 }
 
 RegionStore::ScanResult RegionStore::Scan(std::string_view from, size_t count,
@@ -52,8 +55,12 @@ RegionStore::ScanResult RegionStore::Scan(std::string_view from, size_t count,
                                           std::optional<std::string_view> type, WallTime now,
                                           const kv::Reader& state) const {
   ScanResult result;
+  if (!range_.slots) return result;
   Keyspace keys(state, now);
-  const auto iterator = state.NewIterator(RecordKeyOfPosition(from), kv::PrefixEnd(RecordKeyOfPosition({})));
+  const std::string begin = std::max(RecordKeyOfPosition(from), SlotPrefix(range_.slots->first));
+  const std::string end = kv::PrefixEnd(SlotPrefix(range_.slots->last));
+  if (begin >= end) return result;
+  const auto iterator = state.NewIterator(begin, end);
   for (size_t seen = 0; iterator->Valid(); iterator->Next(), ++seen) {
     if (seen == count) {
       result.next = iterator->key().substr(1);
@@ -69,6 +76,7 @@ RegionStore::ScanResult RegionStore::Scan(std::string_view from, size_t count,
 }
 
 bool RegionStore::HasExpired(WallTime now, const kv::Reader& state) const {
+  if (range_.IsMoving()) return false;
   Keyspace keys(state, now);
   const auto iterator =
       state.NewIterator(ExpiryKey(0, 0, {}), kv::PrefixEnd(std::string_view(&kExpiryPrefix, 1)));

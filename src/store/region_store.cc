@@ -7,6 +7,7 @@
 #include "store/command_list.h"
 #include "store/dispatch.h"
 #include "store/keyspace.h"
+#include "store/range_copy.h"
 
 namespace tenure::store {
 namespace {
@@ -15,20 +16,32 @@ Reply ErrorReply(const Status& status) {
   return Reply::Error(fmt::format("ERR {}", MessageOf(status)));
 }
 
-// An error if the command cannot be executed in a region of these slots.
-std::optional<Reply> CheckExecutable(const CommandSpec* spec, const Arguments& arguments,
-                                     const SlotRange& slots) {
-  if (spec == nullptr) return ErrorReply(UnknownCommand(arguments));
-  if (const Status arity = CheckArity(*spec, arguments); !arity.ok()) return ErrorReply(arity);
-  const bool inside =
-      VisitKeys(*spec, arguments, [&slots](std::string_view key) { return slots.Contains(SlotOfKey(key)); });
-  if (!inside) return Reply::Error("TRYAGAIN The region does not hold this slot any more");
+std::optional<Reply> CheckSlots(const CommandSpec& spec, const Arguments& arguments,
+                                const RegionRange& range) {
+  bool served = true;
+  bool frozen = false;
+  VisitKeys(spec, arguments, [&](std::string_view key) {
+    const uint16_t slot = SlotOfKey(key);
+    served = served && range.Serves(slot);
+    frozen = frozen || range.IsFrozen(slot);
+    return served;
+  });
+  if (!served) return Reply::Error("TRYAGAIN The region does not hold this slot any more");
+  if (frozen && spec.write) return Reply::Error("TRYAGAIN The slot is moving to another region");
   return std::nullopt;
 }
 
-Reply Execute(const Arguments& arguments, const SlotRange& slots, Writer& keys) {
+// An error if the command cannot be executed in a region that serves these slots.
+std::optional<Reply> CheckExecutable(const CommandSpec* spec, const Arguments& arguments,
+                                     const RegionRange& range) {
+  if (spec == nullptr) return ErrorReply(UnknownCommand(arguments));
+  if (const Status arity = CheckArity(*spec, arguments); !arity.ok()) return ErrorReply(arity);
+  return CheckSlots(*spec, arguments, range);
+}
+
+Reply Execute(const Arguments& arguments, const RegionRange& range, Writer& keys) {
   const CommandSpec* const spec = arguments.empty() ? nullptr : FindCommand(arguments[0]);
-  if (auto error = CheckExecutable(spec, arguments, slots)) return *std::move(error);
+  if (auto error = CheckExecutable(spec, arguments, range)) return *std::move(error);
   const Implementation& implementation = ImplementationOf(*spec);
   return spec->write ? implementation.write(keys, arguments) : implementation.read(keys, arguments);
 }
@@ -48,11 +61,26 @@ bool WatchesHold(const std::vector<WatchedKey>& watches, Keyspace& keys) {
   return true;
 }
 
-Reply ExecuteTransaction(const WriteCommand& command, const SlotRange& slots, Writer& keys) {
+// A transaction is done where its slot is, or not at all.
+std::optional<Reply> CheckTransaction(const WriteCommand& command, const RegionRange& range) {
+  for (const WatchedKey& watch : command.watches) {
+    if (!range.Serves(SlotOfKey(watch.key)))
+      return Reply::Error("TRYAGAIN The region does not hold this slot any more");
+  }
+  for (const Arguments& arguments : command.commands) {
+    const CommandSpec* const spec = arguments.empty() ? nullptr : FindCommand(arguments[0]);
+    if (spec == nullptr || !CheckArity(*spec, arguments).ok()) continue;  // that command's own error
+    if (auto error = CheckSlots(*spec, arguments, range)) return error;
+  }
+  return std::nullopt;
+}
+
+Reply ExecuteTransaction(const WriteCommand& command, const RegionRange& range, Writer& keys) {
+  if (auto error = CheckTransaction(command, range)) return *std::move(error);
   if (!WatchesHold(command.watches, keys)) return Reply::Null();
   std::vector<Reply> replies;
   replies.reserve(command.commands.size());
-  for (const Arguments& arguments : command.commands) replies.push_back(Execute(arguments, slots, keys));
+  for (const Arguments& arguments : command.commands) replies.push_back(Execute(arguments, range, keys));
   return Reply::Array(std::move(replies));
 }
 
@@ -73,19 +101,35 @@ Reply Sweep(uint32_t limit, Writer& keys) {
 
 }  // namespace
 
-Reply RegionStore::Apply(const WriteCommand& command, LogIndex index, kv::View& state) const {
-  Writer keys(state, command.now, index, command.max_value_bytes);
+void RegionStore::Load(const kv::Reader& state) {
+  range_ = RegionRange();
+  range_.slots = initial_;
+  if (const auto stored = state.Get(std::string_view(&kRangePrefix, 1))) range_ = DecodeRegionRange(*stored);
+}
+
+int64_t RegionStore::NewestMillis(const kv::Reader& state) {
+  return Keyspace(state, WallTime()).counters().newest_ms;
+}
+
+Reply RegionStore::Apply(const WriteCommand& command, LogIndex index, kv::View& state) {
+  if (command.kind == WriteCommand::Kind::kRange) {
+    TENURE_CHECK(command.range.has_value(), "a command of kind kRange has no range");
+    return ApplyRangeCommand(*command.range, range_, state);
+  }
+  Writer keys(state, command.now, LogIndex(VersionBound(index)), command.max_value_bytes);
   Reply reply;
   switch (command.kind) {
     case WriteCommand::Kind::kSingle:
       TENURE_CHECK(command.commands.size() == 1, "a single command has {} commands", command.commands.size());
-      reply = Execute(command.commands[0], slots_, keys);
+      reply = Execute(command.commands[0], range_, keys);
       break;
     case WriteCommand::Kind::kTransaction:
-      reply = ExecuteTransaction(command, slots_, keys);
+      reply = ExecuteTransaction(command, range_, keys);
       break;
     case WriteCommand::Kind::kSweep:
-      reply = Sweep(command.sweep_limit, keys);
+      reply = range_.IsMoving() ? Reply::Integer(0) : Sweep(command.sweep_limit, keys);
+      break;
+    case WriteCommand::Kind::kRange:
       break;
   }
   keys.Finish();
@@ -94,7 +138,7 @@ Reply RegionStore::Apply(const WriteCommand& command, LogIndex index, kv::View& 
 
 Reply RegionStore::Read(const Arguments& arguments, WallTime now, const kv::Reader& state) const {
   const CommandSpec* const spec = arguments.empty() ? nullptr : FindCommand(arguments[0]);
-  if (auto error = CheckExecutable(spec, arguments, slots_)) return *std::move(error);
+  if (auto error = CheckExecutable(spec, arguments, range_)) return *std::move(error);
   if (spec->write) return Reply::Error(fmt::format("ERR '{}' writes and was given to be read", spec->name));
   Keyspace keys(state, now);
   return ImplementationOf(*spec).read(keys, arguments);

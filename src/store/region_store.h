@@ -18,6 +18,7 @@
 //   h <slot:2> <key length:4> <key> <hash of the field:4> <field>  -> value of a hash field
 //   e <expiry ms:8> <slot:2> <key>  -> expiry index
 //   m                         -> region counters: keys, newest time that decided something
+//   r                         -> the slots that it serves (region_range.h); none: those it began with
 //
 // Invariants: S1 `m` counts the `k` entries.
 //             S2 every `k` entry with an expiry has exactly one `e` entry, and there are no others.
@@ -36,16 +37,10 @@
 #include "base/time.h"
 #include "kv/kv.h"
 #include "store/command_table.h"
+#include "store/region_range.h"
 #include "store/reply.h"
 
 namespace tenure::store {
-
-struct SlotRange {
-  uint16_t first = 0;
-  uint16_t last = 0;  // inclusive
-  bool Contains(uint16_t slot) const { return slot >= first && slot <= last; }
-  friend bool operator==(const SlotRange&, const SlotRange&) = default;
-};
 
 // What one node accepts; settings may differ between nodes.
 struct Limits {
@@ -68,6 +63,7 @@ struct WriteCommand {
     // MULTI/EXEC: all commands (reads too) or, if a watch failed, none; the result is an array or null.
     kTransaction = 2,
     kSweep = 3,  // removes up to `sweep_limit` keys expired at `now`; the result is how many
+    kRange = 4,  // `range`: slots come or go; the result is an integer (kClear: keys removed) or an error
   };
   Kind kind = Kind::kSingle;
   std::vector<Arguments> commands;
@@ -75,6 +71,7 @@ struct WriteCommand {
   uint32_t sweep_limit = 0;
   // The leader's Limits::max_value_bytes: APPEND and SETRANGE know the size of their result only here.
   uint64_t max_value_bytes = Limits{}.max_value_bytes;
+  std::optional<RangeCommand> range = std::nullopt;
 };
 
 void EncodeWriteCommand(const WriteCommand& command, std::string& out);
@@ -90,11 +87,19 @@ Status ValidateQueued(const Arguments& arguments, const Limits& limits);
 
 class RegionStore {
  public:
-  explicit RegionStore(SlotRange slots) : slots_(slots) {}
+  // `initial`: what it serves until its own state says something else; none: nothing.
+  explicit RegionStore(std::optional<SlotRange> initial) : initial_(initial) { range_.slots = initial; }
+
+  // The state was replaced as a whole.
+  void Load(const kv::Reader& state);
+  // As of the last command applied, or as SetRange said: for a store that only reads.
+  const RegionRange& range() const { return range_; }
+  void SetRange(const RegionRange& range) { range_ = range; }
 
   // Applies a decoded command; `index` becomes the version of what it changes. Checks again what Validate
-  // checks, except for sizes. A key outside the region's slots: -TRYAGAIN.
-  Reply Apply(const WriteCommand& command, LogIndex index, kv::View& state) const;
+  // checks, except for sizes. A key in a slot that is not served, or a write to one that is frozen:
+  // -TRYAGAIN, and nothing of the command or transaction is done.
+  Reply Apply(const WriteCommand& command, LogIndex index, kv::View& state);
 
   // Executes a read command. `now` is the reader's wall clock. A write command: an error.
   Reply Read(const Arguments& arguments, WallTime now, const kv::Reader& state) const;
@@ -105,7 +110,7 @@ class RegionStore {
   std::vector<std::string> KeysInSlot(uint16_t slot, size_t limit, WallTime now,
                                       const kv::Reader& state) const;
   uint64_t CountKeysInSlot(uint16_t slot, WallTime now, const kv::Reader& state) const;
-  // Keys of the region, expired ones that no sweep has removed yet included (as Redis' DBSIZE).
+  // Keys that are served, expired ones that no sweep has removed yet included (as Redis' DBSIZE).
   uint64_t KeyCount(const kv::Reader& state) const;
   // One step of SCAN: keys from position `from` (slot, key; empty: begin of the region) in order; `next` is
   // empty when the region is exhausted. Looks at no more than `count` keys.
@@ -115,13 +120,18 @@ class RegionStore {
   };
   ScanResult Scan(std::string_view from, size_t count, std::optional<std::string_view> match,
                   std::optional<std::string_view> type, WallTime now, const kv::Reader& state) const;
-  // True if some key is expired at `now`: a sweep is worth proposing.
+  // True if some key is expired at `now`: a sweep is worth proposing. Not while slots come or go: what is
+  // copied stays as it is.
   bool HasExpired(WallTime now, const kv::Reader& state) const;
 
-  SlotRange slots() const { return slots_; }
+  // The state as RegionExport wants it: the newest time in it, and a version above all that are in it, given
+  // that `applied` is where the state stands.
+  static int64_t NewestMillis(const kv::Reader& state);
+  uint64_t VersionBound(LogIndex applied) const { return applied.value() + range_.version_base; }
 
  private:
-  SlotRange slots_;
+  std::optional<SlotRange> initial_;
+  RegionRange range_;
 };
 
 }  // namespace tenure::store

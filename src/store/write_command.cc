@@ -82,6 +82,10 @@ void EncodeWriteCommand(const WriteCommand& command, std::string& out) {
     case Kind::kSweep:
       PutVarint(out, command.sweep_limit);
       return;
+    case Kind::kRange:
+      TENURE_CHECK(command.range.has_value(), "a command of kind kRange has no range");
+      EncodeRangeCommand(*command.range, out);
+      return;
   }
 }
 
@@ -102,6 +106,10 @@ StatusOr<WriteCommand> DecodeWriteCommand(std::string_view bytes) {
     case Kind::kSweep:
       command.sweep_limit = static_cast<uint32_t>(reader.Varint());
       break;
+    case Kind::kRange:
+      if (!DecodeRangeCommand(reader.rest(), command.range.emplace()))
+        return Malformed("the change of the range");
+      return command;
     default:
       return Malformed(fmt::format("kind {}", static_cast<int>(command.kind)));
   }

@@ -188,7 +188,7 @@ TEST(RegionStore, Scan) {
 TEST(RegionStore, KeysOfOtherRegionsAreRefused) {
   const uint16_t slot = SlotOfKey("a");
   MapView state;
-  const RegionStore region(SlotRange{slot, slot});
+  RegionStore region(SlotRange{slot, slot});
   const auto apply = [&](const Arguments& arguments) {
     return Show(region.Apply({.commands = {arguments}}, LogIndex{1}, state));
   };
@@ -203,7 +203,7 @@ TEST(RegionStore, KeysOfOtherRegionsAreRefused) {
 
 TEST(RegionStore, ReadsDoNotWrite) {
   MapView state;
-  const RegionStore region(SlotRange{0, 16383});
+  RegionStore region(SlotRange{0, 16383});
   for (const CommandSpec& spec : AllCommands()) {
     Arguments arguments(static_cast<size_t>(std::abs(spec.arity)), "1");
     arguments[0] = spec.name;
@@ -220,7 +220,7 @@ TEST(RegionStore, ReplicasStayEqual) {
     Prng prng(seed);
     MapView direct;
     MapView base;
-    const RegionStore region(SlotRange{0, 16383});
+    RegionStore region(SlotRange{0, 16383});
     int64_t now_ms = 1'000'000;
     for (uint64_t i = 1; i <= 3'000; ++i) {
       now_ms += prng.Between(-100, 300);  // a new leader's clock may be behind

@@ -135,6 +135,9 @@ void CheckInvariants(const MapView& state) {
       case kExpiryPrefix:
         expiries[key] = value;
         break;
+      case kRangePrefix:
+        EXPECT_EQ(EncodeRegionRange(DecodeRegionRange(value)), value);
+        break;
       default:
         EXPECT_EQ(key, "m");
         counters = DecodeCounters(value);
