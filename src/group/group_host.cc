@@ -270,6 +270,25 @@ class GroupHost::Impl : private HostListener {
     HandOver();
   }
 
+  std::unique_ptr<kv::Reader> NewSnapshot(GroupId id) {
+    // The engine's snapshot lives as long as the part of it that is shown.
+    class Part final : public kv::Reader {
+     public:
+      Part(std::unique_ptr<kv::Reader> whole, std::string prefix)
+          : whole_(std::move(whole)), part_(*whole_, std::move(prefix)) {}
+      std::optional<std::string> Get(std::string_view key) const override { return part_.Get(key); }
+      std::unique_ptr<kv::Iterator> NewIterator(std::string_view lower,
+                                                std::string_view upper) const override {
+        return part_.NewIterator(lower, upper);
+      }
+
+     private:
+      std::unique_ptr<kv::Reader> whole_;
+      kv::PrefixReader part_;
+    };
+    return std::make_unique<Part>(dependencies_.engine.NewSnapshot(), StatePrefix(id));
+  }
+
  private:
   // While a replica is being destroyed: its tombstone is not durable yet, or its state is not removed.
   struct Destruction {
@@ -802,6 +821,9 @@ std::optional<Duration> GroupHost::SinceLeaderContact(GroupId group) const {
 const kv::Reader* GroupHost::State(GroupId group) const {
   const Group* found = impl_->Find(group);
   return found == nullptr ? nullptr : &found->state();
+}
+std::unique_ptr<kv::Reader> GroupHost::NewSnapshot(GroupId group) const {
+  return impl_->Find(group) == nullptr ? nullptr : impl_->NewSnapshot(group);
 }
 void GroupHost::PrepareStop(Duration limit, Closure done) {
   impl_->PrepareStop(limit, std::move(done));

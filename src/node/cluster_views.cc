@@ -43,6 +43,7 @@ ClusterView ClusterViews::Build(const Database& database) const {
                           .alive = table_.IsHealthy(NodeId(id)) && node.state() != pb::NODE_DOWN});
   }
   for (const Region* region : database.regions) {
+    if (region->hidden) continue;
     ShardView shard{.region = region->id, .slots = region->slots, .replicas = {}};
     const NodeId leader = table_.LeaderOf(*region);
     for (const Region::Replica& replica : region->replicas) {

@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "catalog/refusal.h"
+#include "node/sender_check.h"
 #include "raft/config_change.h"
 
 namespace tenure::node {
@@ -22,25 +23,6 @@ Status NotLedHere(uint64_t region) {
 }
 
 }  // namespace
-
-Status ConfigurationService::CheckSender(const Request& request) const {
-  if (cluster_id_.empty() || request.cluster_id() != cluster_id_) {
-    return Refuse(pb::REASON_WRONG_CLUSTER, "cluster_id {}: this node belongs to cluster {}",
-                  request.cluster_id(), cluster_id_);
-  }
-  const uint64_t incarnation = std::max<uint64_t>(request.incarnation(), 1);
-  if (incarnation < surroundings_.agent.incarnation()) {
-    return Refuse(pb::REASON_STALE_INCARNATION,
-                  "incarnation {}: this node has seen incarnation {} of the cluster", incarnation,
-                  surroundings_.agent.incarnation());
-  }
-  if (incarnation == surroundings_.agent.incarnation() &&
-      request.leader_epoch() < surroundings_.agent.leader_epoch()) {
-    return Refuse(pb::REASON_STALE_EPOCH, "leader_epoch {}: this node has seen leadership epoch {}",
-                  request.leader_epoch(), surroundings_.agent.leader_epoch());
-  }
-  return OkStatus();
-}
 
 Status ConfigurationService::CheckGroup(const Request& request,
                                         const std::optional<group::GroupStatus>& now) const {
@@ -104,7 +86,8 @@ void ConfigurationService::OnChangeConfiguration(const runtime::CallInfo& info, 
     return reply(
         Refuse(pb::REASON_INVALID_ARGUMENT, "the message is not a valid ChangeConfigurationRequest"));
   }
-  if (Status status = CheckSender(request); !status.ok()) return reply(std::move(status));
+  if (Status status = CheckSender(request, cluster_id_, surroundings_.agent); !status.ok())
+    return reply(std::move(status));
   const GroupId group(request.region());
   const auto now = request.region() == 0 ? std::nullopt : surroundings_.host.StatusOf(group);
   if (Status status = CheckGroup(request, now); !status.ok()) return reply(std::move(status));

@@ -46,8 +46,6 @@ class ConfigurationService {
 
  private:
   using Request = ::tenure::internal::v1::ChangeConfigurationRequest;
-  // Whether the sender may speak for the cluster.
-  Status CheckSender(const Request& request) const;
   StatusOr<raft::Configuration> TargetOf(const Request& request, const group::GroupStatus& now) const;
   Status CheckGroup(const Request& request, const std::optional<group::GroupStatus>& now) const;
   runtime::Task<void> Change(GroupId group, raft::Configuration target, Instant until, runtime::Reply reply);

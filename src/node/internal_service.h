@@ -10,6 +10,7 @@
 
 #include "node/configuration_service.h"
 #include "node/leadership.h"
+#include "node/range_service.h"
 #include "runtime/network.h"
 
 namespace tenure::node {
@@ -18,14 +19,15 @@ class InternalService final : public runtime::Service {
  public:
   static constexpr std::string_view kName = "tenure.internal.v1.NodeInternal";
 
-  InternalService(LeadershipService& leadership, ConfigurationService& configurations)
-      : leadership_(leadership), configurations_(configurations) {}
+  InternalService(LeadershipService& leadership, ConfigurationService& configurations, RangeService& ranges)
+      : leadership_(leadership), configurations_(configurations), ranges_(ranges) {}
 
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override {
     if (info.method == "TransferLeader") return leadership_.OnTransferLeader(request, std::move(reply));
     if (info.method == "ChangeConfiguration") {
       return configurations_.OnChangeConfiguration(info, request, std::move(reply));
     }
+    if (info.method == "ChangeRange") return ranges_.OnChangeRange(request, std::move(reply));
     reply(Error(StatusCode::kUnimplemented, "NodeInternal has no method {}", info.method));
   }
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
@@ -36,6 +38,7 @@ class InternalService final : public runtime::Service {
  private:
   LeadershipService& leadership_;
   ConfigurationService& configurations_;
+  RangeService& ranges_;
 };
 
 }  // namespace tenure::node

@@ -73,9 +73,15 @@ bool LocalReplicas::HasPlace(const pb::RegionRecord& record, ReplicaId replica) 
 }
 
 std::unique_ptr<group::StateMachine> LocalReplicas::MachineFor(const pb::RegionRecord& record) const {
-  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
-                               static_cast<uint16_t>(record.slots().last())};
-  return std::make_unique<RegionStateMachine>(RegionId(record.id()), slots);
+  // What every replica of the region begins with, whenever it begins: the log leads on from there.
+  const pb::SlotRange& first = record.has_initial_slots() ? record.initial_slots() : record.slots();
+  std::optional<store::SlotRange> initial;
+  if (!record.split_off()) {
+    initial = store::SlotRange{static_cast<uint16_t>(first.first()), static_cast<uint16_t>(first.last())};
+  }
+  const RegionId id(record.id());
+  return std::make_unique<RegionStateMachine>(
+      id, initial, [this, id](const store::RegionRange& range) { table_.SetRange(id, range); });
 }
 
 // ---- starting ----

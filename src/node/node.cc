@@ -47,7 +47,7 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
                 dependencies_.logger.Named("regions")),
       reconciler_(replicas_, view_, dependencies_.logger.Named("regions")),
       tasks_(
-          dependencies_.executor, replicas_, [this] { agent_.NoteChange(); },
+          dependencies_.executor, replicas_, copier_, [this] { agent_.NoteChange(); },
           dependencies_.logger.Named("tasks"), dependencies_.task_trace),
       prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
@@ -62,7 +62,11 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       leadership_(host_, table_, dependencies_.logger.Named("leadership")),
       configurations_({dependencies_.executor, host_, view_, dependencies_.transport.addresses(), agent_},
                       dependencies_.logger.Named("configurations")),
-      internal_(leadership_, configurations_),
+      ranges_(dependencies_.executor, host_, table_, agent_),
+      copier_({dependencies_.executor, dependencies_.network, host_, table_, view_, agent_,
+               options_.copy_chunk_bytes},
+              dependencies_.logger.Named("ranges")),
+      internal_(leadership_, configurations_, ranges_),
       taker_(dependencies_.executor, dependencies_.network, table_, view_) {
   table_.SetListener(this);
 }
@@ -103,8 +107,10 @@ void Node::Stop(Duration limit, Closure done) {
       // Each part's tasks end before the next part is asked: the last one calls back.
       feed_.StopAndJoin([this, done = std::move(done)]() mutable {
         scanner_.StopAndJoin([this, done = std::move(done)]() mutable {
-          configurations_.StopAndJoin(
-              [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+          configurations_.StopAndJoin([this, done = std::move(done)]() mutable {
+            copier_.StopAndJoin(
+                [this, done = std::move(done)]() mutable { taker_.StopAndJoin(std::move(done)); });
+          });
         });
       });
     });
@@ -124,6 +130,8 @@ void Node::SetClusterId(const std::string& cluster_id) {
   dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
   configurations_.SetClusterId(cluster_id);
+  ranges_.SetClusterId(cluster_id);
+  copier_.SetClusterId(cluster_id);
   prober_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
 }

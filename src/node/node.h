@@ -33,6 +33,8 @@
 #include "node/local_replicas.h"
 #include "node/node_options.h"
 #include "node/prober.h"
+#include "node/range_copier.h"
+#include "node/range_service.h"
 #include "node/region_reconciler.h"
 #include "node/region_reporter.h"
 #include "node/region_service.h"
@@ -170,6 +172,8 @@ class Node final : public DataService,
   ExpirySweeper sweeper_;
   LeadershipService leadership_;
   ConfigurationService configurations_;
+  RangeService ranges_;
+  RangeCopier copier_;
   InternalService internal_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;

@@ -30,6 +30,8 @@ struct NodeOptions {
   size_t sweep_regions = 16;  // looked at per interval
   uint32_t sweep_keys = 200;  // removed by one command
 
+  size_t copy_chunk_bytes = 256 << 10;  // of slots that are copied to another region, at once
+
   Duration heartbeat_interval = std::chrono::seconds(1);
   Duration heartbeat_timeout = std::chrono::seconds(3);  // without an answer the leader is looked for again
   Duration farewell_timeout = std::chrono::milliseconds(500);  // the same, for a node that stops

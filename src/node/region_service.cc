@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/format.h"
+#include "base/rare_path.h"
 
 namespace tenure::node {
 namespace {
@@ -13,6 +14,11 @@ constexpr Duration kDeadlineResolution = std::chrono::milliseconds(250);
 
 Refused ClusterDown(std::string message) {
   return {Refused::Kind::kClusterDown, std::move(message)};
+}
+
+Refused Moving(const Region& region, uint16_t slot) {
+  return {Refused::Kind::kTryAgain,
+          fmt::format("slot {} of region {} is moving to another region", slot, region.id)};
 }
 
 size_t BytesOf(const store::Arguments& arguments) {
@@ -64,9 +70,16 @@ Region* RegionService::FindRegion(DatabaseId id, uint16_t slot, Outcome* otherwi
 
 Region* RegionService::FindLed(DatabaseId database, uint16_t slot, Outcome* otherwise) {
   Region* region = FindRegion(database, slot, otherwise);
-  if (region == nullptr || region->leads()) return region;
-  *otherwise = Redirect(*region, slot);
+  if (region == nullptr || (region->leads() && region->Serves(slot))) return region;
+  if (region->leads()) TENURE_RARE_PATH("node: a leader is asked for a slot that its log does not have");
+  *otherwise = region->leads() ? Moving(*region, slot) : Redirect(*region, slot);
   return nullptr;
+}
+
+Outcome RegionService::Follow(DatabaseId database, uint16_t slot) {
+  Outcome otherwise;
+  const Region* region = FindLed(database, slot, &otherwise);
+  return region == nullptr ? otherwise : Moving(*region, slot);
 }
 
 Outcome RegionService::Redirect(const Region& region, uint16_t slot) const {
@@ -172,7 +185,7 @@ bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const 
   Outcome otherwise;
   const Region* region = FindRegion(database, slot, &otherwise);
   // A learner hears from its leader while it still lacks most of what there is.
-  if (region == nullptr || !region->running || !region->votes || region->leads()) return false;
+  if (region == nullptr || !region->Serves(slot) || !region->votes || region->leads()) return false;
   const std::optional<Duration> silence = host_.SinceLeaderContact(region->group());
   if (!silence || *silence > options_.max_staleness) return false;
   // It hears from the leader, but still applies what it missed while it was away.
@@ -203,6 +216,8 @@ std::optional<RegionService::Handle> RegionService::Admit(const Region& region, 
 }
 
 void RegionService::SubmitWrite(Region& region, uint16_t slot, std::string encoded, Callback<Outcome> done) {
+  // The log refuses it as well; so it does not get there.
+  if (region.store->range().IsFrozen(slot)) return done(Moving(region, slot));
   const std::optional<Handle> handle = Admit(region, slot, Kind::kWrite, done);
   if (!handle) return;
   if (region.traffic.waiting.empty()) return Propose(region, *handle, std::move(encoded));
@@ -290,12 +305,14 @@ Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
     case ProposeKind::kApplied: {
       if (operation.kind == Kind::kVersion) {
         if (region == nullptr || !region->running) break;
+        if (!region->Serves(operation.slot)) return Follow(operation.database, operation.slot);
         return ReadNow(*region, Kind::kVersion, {operation.key});
       }
       StatusOr<store::Reply> reply = store::DecodeReply(outcome.result);
       TENURE_CHECK(reply.ok(), "region {}: the reply of its own log: {}", operation.region,
                    MessageOf(reply.status()));
-      if (operation.kind == Kind::kWrite) return std::move(*reply);
+      // Of a transaction that reads: the region did not hold the slot any more when its turn came.
+      if (operation.kind == Kind::kWrite || reply->IsError()) return std::move(*reply);
       TENURE_CHECK(reply->elements.size() == 1, "region {}: {} replies to one read", operation.region,
                    reply->elements.size());
       return std::move(reply->elements[0]);
@@ -388,10 +405,12 @@ void RegionService::RunConfirmed(RegionId id, size_t count) {
       ProposeRead(*region, waiting.operation, std::move(waiting.arguments));
       region->traffic.waiting.pop_front();
     } else {
-      store::Reply reply = ReadNow(*region, operation->kind, waiting.arguments);
+      Outcome outcome = region->Serves(operation->slot)
+                            ? Outcome(ReadNow(*region, operation->kind, waiting.arguments))
+                            : Follow(operation->database, operation->slot);
       auto finished = operations_.Release(waiting.operation);
       region->traffic.waiting.pop_front();
-      finished.done(std::move(reply));
+      finished.done(std::move(outcome));
     }
   }
 }

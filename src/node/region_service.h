@@ -17,7 +17,8 @@
 // Errors:     every operation is answered within write_timeout: writes Unknown, reads kClusterDown. What was
 // never
 //             proposed is refused, not unknown.
-// Invariants: S1 a read answered here ran on a state that contains every write acknowledged before the call.
+// Invariants: S1 a read answered here ran on a state that contains every write acknowledged before the call,
+//                of a region whose log says, in that state, that it serves the slot.
 //             S2 `proposed_by_slot` counts exactly the operations whose proposal is not answered.
 #pragma once
 
@@ -64,7 +65,8 @@ class RegionService {
   using Kind = PendingOperations::Kind;
 
   store::WriteCommand NewCommand(store::WriteCommand::Kind kind) const;
-  // The region of a slot if this node leads it; else null, and `*otherwise` is the answer.
+  // The region of a slot if this node leads it and its log says that it serves the slot; else null, and
+  // `*otherwise` is the answer.
   Region* FindLed(DatabaseId database, uint16_t slot, Outcome* otherwise);
   Region* FindRegion(DatabaseId database, uint16_t slot, Outcome* otherwise);
   bool AnswerFromReplica(DatabaseId database, uint16_t slot, const store::Arguments& arguments,
@@ -78,6 +80,8 @@ class RegionService {
   void Propose(Region& region, Handle handle, std::string encoded);
   void ProposeRead(Region& region, Handle handle, store::Arguments arguments);
   void OnProposed(Handle handle, group::ProposeOutcome outcome);
+  // The slot left the region while the operation was under way.
+  Outcome Follow(DatabaseId database, uint16_t slot);
   Outcome OutcomeOf(const PendingOperations::Operation& operation, group::ProposeOutcome outcome);
   store::Reply ReadNow(const Region& region, Kind kind, const store::Arguments& arguments) const;
   uint32_t* ProposedInSlot(DatabaseId database, uint16_t slot);

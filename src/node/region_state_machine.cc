@@ -6,8 +6,15 @@
 namespace tenure::node {
 
 void RegionStateMachine::Reset(const kv::Reader& state, LogIndex applied) {
-  (void)state;
   (void)applied;
+  store_.Load(state);
+  range_changed_ = false;
+  on_range_(store_.range());
+}
+
+void RegionStateMachine::OnBatchWritten(LogIndex applied) {
+  (void)applied;
+  if (std::exchange(range_changed_, false)) on_range_(store_.range());
 }
 
 std::string RegionStateMachine::Apply(const group::ApplyContext& context, std::string_view command,
@@ -15,6 +22,7 @@ std::string RegionStateMachine::Apply(const group::ApplyContext& context, std::s
   const StatusOr<store::WriteCommand> decoded = store::DecodeWriteCommand(command);
   TENURE_CHECK(decoded.ok(), "region {} entry {}: {} (written by a newer version?)", region_, context.index,
                MessageOf(decoded.status()));
+  if (decoded->kind == store::WriteCommand::Kind::kRange) range_changed_ = true;
   std::string result;
   store::EncodeReply(store_.Apply(*decoded, context.index, state), result);
   return result;

@@ -52,12 +52,11 @@ void RegionTable::UpdateRegion(const pb::RegionRecord& record) {
   region.id = RegionId(record.id());
   region.database = DatabaseId(record.database());
   region.state = record.state();
-  const store::SlotRange slots{static_cast<uint16_t>(record.slots().first()),
-                               static_cast<uint16_t>(record.slots().last())};
-  if (!region.store || !(region.slots == slots)) {
-    region.slots = slots;
-    region.store = std::make_unique<store::RegionStore>(slots);
-  }
+  region.slots = {static_cast<uint16_t>(record.slots().first()),
+                  static_cast<uint16_t>(record.slots().last())};
+  region.hidden = record.split_off() && record.state() == pb::REGION_CREATING;
+  region.range_procedure = record.range_procedure();
+  if (!region.store) region.store = std::make_unique<store::RegionStore>(std::nullopt);
   for (const pb::ReplicaRecord& replica : record.replicas()) {
     if (replica.recovered_from() == 0 || region.FindReplica(ReplicaId(replica.id())) != nullptr) continue;
     // The group goes on under this new id alone: what was reported of its leader is the past, whatever the
@@ -86,7 +85,6 @@ void RegionTable::UpdateDatabases(const CatalogView& view) {
     database.id = DatabaseId(id);
     database.name = record.name();
     database.state = record.state();
-    database.by_slot.assign(kSlotCount, nullptr);
     database.proposed_by_slot.resize(kSlotCount);
     database.regions.clear();
   }
@@ -94,20 +92,59 @@ void RegionTable::UpdateDatabases(const CatalogView& view) {
     const auto it = databases_.find(region.database.value());
     if (it == databases_.end() || region.state == pb::REGION_REMOVING) continue;
     it->second.regions.push_back(&region);
-    for (uint32_t slot = region.slots.first; slot <= region.slots.last && slot < kSlotCount; ++slot) {
-      it->second.by_slot[slot] = &region;
-    }
   }
   for (auto& [id, database] : databases_) {
     std::sort(database.regions.begin(), database.regions.end(),
               [](const Region* a, const Region* b) { return a->slots.first < b->slots.first; });
+    RouteSlots(database);
   }
+}
+
+void RegionTable::RouteSlots(Database& database) const {
+  database.by_slot.assign(kSlotCount, nullptr);
+  std::vector<uint64_t> claims(kSlotCount);  // the procedure behind the claim in by_slot, plus one
+  const auto claim = [&](Region& region, const store::SlotRange& slots, uint64_t procedure) {
+    for (uint32_t slot = slots.first; slot <= slots.last && slot < kSlotCount; ++slot) {
+      if (claims[slot] > procedure) continue;
+      claims[slot] = procedure + 1;
+      database.by_slot[slot] = &region;
+    }
+  };
+  // Who could have a slot that nobody claims: where it goes to, else where it was.
+  for (Region* region : database.regions) {
+    for (uint32_t slot = region->slots.first; slot <= region->slots.last && slot < kSlotCount; ++slot) {
+      if (database.by_slot[slot] == nullptr || region->hidden) database.by_slot[slot] = region;
+    }
+  }
+  for (Region* region : database.regions) {
+    const uint64_t procedure = region->running ? region->store->range().changed_by : region->range_procedure;
+    if (const auto held = region->Held()) claim(*region, *held, procedure);
+  }
+}
+
+void RegionTable::Route(const Region& region) {
+  const auto it = databases_.find(region.database.value());
+  if (it != databases_.end()) RouteSlots(it->second);
+}
+
+void RegionTable::SetRange(RegionId id, const store::RegionRange& range) {
+  Region* region = Find(id);
+  if (region == nullptr) return;
+  const bool moved = region->running && region->store->range().slots != range.slots;
+  region->store->SetRange(range);
+  if (!moved) return;
+  Route(*region);
+  Changed();
 }
 
 void RegionTable::SetRunning(RegionId id, bool running) {
   Region* region = Find(id);
   if (region == nullptr || region->running == running) return;
+  // Where its log says what its record says, nothing is routed in another way.
+  const bool routed = region->hidden || region->store->range().slots != region->slots ||
+                      region->store->range().changed_by != region->range_procedure;
   region->running = running;
+  if (routed) Route(*region);
   if (!running) {
     region->role = {raft::Role::kFollower, Term(), ReplicaId()};
     region->serving_term = Term();

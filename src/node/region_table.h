@@ -1,10 +1,13 @@
 // Where commands go: the regions of every database by slot, which of them have a replica here, and who leads
 // them.
 //
-// Three sources come together: the catalog's records (Update), the groups that run here (GroupObserver), and
-// what the leading controller knows about leaders elsewhere (ReportLeader, SetUnhealthy). It answers; it
-// starts nothing. Threading:  one executor. Region objects stay at their address until the record is gone.
-// Invariants: N1 a slot of a database belongs to at most one region.
+// Three sources come together: the catalog's records (Update), the groups that run here (GroupObserver,
+// SetRange), and what the leading controller knows about leaders elsewhere (ReportLeader, SetUnhealthy). It
+// answers; it starts nothing. Where slots are moving, the log of a replica here knows more than a record, and
+// of two that claim a slot the one is right that got it by the later procedure.
+//
+// Threading:  one executor. Region objects stay at their address until the record is gone.
+// Invariants: N1 a slot of a database is routed to at most one region.
 //             N2 this node is never named as another leader to ask (no redirect to oneself).
 #pragma once
 
@@ -47,8 +50,10 @@ struct Region {
   };
   RegionId id;
   DatabaseId database;
-  store::SlotRange slots;
+  store::SlotRange slots;  // by the catalog's record
   pb::RegionState state = pb::REGION_STATE_UNSPECIFIED;
+  bool hidden = false;            // is being split off another region, which its record does not show yet
+  uint64_t range_procedure = 0;   // by the record: what moved slots last
   std::vector<Replica> replicas;  // by id: the members, and those that join
 
   ReplicaId self;        // the replica on this node; none if there is none
@@ -60,11 +65,17 @@ struct Region {
   NodeId reported_leader;  // by the leading controller
   Term reported_term;
 
-  std::unique_ptr<store::RegionStore> store;
+  std::unique_ptr<store::RegionStore> store;  // its range is that of the local replica's log, if one runs
   RegionTraffic traffic;
 
   GroupId group() const { return GroupId(id.value()); }
   bool leads() const { return running && role.role == raft::Role::kLeader; }
+  // What it serves: by the log of the replica here, without one by the record.
+  std::optional<store::SlotRange> Held() const {
+    if (running) return store->range().slots;
+    return hidden ? std::nullopt : std::optional(slots);
+  }
+  bool Serves(uint16_t slot) const { return running && store->range().Serves(slot); }
   const Replica* FindReplica(ReplicaId replica) const;
 };
 
@@ -98,6 +109,8 @@ class RegionTable final : public group::GroupObserver {
   NodeId self() const { return self_; }
   void Update(const CatalogView& view);
   void SetRunning(RegionId region, bool running);
+  // The range in the state of the replica here, as its readers find it.
+  void SetRange(RegionId region, const store::RegionRange& range);
   // None: the region has no leader as far as the controller knows. It says so once, at catalog revision
   // `as_of`, which may be ahead of the view: what it says of a region that is not there yet is kept until the
   // view has got there.
@@ -130,6 +143,9 @@ class RegionTable final : public group::GroupObserver {
   void TakeEarlyReports(Revision seen);
   void FindSelf(Region& region) const;
   void UpdateDatabases(const CatalogView& view);
+  void RouteSlots(Database& database) const;
+  // The slots of the region's database, again.
+  void Route(const Region& region);
   void Changed();
 
   RegionTableListener* listener_ = nullptr;

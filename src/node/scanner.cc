@@ -83,13 +83,17 @@ void Scanner::Scan(DatabaseId database, uint64_t cursor, size_t count, std::opti
   scope_.Spawn(Run(std::move(step)));
 }
 
+// The next one in the order of slots that are held: what records say may be older.
 const Region* Scanner::NextLed(DatabaseId id, uint16_t slot) {
   const Database* database = table_.Find(id);
   if (database == nullptr) return nullptr;
+  const Region* next = nullptr;
   for (const Region* region : database->regions) {
-    if (region->slots.last >= slot && region->leads()) return region;
+    const auto held = region->Held();
+    if (!held || held->last < slot || !region->leads()) continue;
+    if (next == nullptr || held->first < next->Held()->first) next = region;
   }
-  return nullptr;
+  return next;
 }
 
 runtime::Task<void> Scanner::Run(Step step) {
@@ -99,10 +103,11 @@ runtime::Task<void> Scanner::Run(Step step) {
     const Region* region = NextLed(step.database, SlotOf(step.position));
     if (region == nullptr) break;
     if (visited == kMaxRegionsPerStep) {
-      cursor = ScanCursors::AtSlot(std::max(region->slots.first, SlotOf(step.position)));
+      cursor = ScanCursors::AtSlot(std::max(region->Held()->first, SlotOf(step.position)));
       break;
     }
     const RegionId id = region->id;
+    const uint16_t last = region->Held()->last;
     if (!host_.Serving(region->group())) {
       auto confirm = [this, group = region->group()](Callback<Status> done) {
         host_.Read(group, std::move(done));
@@ -113,10 +118,12 @@ runtime::Task<void> Scanner::Run(Step step) {
       region = table_.Find(id);
       // Not led here any more: its keys are the new leader's to scan.
       if (!confirmed.ok() || region == nullptr || !region->leads()) {
-        if (region == nullptr || region->slots.last + 1u >= kSlotCount) break;
-        step.position = StartOf(static_cast<uint16_t>(region->slots.last + 1));
+        if (last + 1u >= kSlotCount) break;
+        step.position = StartOf(static_cast<uint16_t>(last + 1));
         continue;
       }
+      // Its slots may have gone meanwhile: another look at who has them.
+      if (!region->Held() || region->Held()->last != last) continue;
     }
     if (!ReadRegion(*region, step, keys, &cursor)) break;
   }
@@ -125,8 +132,8 @@ runtime::Task<void> Scanner::Run(Step step) {
 
 bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Reply>& keys,
                          uint64_t* cursor) {
-  const uint16_t slot = SlotOf(step.position);
-  const std::string from = slot < region.slots.first ? std::string() : step.position;
+  const store::SlotRange held = *region.Held();
+  const std::string from = SlotOf(step.position) < held.first ? std::string() : step.position;
   auto view = [](const std::optional<std::string>& text) -> std::optional<std::string_view> {
     if (!text) return std::nullopt;
     return std::string_view(*text);
@@ -139,7 +146,7 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
     *cursor = cursors_.AtPosition(std::move(result.next));
     return false;
   }
-  const uint32_t next_slot = region.slots.last + 1u;
+  const uint32_t next_slot = held.last + 1u;
   if (next_slot >= kSlotCount) return false;
   step.position = StartOf(static_cast<uint16_t>(next_slot));
   if (keys.size() < step.count) return true;

@@ -208,6 +208,62 @@ TEST_F(RoutingTest, TheLaterTermIsBelieved) {
   EXPECT_EQ(table_.RedirectTarget(region()), NodeId());
 }
 
+// The upper half of region 1 goes to region 2, by procedure 9. Views and logs come in any order.
+TEST_F(RoutingTest, OfTwoClaimsTheOneOfTheLaterProcedureHolds) {
+  table_.SetSelf(NodeId(1));
+  pb::Record whole;
+  *whole.mutable_region() = view_.regions().at(1);
+  pb::Record made = whole;
+  made.mutable_region()->set_id(2);
+  made.mutable_region()->mutable_slots()->set_first(8192);
+  made.mutable_region()->set_state(pb::REGION_CREATING);
+  made.mutable_region()->set_split_off(true);
+  made.mutable_region()->set_range_procedure(9);
+  pb::Record half = whole;
+  half.mutable_region()->mutable_slots()->set_last(8191);
+  half.mutable_region()->set_range_procedure(9);
+  pb::Record published = made;
+  published.mutable_region()->set_state(pb::REGION_SERVING);
+  uint64_t revision = 1;
+  const auto show = [&](const pb::Record& one, const pb::Record& two) {
+    ASSERT_TRUE(view_.Replace(pb::RECORD_REGION, {one, two}, Revision(++revision)).ok());
+    table_.Update(view_);
+  };
+  const auto owner = [this](uint16_t slot) {
+    const Region* owner = table_.Find(DatabaseId(1))->by_slot[slot];
+    return owner == nullptr ? 0 : owner->id.value();
+  };
+  const store::RegionRange all{.slots = store::SlotRange{0, 16383}};
+  const store::RegionRange lower{.slots = store::SlotRange{0, 8191}, .changed_by = 9};
+  const store::RegionRange upper{.slots = store::SlotRange{8192, 16383}, .changed_by = 9};
+
+  show(whole, made);
+  EXPECT_EQ(owner(10000), 1u) << "by the records alone";
+  table_.SetRange(RegionId(1), all);
+  table_.SetRunning(RegionId(1), true);
+  table_.SetRange(RegionId(2), {});
+  table_.SetRunning(RegionId(2), true);
+  EXPECT_EQ(owner(10000), 1u);
+  EXPECT_FALSE(table_.Find(RegionId(2))->Serves(10000));
+  // The other's replica here is ahead: it has opened, while the one's has not heard of its release.
+  table_.SetRange(RegionId(2), upper);
+  EXPECT_EQ(owner(10000), 2u);
+  EXPECT_EQ(owner(8191), 1u);
+  // The one is ahead: it has released, and the other one's replica does not know that it has opened.
+  table_.SetRange(RegionId(2), {});
+  table_.SetRange(RegionId(1), lower);
+  EXPECT_EQ(owner(10000), 2u) << "that is where they go";
+  EXPECT_EQ(owner(8191), 1u);
+  // A replica that lags and a view that does not.
+  table_.SetRange(RegionId(1), all);
+  table_.SetRunning(RegionId(2), false);
+  show(half, published);
+  EXPECT_EQ(owner(10000), 2u);
+  EXPECT_EQ(owner(8191), 1u);
+  table_.SetRange(RegionId(1), lower);
+  EXPECT_EQ(owner(10000), 2u);
+}
+
 TEST(RedisIdTest, IsForty) {
   EXPECT_EQ(RedisIdOf("a").size(), 40u);
   EXPECT_NE(RedisIdOf("a"), RedisIdOf("b"));

@@ -8,10 +8,11 @@ namespace tenure::node {
 
 namespace ipb = ::tenure::internal::v1;
 
-TaskRunner::TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
-                       Logger logger, TaskTrace* trace)
+TaskRunner::TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, RangeCopier& copier,
+                       std::function<void()> on_change, Logger logger, TaskTrace* trace)
     : executor_(executor),
       replicas_(replicas),
+      copier_(copier),
       on_change_(std::move(on_change)),
       logger_(logger),
       trace_(trace),
@@ -42,9 +43,17 @@ void TaskRunner::FillReport(bool full, ipb::HeartbeatRequest& request) {
 
 // What the table has decided: stops before starts, since a new attempt may be about the same replicas.
 void TaskRunner::Act() {
-  for (const uint64_t run : table_.TakeStops()) batches_.erase(run);
+  for (const uint64_t run : table_.TakeStops()) {
+    batches_.erase(run);
+    copies_.erase(run);
+  }
   for (TaskTable::Start& start : table_.TakeStarts()) {
     if (trace_ != nullptr) trace_->OnTaskStart(registration_epoch(), start.key, start.payload);
+    if (start.payload.has_copy_slots()) {
+      copies_[start.run] = start.key;
+      BeginCopy(start.run, start.payload.copy_slots());
+      continue;
+    }
     Batch& batch = batches_[start.run];
     batch.key = start.key;
     batch.create = start.payload.has_create_replicas();
@@ -53,6 +62,19 @@ void TaskRunner::Act() {
     BeginMore(start.run);
   }
   if (table_.TakeStateChanged()) on_change_();
+}
+
+// One that is stopped goes on until the other region refuses it, and nobody hears of its end.
+void TaskRunner::BeginCopy(uint64_t run, const ipb::SlotCopy& copy) {
+  copier_.Copy(copy, [this, alive = alive_, executor = &executor_, run](Status status) {
+    executor->Post([this, alive, run, status = std::move(status)] {
+      if (!*alive) return;
+      const auto copy = copies_.extract(run);
+      if (trace_ != nullptr && !copy.empty()) trace_->OnTaskEnd(registration_epoch(), copy.mapped(), status);
+      table_.OnEnd(run, status);
+      Act();
+    });
+  });
 }
 
 void TaskRunner::BeginMore(uint64_t run) {

@@ -1,5 +1,5 @@
 // Does what the tasks of procedures ask of this node: makes and destroys replicas, a bounded number of one
-// task at a time, and says what became of it. What may be taken and when is TaskTable's.
+// task at a time, copies slots, and says what became of it. What may be taken and when is TaskTable's.
 //
 // Driven by Node: heartbeat answers and changes of the catalog come in, reports are filled. A task that is
 // stopped begins no further replica; what it has begun ends by itself, which the next task for the same
@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "node/local_replicas.h"
+#include "node/range_copier.h"
 #include "node/tasks/task_table.h"
 #include "node/tasks/task_trace.h"
 #include "runtime/executor.h"
@@ -31,8 +32,8 @@ class TaskRunner {
   static constexpr size_t kNamedFailures = 3;
 
   // `on_change`: the state of a task is to be reported at once. `trace` may be null.
-  TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, std::function<void()> on_change,
-             Logger logger, TaskTrace* trace = nullptr);
+  TaskRunner(runtime::Executor& executor, LocalReplicas& replicas, RangeCopier& copier,
+             std::function<void()> on_change, Logger logger, TaskTrace* trace = nullptr);
   ~TaskRunner();
 
   void StartOver(uint64_t registration_epoch);
@@ -53,6 +54,7 @@ class TaskRunner {
     std::string failures;  // the first kNamedFailures
   };
   void Act();
+  void BeginCopy(uint64_t run, const ::tenure::internal::v1::SlotCopy& copy);
   void BeginMore(uint64_t run);
   void BeginOne(uint64_t run, const Batch& batch, const ::tenure::internal::v1::ReplicaBatch::Item& item);
   void OnOneEnded(uint64_t run, const ::tenure::internal::v1::ReplicaBatch::Item& item, Instant begun,
@@ -60,11 +62,13 @@ class TaskRunner {
 
   runtime::Executor& executor_;
   LocalReplicas& replicas_;
+  RangeCopier& copier_;
   std::function<void()> on_change_;
   Logger logger_;
   TaskTrace* const trace_;
   TaskTable table_;
-  std::map<uint64_t, Batch> batches_;  // by run
+  std::map<uint64_t, Batch> batches_;   // by run
+  std::map<uint64_t, TaskKey> copies_;  // of slots, by run
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

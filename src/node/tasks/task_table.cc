@@ -19,20 +19,35 @@ std::string Text(const TaskKey& key) {
   return fmt::format("procedure {} step {} attempt {}", key.procedure, key.step, key.attempt);
 }
 
-// Null: this program does not know that kind of task.
+// Null: it is no batch of replicas.
 const ipb::ReplicaBatch* BatchOf(const ipb::TaskPayload& payload) {
   switch (payload.body_case()) {
     case ipb::TaskPayload::kCreateReplicas:
       return &payload.create_replicas();
     case ipb::TaskPayload::kDestroyReplicas:
       return &payload.destroy_replicas();
+    case ipb::TaskPayload::kCopySlots:
     case ipb::TaskPayload::BODY_NOT_SET:
       break;
   }
   return nullptr;
 }
 
+Status Validate(const ipb::SlotCopy& copy) {
+  if (copy.procedure() == 0 || copy.from_region() == 0 || copy.to_region() == 0 ||
+      copy.slots().first() > copy.slots().last() || copy.slots().last() >= kSlotCount) {
+    return Error(
+        StatusCode::kInvalidArgument,
+        "payload.copy_slots: slots {}-{} of region {} to region {} by procedure {}: all must be named, slots "
+        "are below {}",
+        copy.slots().first(), copy.slots().last(), copy.from_region(), copy.to_region(), copy.procedure(),
+        kSlotCount);
+  }
+  return OkStatus();
+}
+
 Status Validate(const ipb::TaskPayload& payload) {
+  if (payload.has_copy_slots()) return Validate(payload.copy_slots());
   const ipb::ReplicaBatch* batch = BatchOf(payload);
   if (batch == nullptr) {
     return Error(StatusCode::kUnimplemented, "payload: a kind of task that this node does not know");
@@ -152,7 +167,8 @@ void TaskTable::SubmitKnown(const TaskKey& key, Task& task, uint64_t payload_has
 
 void TaskTable::SubmitNew(const TaskKey& key, const ipb::TaskSubmit& submit, uint64_t payload_hash) {
   const ipb::ReplicaBatch* batch = BatchOf(submit.payload());
-  const auto items = static_cast<uint32_t>(batch == nullptr ? 0 : batch->items_size());
+  const auto items =
+      static_cast<uint32_t>(batch == nullptr ? submit.payload().has_copy_slots() : batch->items_size());
   if (tasks_.size() >= kMaxTasks) {
     logger_.Warn("task of {} is not taken: this node has {} tasks, the limit is {}", Text(key), tasks_.size(),
                  kMaxTasks);
