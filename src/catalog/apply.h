@@ -74,6 +74,12 @@ CatalogResult RemoveRegions(Records& records, const commands::ProcedureEffect::R
                             Change& change);
 CatalogResult ChangeReplica(Records& records, commands::ProcedureEffect::ChangeReplica& command,
                             Change& change);
+CatalogResult BeginSplit(Records& records, const commands::ProcedureEffect::BeginSplit& command,
+                         Change& change);
+CatalogResult PublishSlots(Records& records, const commands::ProcedureEffect::PublishSlots& command,
+                           Change& change);
+CatalogResult AbandonSplit(Records& records, const commands::ProcedureEffect::AbandonSplit& command,
+                           Change& change);
 
 }  // namespace apply
 }  // namespace tenure::catalog

@@ -27,6 +27,12 @@ CatalogResult ApplyEffect(Records& records, commands::ProcedureEffect& effect, C
       return ChangeReplica(records, *effect.mutable_change_replica(), change);
     case Effect::kSetNodeState:
       return SetNodeState(records, *effect.mutable_set_node_state(), change);
+    case Effect::kBeginSplit:
+      return BeginSplit(records, effect.begin_split(), change);
+    case Effect::kPublishSlots:
+      return PublishSlots(records, effect.publish_slots(), change);
+    case Effect::kAbandonSplit:
+      return AbandonSplit(records, effect.abandon_split(), change);
     case Effect::BODY_NOT_SET:
       break;
   }

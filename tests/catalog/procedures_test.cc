@@ -267,6 +267,75 @@ TEST_F(ProceduresTest, ADroppedRegionIsFrozenUntilItsRecordGoes) {
   EXPECT_THAT(catalog.Apply(wrong).message(), HasSubstr("region 2 is CREATING, expected REMOVING"));
 }
 
+// Slots 0-16383 of region 1: the upper part goes to a new region, and comes back.
+TEST_F(ProceduresTest, SlotsGoAndComeBack) {
+  MakeRegion();
+  const auto submit = [this](const ipb::ProcedureEffect& effect) {
+    ipb::CatalogCommand command = Submit("T");
+    *command.mutable_submit_procedure()->mutable_effect() = effect;
+    return catalog.Apply(command);
+  };
+  const auto begin = [&](uint64_t from, uint32_t first, uint32_t last) {
+    ipb::ProcedureEffect effect;
+    effect.mutable_begin_split()->set_from(from);
+    effect.mutable_begin_split()->set_procedure(70);
+    effect.mutable_begin_split()->mutable_slots()->set_first(first);
+    effect.mutable_begin_split()->mutable_slots()->set_last(last);
+    return submit(effect);
+  };
+  const auto publish = [&](uint64_t from, uint64_t to, uint32_t first, uint32_t last, uint64_t procedure) {
+    ipb::ProcedureEffect effect;
+    effect.mutable_publish_slots()->set_from(from);
+    effect.mutable_publish_slots()->set_to(to);
+    effect.mutable_publish_slots()->set_procedure(procedure);
+    effect.mutable_publish_slots()->mutable_slots()->set_first(first);
+    effect.mutable_publish_slots()->mutable_slots()->set_last(last);
+    return submit(effect);
+  };
+  const auto region = [this](uint64_t id) { return catalog.catalog().regions().at(id).region(); };
+
+  const auto before = catalog.Dump();
+  EXPECT_EQ(begin(77, 100, 16383).reason(), pb::REASON_NOT_FOUND);
+  EXPECT_THAT(begin(1, 100, 200).message(),
+              HasSubstr("slots 100-200 are not at an end of the 0-16383 of region 1"));
+  EXPECT_THAT(begin(1, 0, 16383).message(), HasSubstr("would have no slots left"));
+  EXPECT_EQ(catalog.Dump(), before);
+  ASSERT_EQ(begin(1, 100, 16383).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(region(2).state(), pb::REGION_CREATING);
+  EXPECT_TRUE(region(2).split_off());
+  EXPECT_EQ(region(2).range_procedure(), 70u);
+  EXPECT_EQ(Text(region(2).replicas()), "1@1 2@2 3@3 ");
+
+  EXPECT_THAT(publish(1, 2, 200, 16383, 70).message(), HasSubstr("region 2 is made for slots 100-16383"));
+  EXPECT_EQ(publish(2, 1, 100, 16383, 70).reason(), pb::REASON_CONDITION_FAILED);
+  ASSERT_EQ(publish(1, 2, 100, 16383, 70).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(region(1).slots().last(), 99u);
+  EXPECT_EQ(region(1).initial_slots().last(), 16383u);
+  EXPECT_EQ(region(1).range_version(), 2u);
+  EXPECT_EQ(region(2).state(), pb::REGION_SERVING);
+  EXPECT_EQ(region(2).range_version(), 2u);
+  EXPECT_EQ(catalog.catalog().databases().at(1).database().regions(), 2u);
+  EXPECT_EQ(publish(1, 2, 100, 16383, 70).reason(), pb::REASON_CONDITION_FAILED) << "once";
+
+  EXPECT_THAT(publish(2, 2, 100, 16383, 71).message(), HasSubstr("takes no slots"));
+  ASSERT_EQ(publish(2, 1, 100, 16383, 71).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(region(1).slots().last(), 16383u);
+  EXPECT_EQ(region(1).range_procedure(), 71u);
+  EXPECT_EQ(region(2).state(), pb::REGION_REMOVING);
+  EXPECT_EQ(catalog.catalog().databases().at(1).database().regions(), 1u);
+  catalog.Reopen();
+  EXPECT_EQ(region(1).range_version(), 3u);
+
+  // One that is given up.
+  ASSERT_EQ(begin(1, 9000, 16383).reason(), pb::REASON_UNSPECIFIED);
+  ipb::ProcedureEffect abandon;
+  abandon.mutable_abandon_split()->set_region(1);
+  EXPECT_EQ(submit(abandon).reason(), pb::REASON_CONDITION_FAILED);
+  abandon.mutable_abandon_split()->set_region(3);
+  EXPECT_EQ(submit(abandon).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(region(3).state(), pb::REGION_REMOVING);
+}
+
 TEST_F(ProceduresTest, LimitsNameTheField) {
   ipb::CatalogCommand command = Submit("T");
   EXPECT_TRUE(Catalog::Validate(command, {}).ok());

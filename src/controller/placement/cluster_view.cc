@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "catalog/procedures.h"
-#include "controller/procedure/types/change_replica.h"
 #include "controller/procedure/types/hold_node.h"
 
 namespace tenure::controller {
@@ -26,11 +25,13 @@ planner::PlacementView ClusterView(const catalog::Catalog& catalog, const AgentS
     const RegionLeaderView* leader = agents.region_leaders().Find(RegionId(id));
     if (leader != nullptr) loads.regions[RegionId(id)].leader = leader->node;
   }
+  // Whatever changes a region has it locked.
   std::set<RegionId> changing;
   for (const auto& [id, record] : catalog.procedures()) {
-    const pb::ProcedureRecord& procedure = record.procedure();
-    if (!catalog::IsEnded(procedure.state()) && ChangeReplica::IsOne(procedure.type()))
-      changing.insert(RegionId(procedure.object()));
+    if (catalog::IsEnded(record.procedure().state())) continue;
+    for (const pb::ProcedureLock& lock : record.procedure().locks()) {
+      if (lock.object() == pb::LOCKED_REGION) changing.insert(RegionId(lock.id()));
+    }
   }
   planner::PlacementView view = planner::ViewOf(catalog, loads);
   for (planner::PlacementRegion& region : view.regions) {
@@ -46,10 +47,9 @@ planner::PlacementView ClusterView(const catalog::Catalog& catalog, const AgentS
 
 uint64_t ChangeUnderWay(const catalog::Catalog& catalog, RegionId region) {
   for (const auto& [id, record] : catalog.procedures()) {
-    const pb::ProcedureRecord& procedure = record.procedure();
-    if (procedure.object() == region.value() && !catalog::IsEnded(procedure.state()) &&
-        ChangeReplica::IsOne(procedure.type())) {
-      return id;
+    if (catalog::IsEnded(record.procedure().state())) continue;
+    for (const pb::ProcedureLock& lock : record.procedure().locks()) {
+      if (lock.object() == pb::LOCKED_REGION && RegionId(lock.id()) == region) return id;
     }
   }
   return 0;

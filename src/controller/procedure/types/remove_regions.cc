@@ -57,6 +57,17 @@ pb::ProcedureRecord RemoveRegions::New(const catalog::Catalog& catalog, uint64_t
   return procedure;
 }
 
+pb::ProcedureRecord RemoveRegions::NewOf(const catalog::Catalog& catalog, uint64_t region) {
+  ipb::RemoveRegionsBody body;
+  const auto record = catalog.regions().find(region);
+  if (record != catalog.regions().end()) body.set_database(record->second.region().database());
+  body.add_regions(region);
+  pb::ProcedureRecord procedure =
+      NewProcedure(kName, fmt::format("remove region {}", region), body.SerializeAsString());
+  procedure.set_object(region);
+  return procedure;
+}
+
 Status RemoveRegions::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<ipb::RemoveRegionsBody>(procedure).status());
   return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);

@@ -17,6 +17,8 @@ class RemoveRegions : public ProcedureType {
 
   // Of all regions of a database that is being dropped in the same command, or was before.
   static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, uint64_t database);
+  // Of one region that becomes REMOVING in the same command.
+  static ::tenure::v1::ProcedureRecord NewOf(const catalog::Catalog& catalog, uint64_t region);
 
   std::string_view name() const override { return kName; }
   std::string_view first_step() const override { return "destroy_replicas"; }
