@@ -67,6 +67,7 @@ void AddRecoverCommand(CLI::App& app, Invocation& invocation);
 // Into the family `region`.
 void AddRegionRecoverCommand(CLI::App& family, Invocation& invocation);
 void AddReplicaCommands(CLI::App& family, Invocation& invocation);
+void AddRangeCommands(CLI::App& family, Invocation& invocation);
 // Into the family `node`.
 void AddNodeChangeCommands(CLI::App& family, Invocation& invocation);
 

@@ -164,6 +164,7 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation) {
   AddWaitFlag(command, transfer->wait);
   OnCommand(command, invocation, transfer, TransferLeader);
   AddReplicaCommands(*family, invocation);
+  AddRangeCommands(*family, invocation);
   AddRegionRecoverCommand(*family, invocation);
 }
 

@@ -267,6 +267,7 @@ RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& acces
       leadership_(leadership),
       observation_(observation),
       agents_(agents),
+      ranges_(access, leadership),
       scope_(executor) {
   calls_["List"] = [this](const CallInfo&, std::string bytes, Reply reply) {
     Serve<pb::ListRegionsRequest, pb::ListRegionsResponse>(
@@ -291,6 +292,16 @@ RegionsService::RegionsService(runtime::Executor& executor, CatalogAccess& acces
     Serve<pb::ExplainRegionRequest, pb::ExplainRegionResponse>(
         bytes, std::move(reply),
         [&placement](const auto& request, auto done) { placement.Explain(request, std::move(done)); });
+  };
+  calls_["Split"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::SplitRegionRequest, pb::SplitRegionResponse>(
+        bytes, std::move(reply),
+        [this](const auto& request, auto done) { ranges_.Split(request, std::move(done)); });
+  };
+  calls_["Merge"] = [this](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::MergeRegionsRequest, pb::MergeRegionsResponse>(
+        bytes, std::move(reply),
+        [this](const auto& request, auto done) { ranges_.Merge(request, std::move(done)); });
   };
 }
 

@@ -11,6 +11,7 @@
 #include "controller/api/call.h"
 #include "controller/api/observation.h"
 #include "controller/api/placement_api.h"
+#include "controller/api/range_api.h"
 #include "controller/catalog_access.h"
 #include "controller/leadership/leadership.h"
 #include "controller/nodes/agent_service.h"
@@ -81,6 +82,7 @@ class RegionsService : public runtime::Service {
   const Leadership& leadership_;
   const Observation& observation_;
   AgentService& agents_;
+  RangeApi ranges_;
   CallTable calls_;
   runtime::TaskScope scope_;
 };

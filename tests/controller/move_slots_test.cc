@@ -1,0 +1,486 @@
+// SplitRegion and MergeRegions over fake nodes: every step, what is undone, and leaders that change in
+// between.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "catalog/procedures.h"
+#include "catalog/refusal.h"
+#include "catalog/state_moves.h"
+#include "controller/procedure/types/move_slots.h"
+#include "tenure/internal/v1/node.pb.h"
+#include "tests/controller/test_controller.h"
+
+namespace tenure::controller {
+namespace {
+
+using catalog::ReasonOf;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Op = ipb::RangeChange;
+
+// The ranges of all regions, wherever they are led, as store/region_range.h has them.
+struct FakeRanges : public runtime::Service {
+  void OnCall(const runtime::CallInfo& info, std::string bytes, runtime::Reply reply) override {
+    ipb::ChangeRangeRequest request;
+    ASSERT_EQ(info.method, "ChangeRange");
+    ASSERT_TRUE(request.ParseFromString(bytes));
+    ipb::RegionRange& range = ranges[request.region()];
+    ipb::ChangeRangeResponse response;
+    if (request.has_change()) {
+      const ipb::RangeChange& change = request.change();
+      if (request.leader_epoch() < epoch) return reply(absl::AbortedError("a leader of the past"));
+      epoch = request.leader_epoch();
+      if (change.if_version() != range.version())
+        return reply(absl::AbortedError("another version is in force"));
+      if (change.op() != Op::CLEAR) range.set_version(range.version() + 1);
+      history.push_back(fmt::format("{} {}", ipb::RangeChange::Op_Name(change.op()), request.region()));
+      if (const std::string wrong = Apply(request.region(), change, range, response); !wrong.empty()) {
+        ADD_FAILURE() << history.back() << ": " << wrong;
+        return reply(absl::AbortedError(wrong));
+      }
+      if (drop_answers) return reply(absl::UnavailableError("the answer is lost"));
+    }
+    *response.mutable_range() = range;
+    reply(response.SerializeAsString());
+  }
+  std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
+                                                   std::unique_ptr<runtime::Stream>) override {
+    return nullptr;
+  }
+  // Empty: done.
+  std::string Apply(uint64_t region, const ipb::RangeChange& change, ipb::RegionRange& range,
+                    ipb::ChangeRangeResponse& response) {
+    switch (change.op()) {
+      case Op::FREEZE:
+        if (range.has_outgoing() || range.has_incoming()) return "something moves already";
+        *range.mutable_outgoing()->mutable_slots() = change.slots();
+        range.mutable_outgoing()->set_procedure(change.procedure());
+        return "";
+      case Op::RELEASE: {
+        if (!range.has_outgoing()) return "nothing is frozen";
+        range.mutable_outgoing()->set_released(true);
+        keys[region] = 2500;
+        const auto& slots = range.outgoing().slots();
+        if (slots.first() == range.slots().first()) {
+          range.clear_slots();
+        } else {
+          range.mutable_slots()->set_last(slots.first() - 1);
+        }
+        CheckServedOnce();
+        return "";
+      }
+      case Op::OPEN: {
+        if (!range.incoming().complete()) return "no copy is complete";
+        const pb::SlotRange slots = range.incoming().slots();
+        const bool has = range.has_slots();
+        range.mutable_slots()->set_first(has ? std::min(slots.first(), range.slots().first())
+                                             : slots.first());
+        range.mutable_slots()->set_last(has ? std::max(slots.last(), range.slots().last()) : slots.last());
+        range.clear_incoming();
+        CheckServedOnce();
+        return "";
+      }
+      case Op::CLEAR: {
+        if (!range.outgoing().released()) return "nothing is to be cleared";
+        response.set_result(std::min(keys[region], change.limit()));
+        keys[region] -= response.result();
+        return "";
+      }
+      case Op::END:
+        if (range.outgoing().released() && keys[region] > 0) return "keys are left";
+        if (range.has_incoming()) {
+          *range.mutable_outgoing()->mutable_slots() = range.incoming().slots();
+          range.mutable_outgoing()->set_procedure(range.incoming().procedure());
+          range.mutable_outgoing()->set_released(true);
+          range.clear_incoming();
+          keys[region] = 100;
+        } else {
+          range.clear_outgoing();
+        }
+        return "";
+      default:
+        return "a controller does not ask for that";
+    }
+  }
+  void CheckServedOnce() const {
+    uint32_t served = 0;
+    for (const auto& [id, range] : ranges) {
+      if (range.has_slots()) served += range.slots().last() - range.slots().first() + 1;
+    }
+    EXPECT_LE(served, 16384u) << "a slot is served twice";
+  }
+  std::map<uint64_t, ipb::RegionRange> ranges;
+  std::map<uint64_t, uint64_t> keys;
+  std::vector<std::string> history;
+  uint64_t epoch = 0;
+  bool drop_answers = false;
+};
+
+class MoveSlotsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    t.Lead();
+    for (int i = 1; i <= 3; ++i) {
+      nodes.push_back(std::make_unique<FakeNode>(t, "n" + std::to_string(i)));
+      nodes.back()->Register();
+      nodes.back()->Connect();
+      nodes.back()->work = [this](const ipb::TaskSubmit& submit) { return Work(submit); };
+      views.push_back(t.fake_network.MakeView(fmt::format("n{}:1", nodes.back()->id)));
+      views.back()->Serve("tenure.internal.v1.NodeInternal", ranges);
+    }
+  }
+  // A copy is what a node does in one go.
+  ipb::TaskState Work(const ipb::TaskSubmit& submit) {
+    if (!submit.payload().has_copy_slots()) return ipb::TASK_SUCCESS;
+    ++copies;
+    const ipb::SlotCopy& copy = submit.payload().copy_slots();
+    // What comes after it was given up is refused by the node's log.
+    if (ranges.ranges[copy.from_region()].outgoing().procedure() != copy.procedure()) return ipb::TASK_FAIL;
+    auto& incoming = *ranges.ranges[copy.to_region()].mutable_incoming();
+    ranges.ranges[copy.to_region()].set_version(ranges.ranges[copy.to_region()].version() + 1);
+    incoming.set_procedure(copy.procedure());
+    *incoming.mutable_slots() = copy.slots();
+    incoming.set_keys(3);
+    if (failing_copies > 0) {
+      --failing_copies;
+      return ipb::TASK_FAIL;
+    }
+    incoming.set_complete(true);
+    return ipb::TASK_SUCCESS;
+  }
+  void Beat(int rounds = 1) {
+    for (int i = 0; i < rounds; ++i) {
+      Report();
+      t.executor.Advance(milliseconds(30));
+      for (auto& node : nodes) node->Beat();
+      t.executor.Advance(milliseconds(30));
+    }
+  }
+  // Each region is led on the node of this replica.
+  void Report() {
+    for (const auto& [id, record] : t.machine.catalog().regions()) {
+      for (const pb::ReplicaRecord& replica : record.region().replicas()) {
+        pb::RegionLoad load;
+        load.set_region(id);
+        load.set_replica(replica.id());
+        load.set_term(1 + leader_replica);
+        load.set_is_leader(replica.id() == leader_replica);
+        load.set_leader_replica(leader_replica);
+        FakeNode& node = *nodes[replica.node() - 1];
+        node.regions[id] = load;
+        *node.next.add_regions() = load;
+      }
+    }
+  }
+  void CreateDatabase(uint32_t regions) {
+    pb::CreateDatabaseRequest request;
+    request.set_name("d");
+    request.set_regions(regions);
+    t.Start<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, seconds(100), [](auto) {});
+    t.executor.Advance(milliseconds(1));
+    for (const auto& [id, record] : t.machine.catalog().regions())
+      *ranges.ranges[id].mutable_slots() = record.region().slots();
+    Beat(6);
+    ASSERT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+  }
+  StatusOr<pb::SplitRegionResponse> Split(uint64_t region, uint32_t at_slot, bool dry_run = false) {
+    pb::SplitRegionRequest request;
+    request.set_region(region);
+    request.set_at_slot(at_slot);
+    request.set_dry_run(dry_run);
+    return t.Call<pb::SplitRegionResponse>("tenure.v1.Regions/Split", request);
+  }
+  StatusOr<pb::MergeRegionsResponse> Merge(uint64_t region, uint64_t with) {
+    pb::MergeRegionsRequest request;
+    request.set_region(region);
+    request.set_with(with);
+    return t.Call<pb::MergeRegionsResponse>("tenure.v1.Regions/Merge", request);
+  }
+  const pb::ProcedureRecord& Procedure(uint64_t id) const {
+    return t.machine.catalog().procedures().at(id).procedure();
+  }
+  void Cancel(uint64_t id) {
+    pb::CancelProcedureRequest request;
+    request.set_procedure(id);
+    ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Procedures/Cancel", request).ok());
+  }
+  bool BeatUntilEnded(uint64_t id) {
+    for (int i = 0; i < 100 && !catalog::IsEnded(Procedure(id).state()); ++i) Beat();
+    return catalog::IsEnded(Procedure(id).state());
+  }
+  void BeatUntilStep(uint64_t id, const std::string& step) {
+    for (int i = 0; i < 100 && Procedure(id).step() != step; ++i) Beat();
+    ASSERT_EQ(Procedure(id).step(), step);
+  }
+  // "1:0-99 2:100-16383 CREATING", by id; records agree with the ranges unless they are being moved.
+  std::string Slots() const {
+    std::string text;
+    for (const auto& [id, record] : t.machine.catalog().regions()) {
+      const pb::RegionRecord& region = record.region();
+      text += fmt::format("{}{}:{}-{}", text.empty() ? "" : " ", id, region.slots().first(),
+                          region.slots().last());
+      if (region.state() != pb::REGION_SERVING) text += " " + std::string(catalog::NameOf(region.state()));
+    }
+    return text;
+  }
+
+  FakeRanges ranges;
+  std::vector<std::unique_ptr<runtime::Network>> views;
+  uint64_t leader_replica = 1;
+  int copies = 0;
+  int failing_copies = 0;
+  TestController t;
+  std::vector<std::unique_ptr<FakeNode>> nodes;
+};
+
+TEST_F(MoveSlotsTest, ASplit) {
+  CreateDatabase(1);
+  const auto answer = Split(1, 0);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->at_slot(), 8192u);
+  const uint64_t id = answer->procedure().procedure().id();
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(Slots(), "1:0-8191 2:8192-16383");
+  EXPECT_THAT(ranges.history, ElementsAre("FREEZE 1", "RELEASE 1", "OPEN 2", "CLEAR 1", "CLEAR 1", "CLEAR 1",
+                                          "CLEAR 1", "END 1"));
+  const pb::RegionRecord& one = t.machine.catalog().regions().at(1).region();
+  const pb::RegionRecord& two = t.machine.catalog().regions().at(2).region();
+  EXPECT_EQ(one.initial_slots().last(), 16383u);
+  EXPECT_EQ(one.range_version(), 2u);
+  EXPECT_EQ(two.range_version(), 2u);
+  EXPECT_TRUE(two.split_off());
+  EXPECT_EQ(two.replicas_size(), 3);
+  EXPECT_EQ(one.range_procedure(), id);
+  std::vector<std::string> steps;
+  for (const auto& step : Procedure(id).steps()) steps.push_back(step.name());
+  EXPECT_THAT(steps, ElementsAre("prepare", "create", "freeze", "copy", "switch", "drop"));
+}
+
+TEST_F(MoveSlotsTest, AMerge) {
+  CreateDatabase(2);
+  const auto answer = Merge(2, 1);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  const uint64_t id = answer->procedure().procedure().id();
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  Beat(6);
+  EXPECT_EQ(Slots(), "1:0-16383");
+  EXPECT_THAT(ranges.history, ElementsAre("FREEZE 2", "RELEASE 2", "OPEN 1"));
+  EXPECT_EQ(t.machine.catalog().regions().at(1).region().initial_slots().last(), 8191u);
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+}
+
+TEST_F(MoveSlotsTest, WhatIsRefused) {
+  CreateDatabase(3);
+  EXPECT_EQ(ReasonOf(Split(77, 0).status()), pb::REASON_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(Split(2, 5461).status()), pb::REASON_INVALID_ARGUMENT) << "its first slot";
+  EXPECT_THAT(std::string(MessageOf(Split(2, 16383).status())),
+              HasSubstr("at_slot: 16383 is not in 5462..10921"));
+  EXPECT_EQ(ReasonOf(Merge(1, 3).status()), pb::REASON_INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(Merge(1, 1).status()), pb::REASON_INVALID_ARGUMENT);
+  EXPECT_EQ(Split(2, 6000, /*dry_run=*/true)->procedure().procedure().id(), 0u);
+  EXPECT_TRUE(Split(2, 6000).ok());
+  EXPECT_EQ(ReasonOf(Split(2, 6000).status()), pb::REASON_BUSY);
+  EXPECT_EQ(ReasonOf(Merge(1, 2).status()), pb::REASON_BUSY);
+  EXPECT_EQ(ReasonOf(Merge(77, 1).status()), pb::REASON_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(Merge(1, 77).status()), pb::REASON_NOT_FOUND);
+}
+
+TEST_F(MoveSlotsTest, RegionsThatAreNotReadyAreRefused) {
+  CreateDatabase(1);
+  const uint64_t id = Split(1, 16383)->procedure().procedure().id();
+  BeatUntilStep(id, "create");
+  const auto made = Split(2, 0);
+  EXPECT_EQ(ReasonOf(made.status()), pb::REASON_CONDITION_FAILED);
+  EXPECT_THAT(std::string(MessageOf(made.status())), HasSubstr("region: region 2 is CREATING"));
+  EXPECT_THAT(std::string(MessageOf(Merge(1, 2).status())), HasSubstr("procedure"));
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Slots(), "1:0-16382 2:16383-16383");
+  const auto one_slot = Split(2, 0);
+  EXPECT_EQ(ReasonOf(one_slot.status()), pb::REASON_CONDITION_FAILED);
+  EXPECT_THAT(std::string(MessageOf(one_slot.status())), HasSubstr("region 2 has one slot, 16383"));
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().regions(), 2u);
+  const uint64_t merge = Merge(2, 1)->procedure().procedure().id();
+  ASSERT_TRUE(BeatUntilEnded(merge));
+  EXPECT_EQ(t.machine.catalog().databases().at(1).database().regions(), 1u);
+  const auto gone = Split(2, 0);
+  EXPECT_THAT(gone.status().ok() ? "" : std::string(MessageOf(gone.status())),
+              testing::AnyOf(HasSubstr("region 2 is REMOVING"), HasSubstr("there is no region 2")));
+}
+
+TEST_F(MoveSlotsTest, RegionsOfDifferentDatabasesDoNotMerge) {
+  CreateDatabase(1);
+  pb::CreateDatabaseRequest request;
+  request.set_name("e");
+  request.set_regions(2);
+  t.Start<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, seconds(100), [](auto) {});
+  t.executor.Advance(milliseconds(1));
+  Beat(6);
+  const auto refused = Merge(2, 1);
+  EXPECT_EQ(ReasonOf(refused.status()), pb::REASON_INVALID_ARGUMENT);
+  EXPECT_THAT(
+      std::string(MessageOf(refused.status())),
+      HasSubstr("with: region 1 (slots 0-16383 of database 1) is not beside region 2 (slots 0-8191 of "
+                "database 2)"));
+}
+
+// A client that has lost the answer asks with the same id.
+TEST_F(MoveSlotsTest, TheSameRequestIsOneSplit) {
+  CreateDatabase(1);
+  pb::SplitRegionRequest request;
+  request.mutable_id()->set_client_id(9);
+  request.mutable_id()->set_sequence(1);
+  request.set_region(1);
+  request.set_at_slot(100);
+  const auto first = t.Call<pb::SplitRegionResponse>("tenure.v1.Regions/Split", request);
+  const auto second = t.Call<pb::SplitRegionResponse>("tenure.v1.Regions/Split", request);
+  ASSERT_TRUE(first.ok() && second.ok()) << second.status();
+  EXPECT_EQ(first->procedure().procedure().id(), second->procedure().procedure().id());
+  EXPECT_NE(first->procedure().procedure().id(), 0u);
+}
+
+TEST_F(MoveSlotsTest, ASplitIsCancelledBeforeTheSwitch) {
+  for (const std::string step : {"create", "copy"}) {
+    SCOPED_TRACE(step);
+    if (t.machine.catalog().databases().empty()) CreateDatabase(1);
+    failing_copies = 1000;
+    const uint64_t id = Split(1, 100)->procedure().procedure().id();
+    BeatUntilStep(id, step);
+    Cancel(id);
+    ASSERT_TRUE(BeatUntilEnded(id));
+    EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED) << Procedure(id).DebugString();
+    Beat(8);
+    EXPECT_EQ(Slots(), "1:0-16383");
+    EXPECT_FALSE(ranges.ranges[1].has_outgoing());
+    EXPECT_EQ(ranges.history.back(), "END 1")
+        << "a request to freeze that is still on its way must find another version";
+  }
+}
+
+TEST_F(MoveSlotsTest, ACancelledMergeLeavesNothingBehind) {
+  CreateDatabase(2);
+  failing_copies = 1000;
+  const uint64_t id = Merge(1, 2)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  for (int i = 0; i < 100 && copies == 0; ++i) Beat();
+  ASSERT_TRUE(ranges.ranges[2].has_incoming()) << "a copy that came half way";
+  Cancel(id);
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED) << Procedure(id).DebugString();
+  EXPECT_FALSE(ranges.ranges[2].has_incoming());
+  EXPECT_FALSE(ranges.ranges[2].has_outgoing());
+  EXPECT_EQ(ranges.keys[2], 0u);
+  EXPECT_FALSE(ranges.ranges[1].has_outgoing());
+  EXPECT_EQ(Slots(), "1:0-8191 2:8192-16383");
+  // And both are free for the next one.
+  failing_copies = 0;
+  const uint64_t next = Merge(1, 2)->procedure().procedure().id();
+  ASSERT_TRUE(BeatUntilEnded(next));
+  EXPECT_EQ(Procedure(next).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(next).DebugString();
+}
+
+// A request to release that was thought lost arrives while everything is being undone.
+TEST_F(MoveSlotsTest, WhatIsReleasedIsNotClearedByUndoing) {
+  CreateDatabase(1);
+  failing_copies = 1000;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  ranges.ranges[1].mutable_outgoing()->set_released(true);
+  Cancel(id);
+  Beat(30);
+  EXPECT_EQ(Procedure(id).step(), "undo");
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("cannot be undone"));
+  EXPECT_THAT(ranges.history, ElementsAre("FREEZE 1"));
+}
+
+// Writes do not wait for ever for a copy that nobody can make.
+TEST_F(MoveSlotsTest, ACopyThatAlwaysFailsIsUndone) {
+  CreateDatabase(1);
+  failing_copies = 1000;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  for (int i = 0; i < 3000 && !catalog::IsEnded(Procedure(id).state()); ++i) Beat();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("cannot copy slots 100-16383 of region 1"));
+  EXPECT_EQ(copies, 10);
+  EXPECT_FALSE(ranges.ranges[1].has_outgoing());
+  Beat(8);
+  EXPECT_EQ(Slots(), "1:0-16383");
+}
+
+// A node that cannot copy leads no more: the one that leads by then goes on with it.
+TEST_F(MoveSlotsTest, AnotherNodeCopies) {
+  CreateDatabase(1);
+  failing_copies = 1000;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  for (int i = 0; i < 100 && copies < 3; ++i) Beat();
+  leader_replica = 2;
+  failing_copies = 0;
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(Slots(), "1:0-99 2:100-16383");
+}
+
+TEST_F(MoveSlotsTest, AfterTheSwitchHasBegunThereIsOnlyForward) {
+  CreateDatabase(1);
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  ranges.drop_answers = true;
+  BeatUntilStep(id, "switch");
+  pb::CancelProcedureRequest request;
+  request.set_procedure(id);
+  EXPECT_EQ(ReasonOf(t.Call<pb::ChangeResponse>("tenure.v1.Procedures/Cancel", request).status()),
+            pb::REASON_CONDITION_FAILED);
+  ranges.drop_answers = false;
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+}
+
+TEST_F(MoveSlotsTest, ADroppedDatabaseEndsIt) {
+  CreateDatabase(1);
+  failing_copies = 1000;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  pb::DropDatabaseRequest drop;
+  drop.set_name("d");
+  ASSERT_TRUE(t.Call<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop).ok());
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED);
+  Beat(20);
+  EXPECT_TRUE(t.machine.catalog().regions().empty());
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+}
+
+// The leader changes after every single command.
+TEST_F(MoveSlotsTest, ASplitAndAMergeSurviveALeaderChangeAtEveryStep) {
+  CreateDatabase(1);
+  uint64_t term = 8;
+  const auto run = [&](uint64_t id) {
+    for (int i = 0; i < 60 && !catalog::IsEnded(Procedure(id).state()); ++i) {
+      t.Follow(term++, 2);
+      t.Lead(term++);
+      for (auto& node : nodes) node->Connect();
+      Beat();
+      t.group.hold = true;
+      Beat();
+      t.group.Release();
+      t.executor.Advance(milliseconds(1));
+    }
+    EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  };
+  run(Split(1, 100)->procedure().procedure().id());
+  EXPECT_EQ(Slots(), "1:0-99 2:100-16383");
+  Beat(10);
+  const auto merge = Merge(2, 1);
+  ASSERT_TRUE(merge.ok()) << merge.status();
+  run(merge->procedure().procedure().id());
+  Beat(20);
+  EXPECT_EQ(Slots(), "1:0-16383");
+  EXPECT_EQ(ranges.ranges[1].slots().last(), 16383u);
+}
+
+}  // namespace
+}  // namespace tenure::controller
