@@ -8,8 +8,10 @@
 
 #include "base/codec.h"
 #include "base/format.h"
+#include "base/hash.h"
 #include "sim/server.h"
 #include "sim/world.h"
+#include "store/region_store.h"
 #include "wal/inspect.h"
 
 namespace tenure::sim {
@@ -50,6 +52,10 @@ Server* RunningNode(const Machine& machine) {
 
 }  // namespace
 
+std::string DatabaseChecker::KeyOf(const Value& value) {
+  return fmt::format("value-{}", value.number);
+}
+
 std::string DatabaseChecker::TextOf(const Value& value) {
   return fmt::format("{}{} of {}>", kMark, value.number, value.database);
 }
@@ -66,9 +72,17 @@ void DatabaseChecker::OnDropped(uint64_t id) {
 
 void DatabaseChecker::OnApplied(GroupId group, std::string_view payload) {
   if (group == kCatalogGroup) return;
+  // What is copied from one region to another was written before.
+  if (!payload.empty() && payload[0] == static_cast<char>(store::WriteCommand::Kind::kRange)) return;
   ForEachValue(payload, [&](uint64_t number) {
     const auto [at, first] = applied_in_.try_emplace(number, group);
     if (first || at->second == group) return;
+    // A log that has the slot no more refuses what reached it nevertheless, and the client goes on to the
+    // next one.
+    if (world_.options().slot_moves) {
+      at->second = group;
+      return;
+    }
     world_.Fail("D5 a value is written once",
                 fmt::format("value {}: groups {} and {} applied it", number, at->second, group));
   });
@@ -189,6 +203,7 @@ void DatabaseChecker::CheckAtRest() {
     if (!machine->lost && machine->node) CheckLog(*serving, *machine);
   }
   CheckNames(*serving);
+  CheckSlots(*serving);
   CheckValues(*serving);
 }
 
@@ -209,7 +224,7 @@ void DatabaseChecker::CheckLog(controller::Controller& serving, Machine& machine
   }
 }
 
-// ---- D4, D5 ----
+// ---- D4 to D6 ----
 
 void DatabaseChecker::CheckNames(controller::Controller& serving) {
   const std::string invariant = "D4 a name exists from its creation to its dropping";
@@ -229,7 +244,8 @@ void DatabaseChecker::CheckNames(controller::Controller& serving) {
     }
     const pb::Record* const named = catalog.FindDatabase(database.name);
     if (named == nullptr || named->database().id() != id ||
-        named->database().state() != pb::DATABASE_PUBLIC || named->database().regions() != database.regions ||
+        named->database().state() != pb::DATABASE_PUBLIC ||
+        (!world_.options().slot_moves && named->database().regions() != database.regions) ||
         named->database().replicas() != database.replicas) {
       world_.Fail(invariant,
                   fmt::format("database {} ('{}') was created with {} regions of {} replicas; its name "
@@ -238,6 +254,70 @@ void DatabaseChecker::CheckNames(controller::Controller& serving) {
                               named == nullptr ? "nothing" : named->database().ShortDebugString()));
     }
   }
+}
+
+void DatabaseChecker::CheckSlots(controller::Controller& serving) {
+  const std::string invariant = "D6 every slot belongs to one region";
+  std::map<uint64_t, std::map<uint32_t, const pb::RegionRecord*>> by_first;
+  for (const auto& [id, record] : serving.catalog().regions()) {
+    const pb::RegionRecord& region = record.region();
+    if (region.state() == pb::REGION_REMOVING) continue;
+    if (!by_first[region.database()].try_emplace(region.slots().first(), &region).second)
+      world_.Fail(invariant, fmt::format("regions {} and {} begin with the same slot", id,
+                                         by_first[region.database()][region.slots().first()]->id()));
+  }
+  for (const auto& [database, regions] : by_first) {
+    uint32_t next = 0;
+    for (const auto& [first, region] : regions) {
+      if (first != next)
+        world_.Fail(invariant, fmt::format("database {}: region {} begins with slot {}, expected {}",
+                                           database, region->id(), first, next));
+      next = region->slots().last() + 1;
+    }
+    const auto record = serving.catalog().databases().find(database);
+    if (next != kSlotCount || record == serving.catalog().databases().end() ||
+        record->second.database().regions() != regions.size())
+      world_.Fail(invariant,
+                  fmt::format("database {}: {} regions, the last one ends before slot {}; its record: {}",
+                              database, regions.size(), next,
+                              record == serving.catalog().databases().end()
+                                  ? "none"
+                                  : record->second.database().ShortDebugString()));
+  }
+  for (const auto& machine : world_.machines()) {
+    Server* const server = machine->lost ? nullptr : RunningNode(*machine);
+    if (server == nullptr) continue;
+    const group::GroupHost& host = server->node()->groups();
+    for (const GroupId group : host.groups()) {
+      const pb::RegionRecord* const record = RegionOf(serving, group);
+      const auto bytes = host.StatusOf(group)->serving ? host.State(group)->Get("r") : std::nullopt;
+      if (record == nullptr || record->state() == pb::REGION_REMOVING || !bytes) continue;
+      const store::RegionRange range = store::DecodeRegionRange(*bytes);
+      if (!range.slots || range.slots->first != record->slots().first() ||
+          range.slots->last != record->slots().last() || range.IsMoving())
+        world_.Fail(invariant,
+                    fmt::format("region {}: its log on {} says {}, its record {}-{}", group, machine->name,
+                                range.IsMoving() ? std::string("that slots are moving")
+                                : range.slots    ? fmt::format("{}-{}", range.slots->first, range.slots->last)
+                                                 : std::string("that it has no slots"),
+                                record->slots().first(), record->slots().last()));
+    }
+  }
+}
+
+std::optional<GroupId> DatabaseChecker::PlaceOf(const controller::Controller& serving, const Value& value,
+                                                GroupId writer) const {
+  if (!world_.options().slot_moves) return writer;
+  const auto database = regions_.find(writer.value());
+  if (database == regions_.end()) return std::nullopt;
+  const uint32_t slot = SlotOfKey(KeyOf(value));
+  for (const auto& [id, record] : serving.catalog().regions()) {
+    const pb::RegionRecord& region = record.region();
+    if (region.database() == database->second && region.state() != pb::REGION_REMOVING &&
+        region.slots().first() <= slot && slot <= region.slots().last())
+      return GroupId(id);
+  }
+  return std::nullopt;
 }
 
 void DatabaseChecker::CheckValues(controller::Controller& serving) {
@@ -259,6 +339,10 @@ void DatabaseChecker::CheckValues(controller::Controller& serving) {
     for (const uint64_t number : values) {
       const auto writer = applied_in_.find(number);
       if (writer != applied_in_.end() && writer->second == group) continue;
+      const bool moved = world_.options().slot_moves && writer != applied_in_.end() &&
+                         regions_.contains(group.value()) && regions_.contains(writer->second.value()) &&
+                         regions_.at(group.value()) == regions_.at(writer->second.value());
+      if (moved) continue;
       world_.Fail("D5 no data of one database is in another",
                   fmt::format("value {} is in group {}, which did not write it", number, group));
     }
@@ -270,18 +354,21 @@ void DatabaseChecker::CheckValues(controller::Controller& serving) {
                   fmt::format("value {} was applied by no group", number));
       continue;
     }
-    const GroupId group = writer->second;
-    const auto region = regions_.find(group.value());
+    const auto region = regions_.find(writer->second.value());
     const auto owner = region == regions_.end() ? databases_.end() : databases_.find(region->second);
     if (region != regions_.end() &&
         (owner == databases_.end() || owner->second.name != databases_.at(value.database).name)) {
-      world_.Fail("D5 a value is written to the database of that name",
-                  fmt::format("value {} of database {} is in group {}", number, value.database, group));
+      world_.Fail(
+          "D5 a value is written to the database of that name",
+          fmt::format("value {} of database {} is in group {}", number, value.database, writer->second));
     }
-    if (RegionOf(serving, group) == nullptr || !held.contains(group) || held[group].contains(number))
+    const auto place = PlaceOf(serving, value, writer->second);
+    if (!place || RegionOf(serving, *place) == nullptr || !held.contains(*place) ||
+        held[*place].contains(number))
       continue;
     world_.Fail("D5 what is acknowledged is there",
-                fmt::format("value {} of database {} is missing in group {}", number, value.database, group));
+                fmt::format("value {} of database {}, written by group {}, is missing in group {}", number,
+                            value.database, writer->second, *place));
   }
 }
 

@@ -9,15 +9,16 @@
 //   snapshot. D4 a name exists from its acknowledged creation to its acknowledged dropping; of a dropped
 //   database there is no
 //      record.
-//   D5 a value that was acknowledged and written to a database that exists is there; none is in another group
-//   than
-//      the one that wrote it.
+//   D5 a value that was acknowledged and written to a database that exists is there, in the region that has
+//   its
+//      slot; none is in a database other than the one that wrote it, nor in another group if no slots move.
+//   D6 every slot of a database belongs to one region, in the records and in the logs.
 //
 // A node that is cut off from the controllers serves a dropped database until it hears of it (there are no
 // leases of nodes): a value may be acknowledged by the database that had the name before, and is gone with
 // it. So D5 goes by the group that applied the value.
 //
-// Threading: the simulation's thread, outside of events (D1 to D5) and inside (On...).
+// Threading: the simulation's thread, outside of events (D1 to D6) and inside (On...).
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,7 @@ class DatabaseChecker {
     uint64_t database = 0;  // that had the name, as its writer knew
     uint64_t number = 0;
   };
+  static std::string KeyOf(const Value& value);
   static std::string TextOf(const Value& value);
 
   explicit DatabaseChecker(World& world) : world_(world) {}
@@ -61,7 +63,7 @@ class DatabaseChecker {
   void Look();
   // What is still on its way of D2 and D3, as far as processes know; empty: nothing.
   std::string Unsettled();
-  // D3 on the disks, D4 and D5; once nothing is unsettled and the operator has his answers.
+  // D3 on the disks, D4 to D6; once nothing is unsettled and the operator has his answers.
   void CheckAtRest();
 
  private:
@@ -75,6 +77,11 @@ class DatabaseChecker {
   std::string UnsettledRest(controller::Controller& serving, Machine& machine);
   void CheckLog(controller::Controller& serving, Machine& machine);
   void CheckNames(controller::Controller& serving);
+  void CheckSlots(controller::Controller& serving);
+  // Where it must be, as records say: the region of the writer's database with the slot; none: that database
+  // is gone.
+  std::optional<GroupId> PlaceOf(const controller::Controller& serving, const Value& value,
+                                 GroupId writer) const;
   void CheckValues(controller::Controller& serving);
 
   World& world_;

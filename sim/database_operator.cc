@@ -203,7 +203,7 @@ void DatabaseOperator::Done(Name& name) {
 void DatabaseOperator::Write(Name& name) {
   name.under_way = Wish::kWrite;
   const DatabaseChecker::Value value{name.id, ++values_};
-  name.values->Execute({"SET", fmt::format("value-{}", value.number), DatabaseChecker::TextOf(value)},
+  name.values->Execute({"SET", DatabaseChecker::KeyOf(value), DatabaseChecker::TextOf(value)},
                        [this, &name, value](const RespAnswer& answer) {
                          if (answer.kind == RespAnswer::Kind::kValue) {
                            world_.databases().OnAcknowledged(value);

@@ -42,6 +42,9 @@ constexpr OptionField kFields[] = {
      [](SimOptions& o, int64_t v) { o.small_log = v != 0; }},
     {"cluster", "token", 0, 1, [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.token); },
      [](SimOptions& o, int64_t v) { o.token = v != 0; }},
+    {"workload", "slot_moves", 0, 1,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.slot_moves); },
+     [](SimOptions& o, int64_t v) { o.slot_moves = v != 0; }},
     {"cluster", "erratic_services", 0, 4,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.erratic_services); },
      [](SimOptions& o, int64_t v) { o.erratic_services = static_cast<decltype(o.erratic_services)>(v); }},
@@ -228,6 +231,7 @@ SimOptions DrawOptions(uint64_t seed) {
   if (options.spares > 0) options.faults[static_cast<size_t>(FaultKind::kRot)] = 0;
   if (total == 0) options.faults[static_cast<size_t>(FaultKind::kCrash)] = 1;
   options.token = Prng(seed).Fork("token").Chance(1, 3);
+  options.slot_moves = Prng(seed).Fork("slot moves").Chance(1, 3);
   // From a moment in which every group has all its replicas.
   options.recovery = options.processes == 3 && options.spares == 0 &&
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);

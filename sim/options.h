@@ -59,8 +59,9 @@ struct SimOptions {
   bool small_log = false;
   // After the last fault a disk hangs, then the groups are to sleep (docs/testing.md).
   bool more_phases = true;
-  bool token = false;     // processes are let in by a token, which is being changed all the time
-  bool recovery = false;  // in the end a majority is lost for good, recovered from, and revived
+  bool token = false;       // processes are let in by a token, which is being changed all the time
+  bool slot_moves = false;  // regions are split and merged all the time
+  bool recovery = false;    // in the end a majority is lost for good, recovered from, and revived
 };
 
 // A number among the options, by the name it has in scenarios and reports. Times are in the unit that the

@@ -202,6 +202,9 @@ bool ProcedureChecker::HasSucceeded(const pb::ProcedureRecord& procedure, const 
 void ProcedureChecker::CheckStep(const pb::ProcedureRecord& before, const pb::ProcedureRecord& after,
                                  const catalog::Catalog& now) {
   if (before.step() == after.step() && !catalog::IsEnded(after.state())) return;
+  // Slots are copied by one node after another until one has done it.
+  if (before.step() == "copy" && after.step() == "switch" && Succeeded(before.id(), before.step()) == 0)
+    world_.Fail(kAfterSuccess, fmt::format("procedure {} has no copy of the slots", before.id()));
   if (!NeedsSuccess(before, after)) return;
   if (before.type() != "RemoveRegions") {
     // A region that is dropped ends whatever was done to it.

@@ -16,6 +16,7 @@
 #include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
 #include "sim/server.h"
+#include "sim/slot_operator.h"
 #include "sim/strangers.h"
 #include "sim/world.h"
 
@@ -47,7 +48,8 @@ class Run : private Phases {
         membership_(world_, Prng(options.seed).Fork("membership")),
         placement_(world_, Prng(options.seed).Fork("placement operator")),
         databases_(world_, Prng(options.seed).Fork("database operator")),
-        storms_(world_, Prng(options.seed).Fork("storms")) {}
+        storms_(world_, Prng(options.seed).Fork("storms")),
+        slots_(world_, Prng(options.seed).Fork("slots")) {}
 
   RunResult Go() {
     if (Form() && Break() && Converge() && DropThin() && HangDisk() && Settle() && TurnAway() &&
@@ -72,6 +74,7 @@ class Run : private Phases {
     databases_.Start();
     placement_.Start();
     storms_.Start();
+    slots_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
@@ -88,18 +91,20 @@ class Run : private Phases {
     membership_.Finish();
     databases_.Finish();
     placement_.Finish();
+    slots_.Finish();
     const Instant healed = world_.scheduler().now();
     const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
           return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
                  databases_.Unfinished().empty() && placement_.Unfinished().empty() &&
-                 world_.Unsettled(/*replicas=*/false).empty() && world_.databases().Unsettled().empty();
+                 slots_.Unfinished().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
+                 world_.databases().Unsettled().empty();
         },
         [this, healed] {
           return world_.Unsettled(false) + " " + membership_.Unfinished() + " " + databases_.Unfinished() +
-                 " " + placement_.Unfinished() + " " + world_.databases().Unsettled() + " " +
-                 world_.UnservedSince(healed);
+                 " " + placement_.Unfinished() + " " + slots_.Unfinished() + " " +
+                 world_.databases().Unsettled() + " " + world_.UnservedSince(healed);
         });
     result_.healed = world_.scheduler().now();
     result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
@@ -269,6 +274,7 @@ class Run : private Phases {
   Strangers strangers_{world_};
   DatabaseOperator databases_;
   LeadershipStorms storms_;
+  SlotOperator slots_;
 };
 
 }  // namespace

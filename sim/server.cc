@@ -212,6 +212,7 @@ void Server::StartNode() {
                                            settings_.cluster_id, logger_.Named("raft"));
   node::NodeOptions node_options;
   node_options.groups = GroupOptions(settings_.small_log);
+  if (settings_.small_log) node_options.copy_chunk_bytes = 100;  // copies of many chunks
   node_options.groups.raft.quiesce_after = settings_.quiesce_after;
   node::NodeIdentity identity;
   identity.uuid = directory_->identity().node_uuid;
