@@ -66,6 +66,8 @@ CatalogResult AdvanceProcedure(Records& records, commands::AdvanceProcedure& com
 CatalogResult CancelProcedure(Records& records, commands::CancelProcedure& command, Change& change);
 CatalogResult ForgetProcedures(Records& records, commands::ForgetProcedures& command, Change& change);
 CatalogResult ReportRegions(Records& records, commands::ReportRegions& command, Change& change);
+CatalogResult SetFencing(Records& records, commands::SetFencing& command, Change& change);
+CatalogResult LowerFencingBound(Records& records, commands::LowerFencingBound& command, Change& change);
 
 // Effects of procedures. As commands: all conditions are checked before the first write.
 CatalogResult DropDatabase(Records& records, uint64_t database, Change& change);

@@ -187,6 +187,10 @@ class Catalog::Impl {
         return apply::ForgetProcedures(records_, *command.mutable_forget_procedures(), change);
       case Command::kReportRegions:
         return apply::ReportRegions(records_, *command.mutable_report_regions(), change);
+      case Command::kSetFencing:
+        return apply::SetFencing(records_, *command.mutable_set_fencing(), change);
+      case Command::kLowerFencingBound:
+        return apply::LowerFencingBound(records_, *command.mutable_lower_fencing_bound(), change);
       case Command::BODY_NOT_SET:
         break;
     }

@@ -37,6 +37,8 @@ constexpr std::array kCommandTypes = {
     CommandType{Command::kCancelProcedure, "CancelProcedure", 3},
     CommandType{Command::kForgetProcedures, "ForgetProcedures", 3},
     CommandType{Command::kReportRegions, "ReportRegions", 3},
+    CommandType{Command::kSetFencing, "SetFencing", 4},
+    CommandType{Command::kLowerFencingBound, "LowerFencingBound", 4},
     // Was never in use: what every build shows that it can pass over.
     CommandType{99, "Retired", 1, /*retired=*/true},
 };
@@ -56,7 +58,7 @@ constexpr std::array kSections = {
 };
 
 constexpr std::array kFeatures = {Feature{"controller-membership", 2}, Feature{"recovery", 2},
-                                  Feature{"procedures", 3}};
+                                  Feature{"procedures", 3}, Feature{"leases", 4}};
 
 }  // namespace
 

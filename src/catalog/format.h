@@ -24,7 +24,7 @@ namespace tenure::catalog {
 
 // Formats this program reads. A new cluster begins with the newest.
 inline constexpr uint32_t kOldestFormat = 1;
-inline constexpr uint32_t kNewestFormat = 3;
+inline constexpr uint32_t kNewestFormat = 4;
 
 struct CommandType {
   int number;  // of the field in CatalogCommand

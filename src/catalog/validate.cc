@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "catalog/catalog.h"
 #include "catalog/controllers.h"
+#include "catalog/fencing.h"
 #include "catalog/names.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
@@ -182,6 +183,18 @@ Status Check(const ipb::SubmitProcedure& submit, const CatalogLimits& limits) {
   return OkStatus();
 }
 
+Status Check(const ipb::SetFencing& set) {
+  if (set.mode() != pb::FENCING_STRICT && set.mode() != pb::FENCING_AVAILABLE) {
+    return Refuse(REASON_INVALID_ARGUMENT, "mode: {} is neither FENCING_STRICT nor FENCING_AVAILABLE",
+                  static_cast<int>(set.mode()));
+  }
+  if (set.fence_ms() < ToMillis(kMinFenceTime) || set.fence_ms() > ToMillis(kMaxFenceTime)) {
+    return Refuse(REASON_INVALID_ARGUMENT, "fence_ms: {} is not in {}..{}", set.fence_ms(),
+                  ToMillis(kMinFenceTime), ToMillis(kMaxFenceTime));
+  }
+  return OkStatus();
+}
+
 template <class State>
 Status CheckMove(State from, State to) {
   if (IsLegalMove(from, to)) return OkStatus();
@@ -230,7 +243,10 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
     case Command::kCancelProcedure:
     case Command::kForgetProcedures:
     case Command::kReportRegions:
+    case Command::kLowerFencingBound:
       return OkStatus();
+    case Command::kSetFencing:
+      return Check(command.set_fencing());
     case Command::kRecoverRegions:
       return Check(command.recover_regions());
     case Command::kRecoverCluster:
