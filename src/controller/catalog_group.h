@@ -24,6 +24,8 @@ class CatalogGroup {
                                     Callback<group::ProposeOutcome> done) = 0;
   virtual std::optional<group::GroupStatus> StatusOf() const = 0;
   virtual std::optional<Duration> SinceLeaderContact() const = 0;
+  // Leads, and no other can lead at this moment: the leader lease is held, and not given up for a transfer.
+  virtual bool HoldsLease() = 0;
 };
 
 class HostedCatalogGroup : public CatalogGroup {
@@ -45,6 +47,7 @@ class HostedCatalogGroup : public CatalogGroup {
   std::optional<Duration> SinceLeaderContact() const override {
     return host_.SinceLeaderContact(kCatalogGroup);
   }
+  bool HoldsLease() override { return host_.Serving(kCatalogGroup); }
 
  private:
   group::GroupHost& host_;

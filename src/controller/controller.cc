@@ -7,8 +7,10 @@
 #include "catalog/controllers.h"
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
+#include "controller/api/fencing_api.h"
 #include "controller/api/observation.h"
 #include "controller/api/procedures_service.h"
+#include "controller/barriers/barrier_service.h"
 #include "controller/catalog_access.h"
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
@@ -16,6 +18,7 @@
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/leadership/warm_up.h"
+#include "controller/leases/bound_keeper.h"
 #include "controller/membership/address_keeper.h"
 #include "controller/membership/announcement_service.h"
 #include "controller/membership/announcing.h"
@@ -121,7 +124,7 @@ class Controller::Impl : public group::GroupObserver {
         cluster_id_(*transport_, machine_.catalog()),
         access_(executor_, group_, machine_, leadership_, options_.limits),
         cluster_record_(executor_, access_, options_.cluster_id, options_.self, options_.initial_controllers,
-                        options_.new_cluster_id),
+                        options_.new_cluster_id, options_.fencing),
         tasks_(machine_.catalog()),
         agents_(executor_, access_, leadership_, tasks_,
                 {.cluster_id = options_.cluster_id,
@@ -147,11 +150,14 @@ class Controller::Impl : public group::GroupObserver {
                   Own(options_), Hints(options_), std::move(on_refused), logger_.Named("membership")),
         database_api_(executor_, access_, leadership_, agents_, options_.databases),
         watches_(executor_, leadership_, options_.watch, logger_.Named("watch")),
+        barriers_(executor_, access_, agents_, watches_, dependencies.barriers, logger_.Named("barriers")),
+        bound_keeper_(executor_, access_, agents_, logger_.Named("leases")),
+        fencing_api_(executor_, access_, leadership_, agents_, barriers_),
         observation_(executor_, access_, leadership_, directory_, agents_, standby_, options_.cluster_id,
                      options_.incarnation),
         catalog_service_(executor_, access_, leadership_, watches_, database_api_, options_.change_stream),
         placement_api_(executor_, access_, leadership_, agents_, dependencies.prng.Fork("placement api")),
-        cluster_service_(executor_, access_, leadership_, observation_, placement_api_),
+        cluster_service_(executor_, access_, leadership_, observation_, placement_api_, fencing_api_),
         regions_service_(executor_, access_, leadership_, observation_, agents_, placement_api_),
         procedures_service_(access_, leadership_, procedures_) {
     procedure_types_.AddTo(procedures_);
@@ -159,18 +165,23 @@ class Controller::Impl : public group::GroupObserver {
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
           static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&procedures_),
           static_cast<CatalogListener*>(&adoption_), static_cast<CatalogListener*>(&membership_),
-          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_)}) {
+          static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_),
+          static_cast<CatalogListener*>(&barriers_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
     observation_.AddAlarmSource([this](pb::StatusResponse& response) { AddAlarms(response); });
+    observation_.AddAlarmSource([this](pb::StatusResponse& response) {
+      for (pb::BarrierStatus& barrier : barriers_.Waiting()) *response.add_barriers() = std::move(barrier);
+    });
     transport_->SetIncarnation(options_.incarnation);
     transport_->SetOnSuperseded(options_.on_superseded);
     // Nodes are heard first; then what is independent of each other.
     for (LeaderService* service :
          {static_cast<LeaderService*>(&agents_), static_cast<LeaderService*>(&standby_),
           static_cast<LeaderService*>(&warm_up_), static_cast<LeaderService*>(&cluster_record_),
-          static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&node_monitor_),
+          static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&barriers_),
+          static_cast<LeaderService*>(&bound_keeper_), static_cast<LeaderService*>(&node_monitor_),
           static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
           static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_),
           static_cast<LeaderService*>(&database_api_), static_cast<LeaderService*>(&membership_)}) {
@@ -217,8 +228,10 @@ class Controller::Impl : public group::GroupObserver {
     host_.PrepareStop(limit, [this, done = std::move(done)]() mutable {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
         regions_service_.Stop([this, done = std::move(done)]() mutable {
-          leadership_.Stop(
-              [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+          fencing_api_.StopAndJoin([this, done = std::move(done)]() mutable {
+            leadership_.Stop(
+                [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+          });
         });
       });
     });
@@ -238,6 +251,7 @@ class Controller::Impl : public group::GroupObserver {
   const LoadTable& load() const { return agents_.load(); }
   const Observation& observation() const { return observation_; }
   group::GroupHost& host() { return host_; }
+  BarrierNumbers barrier_numbers() const { return barriers_.Numbers(); }
   ProcedureNumbers procedure_numbers() const {
     ProcedureNumbers numbers = procedures_.Numbers();
     numbers.repairs_running = scheduler_.RunningRepairs();
@@ -296,6 +310,9 @@ class Controller::Impl : public group::GroupObserver {
   Presence presence_;
   DatabaseApi database_api_;
   WatchHub watches_;
+  BarrierService barriers_;
+  BoundKeeper bound_keeper_;
+  FencingApi fencing_api_;
   Observation observation_;
   CatalogService catalog_service_;
   PlacementApi placement_api_;
@@ -356,6 +373,9 @@ const StandbyView& Controller::standby_view() const {
 }
 ProcedureNumbers Controller::procedure_numbers() const {
   return impl_->procedure_numbers();
+}
+BarrierNumbers Controller::barrier_numbers() const {
+  return impl_->barrier_numbers();
 }
 const LoadTable& Controller::load() const {
   return impl_->load();

@@ -24,6 +24,7 @@
 #include "controller/api/change_stream.h"
 #include "controller/api/database_api.h"
 #include "controller/api/watch_hub.h"
+#include "controller/barriers/barrier_service.h"
 #include "controller/leadership/leadership.h"
 #include "controller/leadership/warm_up.h"
 #include "controller/placement/region_scheduler.h"
@@ -55,6 +56,7 @@ struct ControllerOptions {
   // hold until the catalog says otherwise. None: it joins a cluster (controller/membership/joining.h), whose
   // leader will tell it the members.
   std::vector<::tenure::v1::ControllerRecord> initial_controllers;
+  ::tenure::v1::FencingSettings fencing;  // that a new cluster begins with; empty: the defaults
   // Where controllers may be found if the catalog's addresses are out of date.
   std::vector<runtime::Endpoint> controller_addresses;
   group::GroupHostOptions group;
@@ -86,6 +88,7 @@ class Controller {
     Logger logger;
     group::GroupTrace* trace = nullptr;
     std::function<void(Status)> on_failure = nullptr;  // as in GroupHost::Dependencies
+    BarrierTrace* barriers = nullptr;
   };
   // `on_refused`: this process can be no controller of the cluster any more: it was removed (NOT_FOUND; it
   // should Retire), its id belongs to another directory (CONDITION_FAILED), or its program is too old
@@ -119,6 +122,8 @@ class Controller {
   const Leadership& leadership() const;
   const StandbyView& standby_view() const;
   const LoadTable& load() const;
+  // Of this controller's leaderships.
+  BarrierNumbers barrier_numbers() const;
   // Complete on the leader only.
   ProcedureNumbers procedure_numbers() const;
 

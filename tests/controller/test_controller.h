@@ -17,9 +17,12 @@
 #include "catalog/refusal.h"
 #include "controller/api/catalog_service.h"
 #include "controller/api/cluster_service.h"
+#include "controller/api/fencing_api.h"
 #include "controller/api/procedures_service.h"
+#include "controller/barriers/barrier_service.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
+#include "controller/leases/bound_keeper.h"
 #include "controller/nodes/node_monitor.h"
 #include "controller/nodes/region_reports.h"
 #include "controller/placement/region_scheduler.h"
@@ -75,6 +78,7 @@ class FakeGroup : public CatalogGroup {
   }
   std::optional<group::GroupStatus> StatusOf() const override { return status; }
   std::optional<Duration> SinceLeaderContact() const override { return std::chrono::milliseconds(40); }
+  bool HoldsLease() override { return leads && lease; }
 
   // One batch of all that is held.
   void Release() {
@@ -84,6 +88,7 @@ class FakeGroup : public CatalogGroup {
 
   bool hold = false;
   bool leads = true;
+  bool lease = true;  // the leader lease, while it leads
   ReplicaId leader;
   Term term{7};
   int reads = 0;
@@ -150,14 +155,14 @@ class TestController {
         incarnation(of_incarnation),
         tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
-    for (CatalogListener* listener :
-         std::initializer_list<CatalogListener*>{&agents, &procedures, &adoption, &database_api, &watches}) {
+    for (CatalogListener* listener : std::initializer_list<CatalogListener*>{
+             &agents, &procedures, &adoption, &database_api, &watches, &barriers}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
-    for (LeaderService* service :
-         std::initializer_list<LeaderService*>{&agents, &cluster_record, &watches, &monitor, &region_reports,
-                                               &procedures, &adoption, &scheduler, &database_api}) {
+    for (LeaderService* service : std::initializer_list<LeaderService*>{
+             &agents, &cluster_record, &watches, &barriers, &bound_keeper, &monitor, &region_reports,
+             &procedures, &adoption, &scheduler, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -172,8 +177,10 @@ class TestController {
   ~TestController() {
     bool stopped = false;
     cluster_service.Stop([&] {
-      regions_service.Stop(
-          [&] { leadership.Stop([&] { procedures.StopAndJoin([&] { stopped = true; }); }); });
+      regions_service.Stop([&] {
+        fencing_api.StopAndJoin(
+            [&] { leadership.Stop([&] { procedures.StopAndJoin([&] { stopped = true; }); }); });
+      });
     });
     executor.Advance(std::chrono::seconds(1));
     EXPECT_TRUE(stopped);
@@ -268,11 +275,14 @@ class TestController {
                             Prng(3),  {}};
   DatabaseApi database_api{executor, access, leadership, agents, {}};
   WatchHub watches;
+  BarrierService barriers{executor, access, agents, watches, nullptr, {}};
+  BoundKeeper bound_keeper{executor, access, agents, {}};
+  FencingApi fencing_api{executor, access, leadership, agents, barriers};
   StandbyView standby{executor, *network, leadership, {}, directory, agents.load(), {}};
   Observation observation{executor, access, leadership, directory, agents, standby, "cluster", incarnation};
   CatalogService catalog_service{executor, access, leadership, watches, database_api, {}};
   PlacementApi placement_api{executor, access, leadership, agents, Prng(2)};
-  ClusterService cluster_service{executor, access, leadership, observation, placement_api};
+  ClusterService cluster_service{executor, access, leadership, observation, placement_api, fencing_api};
   RegionsService regions_service{executor, access, leadership, observation, agents, placement_api};
   ProceduresService procedures_service{access, leadership, procedures};
 };
@@ -324,6 +334,7 @@ class FakeNode {
     report.set_node_id(id);
     report.set_registration_epoch(registration);
     report.set_sequence(++sequence);
+    report.set_sent_at_ns(controller_.executor.Now().time_since_epoch().count());
     report.set_revision(controller_.access.applied().value());
     report.set_full(full);
     for (const uint64_t region : lost) report.add_lost_regions(region);

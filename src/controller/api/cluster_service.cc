@@ -31,7 +31,7 @@ Instant Until(Instant now, Instant deadline, Duration limit) {
 
 ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& access,
                                const Leadership& leadership, const Observation& observation,
-                               PlacementApi& placement)
+                               PlacementApi& placement, FencingApi& fencing)
     : executor_(executor),
       access_(access),
       leadership_(leadership),
@@ -77,6 +77,17 @@ ClusterService::ClusterService(runtime::Executor& executor, CatalogAccess& acces
     Serve<pb::CanStopRequest, pb::CanStopResponse>(
         bytes, std::move(reply),
         [&placement](const auto& request, auto done) { placement.CanStop(request, std::move(done)); });
+  };
+  calls_["Barrier"] = [&fencing](const CallInfo& info, std::string bytes, Reply reply) {
+    Serve<pb::BarrierRequest, pb::BarrierResponse>(
+        bytes, std::move(reply), [&fencing, deadline = info.deadline](const auto& request, auto done) {
+          fencing.Barrier(deadline, request, std::move(done));
+        });
+  };
+  calls_["Fencing"] = [&fencing](const CallInfo&, std::string bytes, Reply reply) {
+    Serve<pb::FencingRequest, pb::FencingResponse>(
+        bytes, std::move(reply),
+        [&fencing](const auto& request, auto done) { fencing.Fencing(request, std::move(done)); });
   };
   RegisterChanges();
 }

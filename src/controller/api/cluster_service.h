@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "controller/api/call.h"
+#include "controller/api/fencing_api.h"
 #include "controller/api/observation.h"
 #include "controller/api/placement_api.h"
 #include "controller/api/range_api.h"
@@ -26,7 +27,7 @@ class ClusterService : public runtime::Service {
   static constexpr std::string_view kName = "tenure.v1.Cluster";
 
   ClusterService(runtime::Executor& executor, CatalogAccess& access, const Leadership& leadership,
-                 const Observation& observation, PlacementApi& placement);
+                 const Observation& observation, PlacementApi& placement, FencingApi& fencing);
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override;
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
                                                    std::unique_ptr<runtime::Stream>) override {

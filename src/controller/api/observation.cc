@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "catalog/controllers.h"
+#include "catalog/fencing.h"
 #include "catalog/state_moves.h"
 #include "controller/placement/cluster_view.h"
 
@@ -52,6 +53,14 @@ pb::StatusResponse Observation::Status() const {
   for (auto& transition : leadership_.transitions()) *response.add_transitions() = std::move(transition);
   AddAlarms(group, response);
   for (const AlarmSource& source : alarm_sources_) source(response);
+  if (cluster != nullptr) {
+    const catalog::Fencing fencing = catalog::FencingOf(cluster);
+    response.mutable_fencing()->set_mode(fencing.mode);
+    response.mutable_fencing()->set_fence_ms(ToMillis(fencing.fence_time));
+    response.mutable_fencing()->set_version(fencing.version.value());
+    response.mutable_fencing()->set_bound_ms(ToMillis(fencing.bound));
+    response.mutable_fencing()->set_bound_available(fencing.bound_available);
+  }
   pb::WarmingUp warm_up = leadership_.warm_up();
   response.set_warm_up_reason(warm_up.reason());
   response.set_warm_up_remaining_ms(warm_up.remaining_ms());
@@ -156,6 +165,13 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   if (record.state() == pb::NODE_DRAINING) {
     const size_t left = ReplicasOn(access_.catalog(), NodeId(record.id()));
     status.set_detail(left == 0 ? std::string("drained") : fmt::format("{} replicas are left", left));
+  }
+  if (const LeaseReport* lease = agents_.contacts().Find(NodeId(record.id()))) {
+    status.set_lease_ms(lease->lease_left_ms);
+    status.set_fenced(lease->serving.IsNone());
+    status.set_fenced_ms(lease->fenced_ms);
+    status.set_fenced_reason(lease->fenced_reason);
+    status.set_serving_revision(lease->serving.value());
   }
   // By the records: what a node reported may be a replica that it has been told to destroy.
   for (const auto& [id, region] : access_.catalog().regions()) {

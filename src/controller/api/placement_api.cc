@@ -386,7 +386,7 @@ void PlacementApi::Remove(const pb::RemoveNodeRequest& request, Answer<pb::Remov
   ipb::CatalogCommand command;
   if (request.has_id()) *command.mutable_id() = request.id();
   ipb::SubmitProcedure& submit = *command.mutable_submit_procedure();
-  *submit.mutable_procedure() = RemoveNode::New(id, last);
+  *submit.mutable_procedure() = RemoveNode::New(id, last, request.gone());
   submit.mutable_effect()->mutable_set_node_state()->set_node(request.node());
   submit.mutable_effect()->mutable_set_node_state()->set_state(pb::NODE_REMOVING);
   Submit(std::move(command), pb::RemoveNodeResponse(), std::move(done));

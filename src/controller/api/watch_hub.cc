@@ -257,6 +257,10 @@ void WatchHub::PumpAll() {
 
 void WatchHub::OnTick() {
   tick_ = executor_.After(options_.progress_interval, [this] { OnTick(); });
+  SendProgress();
+}
+
+void WatchHub::SendProgress() {
   for (WatchStream* stream : streams_) stream->SendProgressIfMoved();
 }
 

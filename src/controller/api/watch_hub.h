@@ -50,6 +50,9 @@ class WatchHub : public CatalogListener, public LeaderService {
   // Events of a written batch; called after OnCatalogChanged.
   void Take(std::vector<::tenure::v1::Event> events);
 
+  // Tells every watcher up to where it has been sent everything, now and not with the next tick: somebody
+  // waits.
+  void SendProgress();
   // Events with a greater revision are all in memory.
   Revision history_from() const { return history_from_; }
   size_t streams() const { return streams_.size(); }

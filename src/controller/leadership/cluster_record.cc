@@ -20,6 +20,7 @@ runtime::Task<Status> ClusterRecordService::Start(Term epoch, runtime::StopToken
     initialize.mutable_cluster()->set_created_at_ms(ToMillis(executor_.WallNow()));
     initialize.mutable_cluster()->set_voter_target(
         catalog::DefaultVoterTarget(static_cast<uint32_t>(initial_.size())));
+    if (fencing_.fence_ms() > 0) *initialize.mutable_cluster()->mutable_fencing() = fencing_;
     for (const pb::ControllerRecord& controller : initial_) {
       pb::ControllerRecord& record = *initialize.add_controllers();
       record = controller;

@@ -17,13 +17,15 @@ class ClusterRecordService : public LeaderService {
   // `cluster_id` is empty while the cluster forms: its first leader then names it `new_cluster_id`.
   ClusterRecordService(runtime::Executor& executor, CatalogAccess& access, std::string cluster_id,
                        ::tenure::v1::ControllerRecord self,
-                       std::vector<::tenure::v1::ControllerRecord> initial, std::string new_cluster_id = {})
+                       std::vector<::tenure::v1::ControllerRecord> initial, std::string new_cluster_id = {},
+                       ::tenure::v1::FencingSettings fencing = {})
       : executor_(executor),
         access_(access),
         cluster_id_(std::move(cluster_id)),
         new_cluster_id_(std::move(new_cluster_id)),
         self_(std::move(self)),
-        initial_(std::move(initial)) {}
+        initial_(std::move(initial)),
+        fencing_(std::move(fencing)) {}
 
   std::string_view name() const override { return "cluster record"; }
   bool required() const override { return true; }
@@ -37,6 +39,7 @@ class ClusterRecordService : public LeaderService {
   const std::string new_cluster_id_;
   const ::tenure::v1::ControllerRecord self_;
   const std::vector<::tenure::v1::ControllerRecord> initial_;
+  const ::tenure::v1::FencingSettings fencing_;  // of a new cluster
 };
 
 }  // namespace tenure::controller

@@ -40,6 +40,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     }
     const bool taken = service_->load_.OnReport(report, service_->executor_.Now());
     if (taken) service_->TakeRegions(report);
+    service_->TakeLeaseReport(report);
     service_->tasks_.OnReport(node_, report, service_->executor_.Now());
     for (const ipb::ProbeResult& probe : report.probes()) {
       if (probe.reached()) service_->load_.OnReached(NodeId(probe.node()), service_->executor_.Now());
@@ -68,7 +69,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   void PushIfBehind() {
     if (node_.IsNone()) return;
     const bool asked = service_->transfers_.contains(node_) || service_->probes_.contains(node_) ||
-                       service_->tasks_.HasNews(node_);
+                       service_->tasks_.HasNews(node_) || service_->AwaitedOf(node_) != told_awaited_;
     if (!asked && told_version_ == service_->leaders_.version() && told_unhealthy_ == service_->unhealthy_ &&
         told_controllers_ == service_->controllers_)
       return;
@@ -105,6 +106,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     response.set_sequence(report.sequence());
     response.set_sent_at_ns(report.sent_at_ns());
     response.set_request_full(request_full);
+    service_->Grant(report, response);
     Send(std::move(response));
   }
 
@@ -113,6 +115,9 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
     response.set_revision(service_->access_.applied().value());
     response.set_incarnation(service_->options_.incarnation);
     response.set_farewell_recorded(service_->FarewellRecorded(node_));
+    response.set_newest_format(catalog::kNewestFormat);
+    told_awaited_ = service_->AwaitedOf(node_);
+    response.set_awaited_revision(told_awaited_.value());
     for (const auto& [region, view] : service_->leaders_.Changes(told_version_)) {
       ipb::RegionLeader& leader = *response.add_leaders();
       leader.set_region(region.value());
@@ -146,6 +151,7 @@ class AgentService::HeartbeatStream : public runtime::StreamHandler {
   NodeId node_;  // none before the first report
   uint64_t registration_epoch_ = 0;
   uint64_t told_version_ = 0;
+  Revision told_awaited_;
   std::vector<uint64_t> told_unhealthy_;
   std::map<uint64_t, std::string> told_controllers_;
 };
@@ -273,6 +279,61 @@ Status AgentService::CheckReport(const ipb::HeartbeatRequest& report) const {
   return OkStatus();
 }
 
+void AgentService::TakeLeaseReport(const ipb::HeartbeatRequest& report) {
+  LeaseReport facts;
+  facts.node = NodeId(report.node_id());
+  facts.registration_epoch = report.registration_epoch();
+  facts.sent_at_ns = report.sent_at_ns();
+  // Of another incarnation of the cluster it is the epoch of another leader.
+  if (std::max<uint64_t>(report.incarnation(), 1) == options_.incarnation)
+    facts.seen_epoch = Term(report.leader_epoch());
+  const auto& record = access_.catalog().nodes().at(report.node_id()).node();
+  const bool knows_leases = catalog::NewestFormatOr1(record.newest_format()) >= catalog::kFormatOfLeases;
+  facts.serving = Revision(knows_leases ? report.serving_revision() : report.revision());
+  facts.given_up = report.lease_given_up();
+  facts.confirms = report.confirmed_fencing();
+  facts.lease_left_ms = report.lease_left_ms();
+  facts.fenced_ms = report.fenced_ms();
+  facts.fenced_reason = report.fenced_reason();
+  contacts_.OnReport(facts);
+}
+
+void AgentService::Grant(const ipb::HeartbeatRequest& report, ipb::HeartbeatResponse& response) {
+  if (report.stopping() || report.lease_given_up()) return;
+  const pb::NodeState state = access_.catalog().nodes().at(report.node_id()).node().state();
+  if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED) return;
+#ifndef TENURE_MUTANT_grant_without_leader_lease
+  if (!access_.group().HoldsLease()) return;
+#endif
+  const catalog::Fencing fencing = catalog::FencingOf(access_.catalog().cluster());
+  ipb::LeaseGrant& lease = *response.mutable_lease();
+  lease.set_length_ms(ToMillis(fencing.fence_time));
+  lease.set_version(fencing.version.value());
+  lease.set_mode(fencing.mode);
+  contacts_.OnGranted(NodeId(report.node_id()), report.sent_at_ns(), executor_.Now());
+}
+
+Revision AgentService::AwaitedOf(NodeId node) const {
+  if (awaited_.empty()) return Revision();
+  const LeaseReport* report = contacts_.Find(node);
+  const auto next = awaited_.upper_bound(report == nullptr ? Revision() : report->serving);
+  return next == awaited_.end() ? Revision() : *next;
+}
+
+void AgentService::Await(Revision revision) {
+  awaited_.insert(revision);
+  // Whoever waits is worth a message of its own; the rest waits for company.
+  push_scheduled_ = true;
+  push_ = executor_.After(Duration::zero(), [this] {
+    push_scheduled_ = false;
+    Push();
+  });
+}
+
+void AgentService::EndAwait(Revision revision) {
+  if (const auto found = awaited_.find(revision); found != awaited_.end()) awaited_.erase(found);
+}
+
 bool AgentService::FarewellRecorded(NodeId node) const {
   const NodeLoad* load = load_.Find(node);
   if (load == nullptr || !load->stopping) return false;
@@ -355,6 +416,7 @@ void AgentService::News() {
 runtime::Task<Status> AgentService::Start(Term epoch, runtime::StopToken) {
   epoch_ = epoch;
   load_.Begin(executor_.Now());
+  contacts_.Begin(epoch, executor_.Now());
   leaders_.Clear();
   tasks_.Begin(epoch);
   reconfigured_.clear();
@@ -371,6 +433,8 @@ void AgentService::Stop() {
   const Status ended = leadership_.NotLeader();
   while (!streams_.empty()) (*streams_.begin())->Close(ended);
   load_.Clear();
+  contacts_.Clear();
+  awaited_.clear();
   leaders_.Clear();
   tasks_.Clear();
   transfers_.clear();

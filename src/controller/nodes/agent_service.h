@@ -4,11 +4,16 @@
 // unhealthy nodes, transfers it should make, where the controllers are. Changes are also pushed, as answers
 // with sequence 0, so that nodes hear of a new leader without waiting for their next heartbeat.
 //
+// An answer grants the node's lease, if this leader holds its own at that moment and has applied the first
+// entry of its epoch, and the node is not on its way out (docs/fencing.md). What else goes on here does not
+// depend on it.
+//
 // Threading:  the controller's executor. Lifetime: streams may outlive this (the network owns their
 // handlers). Invariants: A1 a stream belongs to one registration of one node; a report of any other is
 // refused (STALE_EPOCH) and
 //             the node registers again. A2 a node that has seen a higher leadership epoch ends the stream:
-//             this leader is deposed and does not know it yet. A3 one stream per node: the newest.
+//             this leader is deposed and does not know it yet. A3 one stream per node: the newest. A4 only
+//             the answer to a heartbeat grants, and only under the leader lease.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +32,7 @@
 #include "controller/api/call.h"
 #include "controller/catalog_access.h"
 #include "controller/leadership/leader_service.h"
+#include "controller/leases/node_contacts.h"
 #include "controller/nodes/load_table.h"
 #include "controller/nodes/region_leaders.h"
 #include "controller/procedure/task_board.h"
@@ -61,6 +67,11 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   LoadTable& load() { return load_; }
   const LoadTable& load() const { return load_; }
   const RegionLeaders& region_leaders() const { return leaders_; }
+  const NodeContacts& contacts() const { return contacts_; }
+  // A barrier waits until nodes report that revision, or does not any more: they are told, and report at
+  // once.
+  void Await(Revision revision);
+  void EndAwait(Revision revision);
   // Asks the node that leads the region to hand it over.
   void RequestTransfer(NodeId leader, RegionId region, ReplicaId to);
   // Regions whose leaders have reported a configuration that their records do not know, since the last call.
@@ -90,6 +101,12 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
   Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
   void LookAtCatalog();
+  void TakeLeaseReport(const ::tenure::internal::v1::HeartbeatRequest& report);
+  // Grants the node's lease with this answer, if that may be.
+  void Grant(const ::tenure::internal::v1::HeartbeatRequest& report,
+             ::tenure::internal::v1::HeartbeatResponse& response);
+  // The lowest revision that a barrier waits for and the node has not reported; none if there is none.
+  Revision AwaitedOf(NodeId node) const;
   // The node has said that it ends, and its record says so, or has a state that this does not change.
   bool FarewellRecorded(NodeId node) const;
   void TakeRegions(const ::tenure::internal::v1::HeartbeatRequest& report);
@@ -108,6 +125,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   TaskBoard& tasks_;
   std::set<RegionId> reconfigured_;
   LoadTable load_;
+  NodeContacts contacts_;
+  std::multiset<Revision> awaited_;
   RegionLeaders leaders_;
   std::vector<uint64_t> unhealthy_;              // SUSPECT or DOWN, sorted
   std::map<uint64_t, std::string> controllers_;  // where they are, by id

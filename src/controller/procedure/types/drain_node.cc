@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "catalog/fencing.h"
 #include "catalog/procedures.h"
 #include "controller/placement/cluster_view.h"
 #include "controller/procedure/types/bodies.h"
@@ -137,10 +138,11 @@ runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
   }
 }
 
-pb::ProcedureRecord RemoveNode::New(NodeId node, const std::vector<uint64_t>& force_regions) {
+pb::ProcedureRecord RemoveNode::New(NodeId node, const std::vector<uint64_t>& force_regions, bool gone) {
   ipb::RemoveNodeBody body;
   body.set_node(node.value());
   body.mutable_force_regions()->Assign(force_regions.begin(), force_regions.end());
+  body.set_gone(gone);
   pb::ProcedureRecord procedure =
       NewProcedure(kName, fmt::format("remove node {} for good", node.value()), body.SerializeAsString());
   procedure.set_object(node.value());
@@ -152,6 +154,32 @@ Status RemoveNode::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<ipb::RemoveNodeBody>(procedure).status());
   return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
 }
+
+namespace {
+
+// Why the node may still serve somebody; empty: it does not.
+std::string MayStillServe(StepContext& context, uint64_t node) {
+#ifdef TENURE_MUTANT_removed_at_once
+  (void)context;
+  (void)node;
+  return {};
+#endif
+  const auto record = context.catalog().nodes().find(node);
+  if (record == context.catalog().nodes().end()) return {};
+  const auto evidence = context.agents().contacts().EvidenceOf(
+      NodeId(node), record->second.node(), context.catalog().format_version(), context.executor().Now());
+  // A program that knows no leases serves as long as it likes, and no barrier has to go by it.
+  if (!evidence.by_leases || evidence.said_fenced) return {};
+  const auto proceed_after = catalog::ProceedAfter(catalog::FencingOf(context.catalog().cluster()));
+  if (!proceed_after) {
+    return "with the fencing mode `available` it may still serve: stop its process in order, or vouch with "
+           "--force that it has ended";
+  }
+  if (evidence.silence >= *proceed_after) return {};
+  return fmt::format("its lease may last for {} ms more", ToMillis(*proceed_after - evidence.silence));
+}
+
+}  // namespace
 
 runtime::Task<StatusOr<StepEnd>> RemoveNode::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveNodeBody>(context.procedure()));
@@ -168,13 +196,15 @@ runtime::Task<StatusOr<StepEnd>> RemoveNode::Run(StepContext& context) {
                           [&](const pb::ReplicaRecord& replica) { return replica.node() == body.node(); }));
       }
     }
-    if (left == 0) {
+    std::string obstacle = fmt::format("{} replicas are left to be replaced", left);
+    if (left == 0) obstacle = body.gone() ? std::string() : MayStillServe(context, body.node());
+    if (obstacle.empty()) {
       StepEnd end = StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
       end.effect.mutable_set_node_state()->set_node(body.node());
       end.effect.mutable_set_node_state()->set_state(pb::NODE_REMOVED);
       co_return end;
     }
-    context.WaitsFor(fmt::format("{} replicas are left to be replaced", left));
+    context.WaitsFor(std::move(obstacle));
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
   }
 }

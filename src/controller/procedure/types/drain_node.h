@@ -8,7 +8,11 @@
 // RemoveNode: the node's record goes to REMOVED once no replica is on it; what a node that is away still held
 // is replaced by the region scheduler.
 //
-//   replace --nothing is on it, or only regions that were given up by name--> SUCCEEDED: REMOVED for ever
+//   replace --nothing is on it, or only regions that were given up by name; and it has no lease--> SUCCEEDED:
+//   REMOVED for ever
+//
+// A removed node is passed over by barriers: so it is removed only when it said that it is fenced, or has
+// been silent until its lease has certainly run out, or an operator vouches that its process has ended.
 #pragma once
 
 #include <string>
@@ -56,7 +60,8 @@ class RemoveNode : public ProcedureType {
   static constexpr std::string_view kName = "RemoveNode";
 
   // Submitted with the effect that makes the node REMOVING.
-  static ::tenure::v1::ProcedureRecord New(NodeId node, const std::vector<uint64_t>& force_regions);
+  static ::tenure::v1::ProcedureRecord New(NodeId node, const std::vector<uint64_t>& force_regions,
+                                           bool gone);
 
   std::string_view name() const override { return kName; }
   std::string_view first_step() const override { return "replace"; }
