@@ -241,7 +241,11 @@ void Agent::OnMessage(std::string message) {
     logger_.Info("heartbeats to {} in epoch {}", stream_to_, response.leader_epoch());
     last_failure_.clear();
   }
-  leader_epoch_ = std::max(leader_epoch_, response.leader_epoch());
+  if (response.leader_epoch() > leader_epoch_) {
+    leader_epoch_ = response.leader_epoch();
+    // What is reported counts for the new leader once it is reported under its epoch.
+    NoteChange();
+  }
   if (response.request_full()) {
     full_wanted_ = true;
     NoteChange();

@@ -15,14 +15,12 @@ constexpr Duration kListTimeout = std::chrono::seconds(10);
 }  // namespace
 
 CatalogFeed::CatalogFeed(runtime::Executor& executor, ClusterLink& link, CatalogView& view,
-                         const NodeOptions& options, std::function<void()> on_change,
-                         std::function<void()> on_progress, Logger logger)
+                         const NodeOptions& options, Callbacks callbacks, Logger logger)
     : executor_(executor),
       link_(link),
       view_(view),
       options_(options),
-      on_change_(std::move(on_change)),
-      on_progress_(std::move(on_progress)),
+      callbacks_(std::move(callbacks)),
       logger_(std::move(logger)),
       stream_ended_(executor),
       scope_(executor) {}
@@ -38,7 +36,14 @@ void CatalogFeed::Start(NodeId self, std::string uuid) {
 void CatalogFeed::StartOver() {
   view_.ForgetRevisions();
   current_ = false;
+  pulled_ = Revision();
   EndWatch(Error(StatusCode::kOutOfRange, "the cluster has a new incarnation"));
+}
+
+void CatalogFeed::Pull() {
+  if (!current_) return;  // it is being listed, or about to be
+  current_ = false;
+  EndWatch(Error(StatusCode::kOutOfRange, "the catalog is pulled again"));
 }
 
 void CatalogFeed::StopAndJoin(Closure joined) {
@@ -94,8 +99,9 @@ runtime::Task<Status> CatalogFeed::ListAll() {
   }
   TENURE_CO_RETURN_IF_ERROR(TakeOver(lists));
   current_ = true;
+  pulled_ = view_.revision();
   awaited_ = Revision();
-  on_change_();
+  callbacks_.on_pulled();
   co_return OkStatus();
 }
 
@@ -154,9 +160,9 @@ void CatalogFeed::OnMessage(std::string message) {
   for (const pb::Event& event : response.events()) changed = view_.Apply(event) || changed;
   if (response.progress_revision() > 0) view_.AdvanceTo(Revision(response.progress_revision()));
   if (changed) {
-    on_change_();
+    callbacks_.on_change();
   } else if (view_.revision() > before) {
-    on_progress_();
+    callbacks_.on_progress();
   }
 }
 

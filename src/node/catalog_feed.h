@@ -27,10 +27,13 @@ namespace tenure::node {
 
 class CatalogFeed final : private runtime::StreamHandler {
  public:
-  // `on_change` runs after the view changed, or became current; `on_progress` after its revision rose without
-  // a change.
+  struct Callbacks {
+    std::function<void()> on_pulled;    // complete lists were taken over
+    std::function<void()> on_change;    // an event changed the view
+    std::function<void()> on_progress;  // the view's revision rose without a change
+  };
   CatalogFeed(runtime::Executor& executor, ClusterLink& link, CatalogView& view, const NodeOptions& options,
-              std::function<void()> on_change, std::function<void()> on_progress, Logger logger);
+              Callbacks callbacks, Logger logger);
   ~CatalogFeed() override;
 
   // Once this node is registered.
@@ -39,6 +42,10 @@ class CatalogFeed final : private runtime::StreamHandler {
   // The cluster has a new incarnation, whose catalog may stand at an older revision than the one followed so
   // far: everything is listed again.
   void StartOver();
+  // Lists everything again, if that is not being done already.
+  void Pull();
+  // Of the last complete lists that were taken over: nothing older is in the view. None: there were none.
+  Revision pulled() const { return pulled_; }
   // A complete list was taken over in this run: what is absent from the view does not exist.
   bool current() const { return current_; }
   // The leading controller's revision: a watch that stays behind it is opened anew.
@@ -63,13 +70,13 @@ class CatalogFeed final : private runtime::StreamHandler {
   ClusterLink& link_;
   CatalogView& view_;
   const NodeOptions& options_;
-  std::function<void()> on_change_;
-  std::function<void()> on_progress_;
+  Callbacks callbacks_;
   Logger logger_;
 
   NodeId self_;
   std::string uuid_;
   bool current_ = false;
+  Revision pulled_;
   std::string last_failure_;
 
   std::unique_ptr<runtime::Stream> stream_;

@@ -6,6 +6,8 @@
 // that are
 //            still under way, also of the same region: it does not wait for their consensus.
 // Durability: a write is answered after a majority holds it durably and it is applied here.
+// Fencing:   whatever is answered from the catalog as this node has cached it - which is all but identity and
+//            counters - stands between Enter and Leave (node/lease/request_fence.h).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include "base/function.h"
 #include "base/ids.h"
 #include "base/time.h"
+#include "node/lease/request_fence.h"
 #include "store/command_table.h"
 #include "store/region_store.h"
 #include "store/reply.h"
@@ -77,6 +80,16 @@ struct ClusterView {
 class DataService {
  public:
   virtual ~DataService() = default;
+
+  // None: this node is fenced, and FencedText says why.
+  virtual std::optional<ViewTicket> Enter() = 0;
+  virtual std::string FencedText() const = 0;
+  // At the moment at which the result is handed over.
+  virtual bool MayLeave(ViewTicket ticket, Instant now) const = 0;
+  // Once per ticket; `left`: the result was handed over.
+  virtual void Leave(ViewTicket ticket, bool left) = 0;
+  // What may leave now may do so until then.
+  virtual Instant ServesUntil() const = 0;
 
   // All keys of the command are in `slot`. Write commands go through the region's log, reads do not.
   virtual void Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,

@@ -41,6 +41,7 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       view_(saved ? std::move(*saved) : CatalogView()),
       file_(dependencies_.executor, dependencies_.background, dependencies_.disk, std::move(view_path),
             options_.save_delay, dependencies_.logger.Named("catalog-file")),
+      fence_(dependencies_.executor),
       host_(HostDependencies(dependencies_, table_), options_.groups),
       views_(table_, view_),
       replicas_(host_, table_, view_, RecoveredRegions(dependencies_.wal),
@@ -53,9 +54,11 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
       agent_(dependencies_.executor, dependencies_.link, *this, *this, options_,
              dependencies_.logger.Named("agent")),
-      feed_(
-          dependencies_.executor, dependencies_.link, view_, options_, [this] { OnCatalogChanged(); },
-          [this] { OnCatalogAdvanced(); }, dependencies_.logger.Named("catalog")),
+      feed_(dependencies_.executor, dependencies_.link, view_, options_,
+            {.on_pulled = [this] { OnCatalogPulled(); },
+             .on_change = [this] { OnCatalogChanged(); },
+             .on_progress = [this] { OnCatalogAdvanced(); }},
+            dependencies_.logger.Named("catalog")),
       service_(dependencies_.executor, host_, table_, views_, options_),
       scanner_(dependencies_.executor, host_, table_, options_),
       sweeper_(dependencies_.executor, host_, table_, options_),
@@ -69,6 +72,8 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       internal_(leadership_, configurations_, ranges_),
       taker_(dependencies_.executor, dependencies_.network, table_, view_) {
   table_.SetListener(this);
+  fence_.SetTrace(dependencies_.fence_trace);
+  fence_.SetOnReached([this] { agent_.NoteChange(); });
 }
 
 Node::~Node() = default;
@@ -103,6 +108,8 @@ void Node::Stop(Duration limit, Closure done) {
   const Instant deadline = dependencies_.executor.Now() + limit;
   host_.PrepareStop(limit, [this, deadline, done = std::move(done)]() mutable {
     service_.RefuseWaiting("this node is stopping");
+    // Before the farewell, which says so: whoever hears it need not wait until the lease has run out.
+    GiveUpLease("this node is stopping");
     agent_.Stop(deadline, [this, done = std::move(done)]() mutable {
       // Each part's tasks end before the next part is asked: the last one calls back.
       feed_.StopAndJoin([this, done = std::move(done)]() mutable {
@@ -151,6 +158,7 @@ bool Node::FollowInto(uint64_t incarnation) {
   }
   identity_.incarnation = incarnation;
   dependencies_.transport.SetIncarnation(incarnation);
+  fence_.lease().Reset(dependencies_.executor.Now(), "the cluster has a new incarnation");
   feed_.StartOver();
   // Procedures may have gone back to earlier steps with the catalog, and epochs begin anew.
   tasks_.StartOver(tasks_.registration_epoch());
@@ -159,6 +167,25 @@ bool Node::FollowInto(uint64_t incarnation) {
 }
 
 // ---- what the parts report ----
+
+// Complete lists: whatever was held before is replaced by them.
+void Node::OnCatalogPulled() {
+  TakeOverView();
+  Recover();
+  file_.SaveLater(view_);
+  agent_.NoteChange();
+}
+
+// The newest pull may be new enough, however long ago it was; a later heartbeat asks for another one if not.
+void Node::Recover() {
+  const Instant now = dependencies_.executor.Now();
+  if (!fence_.lease().WantsPull(now) || !feed_.current()) return;
+  const std::string why = fence_.lease().FencedReason(now);
+  if (fence_.lease().OnPulled(feed_.pulled(), now)) {
+    dependencies_.logger.Info("serves from revision {} on, was fenced: {}", view_.revision(), why);
+    agent_.NoteChange();
+  }
+}
 
 // A burst of changes - the regions of a large database come up one by one - is taken over in few steps, since
 // each looks at all regions.
@@ -184,18 +211,63 @@ void Node::TakeOverView() {
     if (!view_.regions().contains(id)) service_.RefuseWaiting(region, "the region is gone");
   }
   table_.Update(view_);
+  fence_.OnView(view_.revision());
   reconciler_.Reconcile(feed_.current());
   tasks_.OnView(view_.revision());
+  const pb::NodeRecord* self = view_.FindNode(identity_.uuid);
+  if (self == nullptr || lease_given_up_) return;
+  if (self->state() == pb::NODE_REMOVING || self->state() == pb::NODE_REMOVED)
+    GiveUpLease("this node is being removed from the cluster");
 }
 
 // Nothing changed up to the new revision - unless a change before it has yet to be taken over.
 void Node::OnCatalogAdvanced() {
-  if (!take_over_scheduled_) tasks_.OnView(view_.revision());
+  if (take_over_scheduled_) return;
+  fence_.OnProgress(view_.revision());
+  tasks_.OnView(view_.revision());
 }
 
 void Node::FillReport(bool full, ipb::HeartbeatRequest& request) {
   reporter_.FillReport(full, request);
   tasks_.FillReport(full, request);
+  const Instant now = dependencies_.executor.Now();
+  NodeLease& lease = fence_.lease();
+  // Once more with each: no grant for this heartbeat either.
+  if (lease_given_up_) lease.GiveUp(now, lease.FencedReason(now));
+  request.set_lease_given_up(lease_given_up_);
+  request.set_serving_revision(fence_.Report().value());
+  request.set_confirmed_fencing(lease.Confirms(now));
+  request.set_lease_left_ms(ToMillis(lease.Left(now)));
+  if (const auto since = lease.FencedSince(now)) {
+    request.set_fenced_ms(ToMillis(now - *since));
+    request.set_fenced_reason(lease.FencedReason(now));
+  }
+}
+
+void Node::GiveUpLease(const std::string& why) {
+  lease_given_up_ = true;
+  fence_.lease().GiveUp(dependencies_.executor.Now(), why);
+  agent_.NoteChange();
+}
+
+void Node::TakeGrant(const ipb::HeartbeatResponse& response) {
+  // Changes that are pushed answer no heartbeat.
+  if (response.sequence() == 0 || lease_given_up_) return;
+  LeaseGrant grant;
+  grant.sent_at = Instant(Duration(response.sent_at_ns()));
+  grant.epoch = Term(response.leader_epoch());
+  grant.revision = Revision(response.revision());
+  if (response.has_lease()) {
+    grant.length = std::chrono::milliseconds(response.lease().length_ms());
+    grant.version = Revision(response.lease().version());
+    grant.mode = response.lease().mode();
+  } else if (response.newest_format() != 0) {
+    return;
+  }
+  const Instant now = dependencies_.executor.Now();
+  fence_.lease().OnGrant(grant, now);
+  Recover();
+  if (fence_.lease().WantsPull(now)) feed_.Pull();
 }
 
 void Node::OnLocalRoleChanged(const Region& region) {
@@ -230,6 +302,8 @@ void Node::OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) {
     if (!FollowInto(response.incarnation())) return;
     dependencies_.owner.OnJoined(identity_.cluster_id, identity_.incarnation, table_.self());
   }
+  TakeGrant(response);
+  fence_.Await(Revision(response.awaited_revision()));
   std::set<NodeId> unhealthy;
   for (const uint64_t node : response.unhealthy_nodes()) {
     if (NodeId(node) != table_.self()) unhealthy.insert(NodeId(node));
@@ -313,6 +387,7 @@ std::optional<std::string> Node::DownReason(DatabaseId id) {
     if (!feed_.current()) return "this node has not heard from a controller yet";
     return "no database exists yet: tenure db create default";
   }
+  if (!fence_.lease().Serves(dependencies_.executor.Now())) return "this node is fenced: " + FencedText();
   const Database* database = table_.Find(id);
   if (database != nullptr && database->regions.empty()) {
     return fmt::format("database {} is being created", database->name);
@@ -320,8 +395,22 @@ std::optional<std::string> Node::DownReason(DatabaseId id) {
   return std::nullopt;
 }
 
+std::string Node::FencedText() const {
+  const Instant now = dependencies_.executor.Now();
+  const auto since = fence_.lease().FencedSince(now);
+  return fmt::format("{}: fenced for {} ms, until a leading controller grants a lease and gives the catalog",
+                     fence_.lease().FencedReason(now), since ? ToMillis(now - *since) : 0);
+}
+
 Node::Stats Node::GetStats() const {
   Stats stats;
+  const Instant now = dependencies_.executor.Now();
+  const auto fenced_since = fence_.lease().FencedSince(now);
+  stats.fenced = fenced_since.has_value();
+  stats.fenced_for = fenced_since ? now - *fenced_since : Duration::zero();
+  stats.lease_left = fence_.lease().Left(now);
+  stats.recoveries = fence_.lease().recoveries();
+  stats.serving_revision = fenced_since ? 0 : fence_.present().value();
   for (const auto& [id, region] : table_.regions()) {
     if (region.running) ++stats.regions;
     if (region.leads()) ++stats.leaders;
@@ -344,6 +433,8 @@ Status Node::Ready() const {
   if (stopping_) return Error(StatusCode::kUnavailable, "node: stopping");
   if (table_.self().IsNone())
     return Error(StatusCode::kUnavailable, "node: not registered with a controller yet");
+  if (!fence_.lease().Serves(dependencies_.executor.Now()))
+    return Error(StatusCode::kUnavailable, "node: fenced: {}", FencedText());
   const Stats stats = GetStats();
   if (stats.without_leader > 0) {
     return Error(StatusCode::kUnavailable, "node: {} of {} regions have no leader", stats.without_leader,
@@ -358,6 +449,8 @@ std::vector<std::pair<std::string, std::string>> Node::InfoLines() {
           {"tenure_node_id", fmt::format("{}", table_.self())},
           {"tenure_node_name", identity_.name},
           {"tenure_catalog_revision", fmt::format("{}", stats.catalog_revision)},
+          {"tenure_fenced", stats.fenced ? "1" : "0"},
+          {"tenure_lease_left_ms", fmt::format("{}", ToMillis(stats.lease_left))},
           {"tenure_regions", fmt::format("{}", stats.regions)},
           {"tenure_regions_led", fmt::format("{}", stats.leaders)},
           {"tenure_regions_without_leader", fmt::format("{}", stats.without_leader)},

@@ -30,6 +30,7 @@
 #include "node/expiry_sweeper.h"
 #include "node/internal_service.h"
 #include "node/leadership.h"
+#include "node/lease/request_fence.h"
 #include "node/local_replicas.h"
 #include "node/node_options.h"
 #include "node/prober.h"
@@ -78,6 +79,7 @@ class Node final : public DataService,
     Logger logger;
     group::GroupTrace* trace = nullptr;
     TaskTrace* task_trace = nullptr;
+    FenceTrace* fence_trace = nullptr;
   };
   // `saved`: what CatalogFile::Load found at `view_path`.
   Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options, std::string view_path,
@@ -105,6 +107,11 @@ class Node final : public DataService,
     uint64_t diverged_replicas = 0;      // of regions led here
     uint64_t lost_replicas = 0;          // that should be here and were dropped by a repair
     group::TransportCounters transport;  // of region groups
+    bool fenced = false;
+    Duration lease_left{};
+    Duration fenced_for{};          // zero if it is not
+    uint64_t recoveries = 0;        // of the lease
+    uint64_t serving_revision = 0;  // of the view that is served from; 0: fenced
   };
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
@@ -113,7 +120,14 @@ class Node final : public DataService,
   bool registered() const { return agent_.registered(); }
   group::GroupHost& groups() { return host_; }
 
+  const RequestFence& fence() const { return fence_; }
+
   // --- DataService ---
+  std::optional<ViewTicket> Enter() override { return fence_.Enter(); }
+  std::string FencedText() const override;
+  bool MayLeave(ViewTicket ticket, Instant now) const override { return fence_.MayLeave(ticket, now); }
+  void Leave(ViewTicket ticket, bool left) override { fence_.Leave(ticket, left); }
+  Instant ServesUntil() const override { return fence_.lease().serves_until(); }
   void Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, ReadMode mode,
                Callback<Outcome> done) override;
   void ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
@@ -142,13 +156,17 @@ class Node final : public DataService,
   void OnRegistrationRefused(const Status& status) override;
   void OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) override;
   void TakeControllers(const ipb::HeartbeatResponse& response);
+  void TakeGrant(const ipb::HeartbeatResponse& response);
+  void GiveUpLease(const std::string& why);
 
   void SetSelf(NodeId self);
   void SetClusterId(const std::string& cluster_id);
   // False: this process must not, and ends.
   bool FollowInto(uint64_t incarnation);
+  void OnCatalogPulled();
   void OnCatalogChanged();
   void OnCatalogAdvanced();
+  void Recover();
   void TakeOverView();
   void ScheduleReconcile();
 
@@ -158,6 +176,7 @@ class Node final : public DataService,
   CatalogView view_;
   CatalogFile file_;
   RegionTable table_;
+  RequestFence fence_;
   group::GroupHost host_;
   ClusterViews views_;
   LocalReplicas replicas_;
@@ -183,6 +202,7 @@ class Node final : public DataService,
   bool started_ = false;
   bool feed_started_ = false;
   bool stopping_ = false;
+  bool lease_given_up_ = false;  // and no grant is taken any more
   std::string refused_;
 };
 

@@ -14,6 +14,12 @@ namespace {
 
 using Mode = FrontCommand::Mode;
 
+// Answers from the node's view of the catalog.
+constexpr FrontCommand View(FrontCommand command) {
+  command.uses_view = true;
+  return command;
+}
+
 // Sorted by name: looked up by bisection.
 constexpr std::array kFrontCommands = {
     FrontCommand{"asking", 1, Mode::kImmediate, Asking, true, "cluster"},
@@ -38,32 +44,32 @@ constexpr std::array kFrontCommands = {
     FrontCommand{"cluster|addslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|addslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|bumpepoch", 2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
-    FrontCommand{"cluster|count-failure-reports", 3, Mode::kImmediate, ClusterCountFailureReports, true,
-                 "cluster"},
-    FrontCommand{"cluster|countkeysinslot", 3, Mode::kBarrier, ClusterCountKeysInSlot, true, "cluster"},
+    View(FrontCommand{"cluster|count-failure-reports", 3, Mode::kImmediate, ClusterCountFailureReports, true,
+                      "cluster"}),
+    View(FrontCommand{"cluster|countkeysinslot", 3, Mode::kBarrier, ClusterCountKeysInSlot, true, "cluster"}),
     FrontCommand{"cluster|delslots", -3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|delslotsrange", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|failover", -2, Mode::kFailover, nullptr, false, "cluster"},
     FrontCommand{"cluster|flushslots", 2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|forget", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
-    FrontCommand{"cluster|getkeysinslot", 4, Mode::kBarrier, ClusterGetKeysInSlot, true, "cluster"},
+    View(FrontCommand{"cluster|getkeysinslot", 4, Mode::kBarrier, ClusterGetKeysInSlot, true, "cluster"}),
     FrontCommand{"cluster|help", 2, Mode::kImmediate, ClusterHelp, true, "cluster"},
     FrontCommand{"cluster|info", 2, Mode::kImmediate, ClusterInfo, true, "cluster"},
     FrontCommand{"cluster|keyslot", 3, Mode::kImmediate, ClusterKeySlot, true, "cluster"},
-    FrontCommand{"cluster|links", 2, Mode::kImmediate, ClusterLinks, true, "cluster"},
+    View(FrontCommand{"cluster|links", 2, Mode::kImmediate, ClusterLinks, true, "cluster"}),
     FrontCommand{"cluster|meet", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|myid", 2, Mode::kImmediate, ClusterMyId, true, "cluster"},
     FrontCommand{"cluster|myshardid", 2, Mode::kImmediate, ClusterMyShardId, true, "cluster"},
-    FrontCommand{"cluster|nodes", 2, Mode::kImmediate, ClusterNodes, true, "cluster"},
-    FrontCommand{"cluster|replicas", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"},
+    View(FrontCommand{"cluster|nodes", 2, Mode::kImmediate, ClusterNodes, true, "cluster"}),
+    View(FrontCommand{"cluster|replicas", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"}),
     FrontCommand{"cluster|replicate", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|reset", -2, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|saveconfig", 2, Mode::kImmediate, ClusterSaveConfig, true, "cluster"},
     FrontCommand{"cluster|set-config-epoch", 3, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
     FrontCommand{"cluster|setslot", -4, Mode::kImmediate, ClusterElsewhere, true, "cluster"},
-    FrontCommand{"cluster|shards", 2, Mode::kImmediate, ClusterShards, true, "cluster"},
-    FrontCommand{"cluster|slaves", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"},
-    FrontCommand{"cluster|slots", 2, Mode::kImmediate, ClusterSlots, true, "cluster"},
+    View(FrontCommand{"cluster|shards", 2, Mode::kImmediate, ClusterShards, true, "cluster"}),
+    View(FrontCommand{"cluster|slaves", 3, Mode::kImmediate, ClusterReplicas, true, "cluster"}),
+    View(FrontCommand{"cluster|slots", 2, Mode::kImmediate, ClusterSlots, true, "cluster"}),
     FrontCommand{"command", -1, Mode::kImmediate, Command, true, "server"},
     FrontCommand{"command|count", 2, Mode::kImmediate, CommandCount, true, "server"},
     FrontCommand{"command|docs", -2, Mode::kImmediate, CommandDocs, true, "server"},
@@ -77,7 +83,7 @@ constexpr std::array kFrontCommands = {
     FrontCommand{"config|resetstat", 2, Mode::kImmediate, ConfigResetStat, true, "server"},
     FrontCommand{"config|rewrite", 2, Mode::kImmediate, ConfigSet, true, "server"},
     FrontCommand{"config|set", -4, Mode::kImmediate, ConfigSet, true, "server"},
-    FrontCommand{"dbsize", 1, Mode::kBarrier, DbSize, true, "server"},
+    View(FrontCommand{"dbsize", 1, Mode::kBarrier, DbSize, true, "server"}),
     FrontCommand{"discard", 1, Mode::kDiscard, nullptr, false, "transactions"},
     FrontCommand{"echo", 2, Mode::kImmediate, Echo},
     FrontCommand{"exec", 1, Mode::kExec, nullptr, false, "transactions"},
@@ -90,10 +96,10 @@ constexpr std::array kFrontCommands = {
     FrontCommand{"readwrite", 1, Mode::kImmediate, ReadWrite, true, "cluster"},
     FrontCommand{"reset", 1, Mode::kReset, nullptr, false},
     FrontCommand{"scan", -2, Mode::kScan, nullptr, false, "generic"},
-    FrontCommand{"select", 2, Mode::kImmediate, Select, false},
+    View(FrontCommand{"select", 2, Mode::kImmediate, Select, false}),
     FrontCommand{"time", 1, Mode::kImmediate, Time, true, "server"},
     FrontCommand{"unwatch", 1, Mode::kUnwatch, nullptr, true, "transactions"},
-    FrontCommand{"wait", 3, Mode::kBarrier, Wait, true, "generic"},
+    View(FrontCommand{"wait", 3, Mode::kBarrier, Wait, true, "generic"}),
     FrontCommand{"watch", -2, Mode::kWatch, nullptr, false, "transactions"},
 };
 static_assert(std::is_sorted(kFrontCommands.begin(), kFrontCommands.end(),

@@ -48,6 +48,8 @@ struct FrontCommand {
   FrontHandler handler = nullptr;
   bool queueable = true;  // may stand between MULTI and EXEC
   std::string_view group = "connection";
+  // Answers from the catalog as the node has cached it: refused while the node is fenced.
+  bool uses_view = false;
 };
 
 // Null if there is no such command. Case-insensitive. For a container's unknown subcommand the container.

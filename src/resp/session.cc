@@ -1,5 +1,6 @@
 #include "resp/session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -29,6 +30,7 @@ Session::Session(FrontEnd& front, Transport& transport, uint64_t id, std::string
 }
 
 Session::~Session() {
+  ReleaseTickets();
   front_.AccountMemory(accounted_, 0);
   front_.Forget(client_.id);
 }
@@ -185,21 +187,29 @@ bool Session::ResolveData(Request& request) {
   return true;
 }
 
-void Session::Refuse(std::string_view text) {
+void Session::Refuse(std::string_view text, std::optional<node::ViewTicket> ticket) {
   if (transaction_.open) transaction_.refused = true;
-  Answer([text](ReplyWriter& reply) { reply.Error(text); });
+  Answer([text](ReplyWriter& reply) { reply.Error(text); }, ticket);
+}
+
+std::optional<node::ViewTicket> Session::Enter() {
+  const std::optional<node::ViewTicket> ticket = front_.service().Enter();
+  if (!ticket) Refuse(fmt::format("FENCED {}", front_.service().FencedText()));
+  return ticket;
 }
 
 bool Session::DispatchData(Request& request) {
   const Access access = request.data->write ? Access::kWrite : Access::kRead;
   if (ConflictsWithInFlight(access, request.slot)) return false;
+  const auto view = Enter();
+  if (!view) return true;
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
   if (!database) {
-    Refuse(NoDatabaseText(front_, client_));
+    Refuse(NoDatabaseText(front_, client_), view);
     return true;
   }
   const bool replica = client_.readonly && access == Access::kRead;
-  const uint64_t ticket = Submit(access, request.slot, request.bytes);
+  const uint64_t ticket = Submit(access, request.slot, request.bytes, *view);
   front_.service().Execute(*database, request.slot, std::move(request.arguments),
                            replica ? node::ReadMode::kReplica : node::ReadMode::kLinearizable,
                            OutcomeCallback(ticket));
@@ -232,10 +242,14 @@ bool Session::DispatchFront(Request& request) {
     case Mode::kContainer:
       break;
   }
-  Answer([&](ReplyWriter& reply) {
-    CommandContext context{front_, client_, request.arguments, reply};
-    request.front->handler(context);
-  });
+  std::optional<node::ViewTicket> view;
+  if (request.front->uses_view && !(view = Enter())) return true;
+  Answer(
+      [&](ReplyWriter& reply) {
+        CommandContext context{front_, client_, request.arguments, reply};
+        request.front->handler(context);
+      },
+      view);
   if (client_.quit && state_ == State::kOpen) state_ = State::kFinishing;
   return true;
 }
@@ -247,12 +261,14 @@ bool Session::Scan(Request& request) {
     return true;
   }
   if (ConflictsWithInFlight(Access::kRead, kAllSlots)) return false;
+  const auto view = Enter();
+  if (!view) return true;
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
   if (!database) {
-    Refuse(NoDatabaseText(front_, client_));
+    Refuse(NoDatabaseText(front_, client_), view);
     return true;
   }
-  const uint64_t ticket = Submit(Access::kRead, kAllSlots, request.bytes);
+  const uint64_t ticket = Submit(Access::kRead, kAllSlots, request.bytes, *view);
   front_.service().Scan(*database, scan.cursor, scan.count, std::move(scan.match), std::move(scan.type),
                         OutcomeCallback(ticket));
   return true;
@@ -264,12 +280,14 @@ bool Session::Failover(Request& request) {
     Refuse("ERR syntax error");
     return true;
   }
+  const auto view = Enter();
+  if (!view) return true;
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
   if (!database) {
-    Refuse(NoDatabaseText(front_, client_));
+    Refuse(NoDatabaseText(front_, client_), view);
     return true;
   }
-  const uint64_t ticket = Submit(Access::kNone, kAllSlots, 0);
+  const uint64_t ticket = Submit(Access::kNone, kAllSlots, 0, *view);
   front_.service().TakeLeaderships(*database, OutcomeCallback(ticket));
   return true;
 }
@@ -288,8 +306,9 @@ bool Session::ConflictsWithInFlight(Access access, uint16_t slot) const {
   return false;
 }
 
-uint64_t Session::Submit(Access access, uint16_t slot, size_t bytes) {
+uint64_t Session::Submit(Access access, uint16_t slot, size_t bytes, node::ViewTicket ticket) {
   Pending& pending = pending_.emplace_back();
+  pending.ticket = ticket;
   pending.access = access;
   pending.slot = slot;
   pending.bytes = bytes;
@@ -333,7 +352,11 @@ void Session::Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> wr
     ReplyWriter reply(target, pending.protocol);
     write(reply);
     CountError(target, from);
-    if (!its_turn) held_reply_bytes_ += pending.reply.size();
+    if (its_turn) {
+      NoteLeaving(from, std::exchange(pending.ticket, std::nullopt), pending.access != Access::kRead);
+    } else {
+      held_reply_bytes_ += pending.reply.size();
+    }
   }
   FlushDone();
   if (!running_) {
@@ -342,19 +365,23 @@ void Session::Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> wr
   }
 }
 
-void Session::Answer(absl::FunctionRef<void(ReplyWriter&)> write) {
+void Session::Answer(absl::FunctionRef<void(ReplyWriter&)> write, std::optional<node::ViewTicket> ticket) {
   const bool now = pending_.empty();
   Pending waiting;
   std::string& target = now ? output_ : waiting.reply;
   const size_t from = target.size();
   ReplyWriter reply(target, client_.protocol);
   write(reply);
-  if (state_ == State::kAborted) return output_.clear();  // nobody takes it any more
+  if (state_ == State::kAborted) {  // nobody takes it any more
+    if (ticket) front_.service().Leave(*ticket, false);
+    return output_.clear();
+  }
   // CLIENT REPLY changes the rule for its own reply already.
   if (client_.reply_off || skip_current_) target.resize(from);
   CountError(target, from);
-  if (now) return;
+  if (now) return NoteLeaving(from, ticket, false);
   waiting.done = true;
+  waiting.ticket = ticket;
   held_reply_bytes_ += waiting.reply.size();
   pending_.push_back(std::move(waiting));
 }
@@ -365,19 +392,67 @@ void Session::CountError(const std::string& buffer, size_t from) {
 
 void Session::FlushDone() {
   while (!pending_.empty() && pending_.front().done) {
-    std::string& reply = pending_.front().reply;
+    Pending& front = pending_.front();
+    std::string& reply = front.reply;
+    const size_t from = output_.size();
     held_reply_bytes_ -= reply.size();
     if (output_.empty() && reply.size() > kKeptCapacity) {
       output_ = std::move(reply);
     } else {
       output_.append(reply);
     }
+    NoteLeaving(from, front.ticket, front.access != Access::kRead);
     pending_.pop_front();
     ++first_ticket_;
   }
 }
 
 // ---- Output
+
+void Session::NoteLeaving(size_t from, std::optional<node::ViewTicket> ticket, bool change) {
+  if (!ticket) return;
+  if (from == output_.size()) return front_.service().Leave(*ticket, false);  // a reply nobody wants
+  leaving_.push_back({from, output_.size(), *ticket, change});
+}
+
+// The last moment at which a result can be held back: the process may have stood still since it was computed.
+void Session::CheckLeaving() {
+  output_valid_until_ = kFarFuture;
+  if (leaving_.empty()) return;
+  node::DataService& service = front_.service();
+  const Instant now = front_.clock().Now();
+  const auto may_leave = [&](const Leaving& part) { return service.MayLeave(part.ticket, now); };
+  if (std::all_of(leaving_.begin(), leaving_.end(), may_leave)) {
+    for (const Leaving& part : leaving_) service.Leave(part.ticket, true);
+    output_valid_until_ = service.ServesUntil();
+    return leaving_.clear();
+  }
+  std::string output;
+  size_t copied = 0;
+  for (const Leaving& part : leaving_) {
+    const bool left = may_leave(part);
+    if (left) output_valid_until_ = service.ServesUntil();
+    if (!left) {
+      output.append(output_, copied, part.from - copied);
+      ReplyWriter(output, client_.protocol)
+          .Error(part.change ? ErrorText(node::Unknown{"this node was fenced before the answer left"})
+                             : std::string("FENCED lease expired before the answer left"));
+      copied = part.to;
+    }
+    service.Leave(part.ticket, left);
+  }
+  output.append(output_, copied);
+  output_ = std::move(output);
+  leaving_.clear();
+}
+
+void Session::ReleaseTickets() {
+  for (const Leaving& part : leaving_) front_.service().Leave(part.ticket, false);
+  leaving_.clear();
+  for (Pending& pending : pending_) {
+    if (pending.ticket) front_.service().Leave(*std::exchange(pending.ticket, std::nullopt), false);
+  }
+}
 
 void Session::AfterEvent() {
   if (state_ != State::kAborted && HeldOutput() > front_.settings().output_limit_bytes) {
@@ -404,6 +479,7 @@ void Session::SetUnsent(size_t bytes) {
 
 std::string Session::TakeOutput() {
   notified_ = false;
+  CheckLeaving();
   front_.counters().output_bytes += output_.size();
   unsent_ += output_.size();
   wanted_read_ = WantsRead();
@@ -417,6 +493,7 @@ bool Session::IsOver() const {
 void Session::Abort() {
   if (state_ == State::kAborted) return;
   state_ = State::kAborted;
+  ReleaseTickets();
   first_ticket_ += pending_.size();
   pending_.clear();
   reads_in_flight_ = writes_in_flight_ = in_flight_bytes_ = held_reply_bytes_ = 0;

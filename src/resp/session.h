@@ -80,8 +80,11 @@ class Session : public std::enable_shared_from_this<Session> {
   // Bytes of the output taken so far that the client has not taken yet.
   void SetUnsent(size_t bytes);
 
-  // What is to be sent. After this, OnSessionReady may come again.
+  // What is to be sent now. After this, OnSessionReady may come again. A reply that must not leave any more,
+  // because the node is fenced or was since the request began, is FENCED instead.
   std::string TakeOutput();
+  // What was taken last may be sent until then.
+  Instant output_valid_until() const { return output_valid_until_; }
   bool HasOutput() const { return !output_.empty(); }
   bool WantsRead() const;
   // True: nothing more will come. kFinishing: the connection ends when what was taken is sent; kAborted: at
@@ -110,6 +113,14 @@ class Session : public std::enable_shared_from_this<Session> {
     bool silent = false;
     size_t bytes = 0;
     std::string reply;  // when done before its turn
+    std::optional<node::ViewTicket> ticket;
+  };
+  // A part of the output that was answered from the node's view of the catalog.
+  struct Leaving {
+    size_t from;
+    size_t to;
+    node::ViewTicket ticket;
+    bool change;  // the request may have changed something
   };
 
   struct WatchCollector;
@@ -125,7 +136,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool Dispatch(Request& request);
   bool Resolve(Request& request);
   bool ResolveData(Request& request);
-  void Refuse(std::string_view text);
+  void Refuse(std::string_view text, std::optional<node::ViewTicket> ticket = std::nullopt);
   bool DispatchData(Request& request);
   bool DispatchFront(Request& request);
   bool Scan(Request& request);
@@ -147,13 +158,20 @@ class Session : public std::enable_shared_from_this<Session> {
   void OnVersion(WatchCollector& collector, size_t position, node::Outcome outcome);
 
   bool ConflictsWithInFlight(Access access, uint16_t slot) const;
-  uint64_t Submit(Access access, uint16_t slot, size_t bytes);
+  // None: the node is fenced, and the request was refused.
+  std::optional<node::ViewTicket> Enter();
+  uint64_t Submit(Access access, uint16_t slot, size_t bytes, node::ViewTicket ticket);
   Callback<node::Outcome> OutcomeCallback(uint64_t ticket);
   void NoteOutcome(const node::Outcome& outcome);
   // Writes the reply of a submitted request now or, if others are before it, keeps it for its turn.
   void Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> write);
   // Answers the request being dispatched.
-  void Answer(absl::FunctionRef<void(ReplyWriter&)> write);
+  void Answer(absl::FunctionRef<void(ReplyWriter&)> write,
+              std::optional<node::ViewTicket> ticket = std::nullopt);
+  // The reply that ends the output now left the view of `ticket`.
+  void NoteLeaving(size_t from, std::optional<node::ViewTicket> ticket, bool change);
+  void CheckLeaving();
+  void ReleaseTickets();
   void CountError(const std::string& buffer, size_t from);
   void FlushDone();
   void AfterEvent();
@@ -183,6 +201,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool skip_current_ = false;
 
   std::string output_;
+  std::vector<Leaving> leaving_;  // parts of output_, in order
+  Instant output_valid_until_ = kFarFuture;
   size_t unsent_ = 0;
   bool notified_ = false;
   bool wanted_read_ = true;  // what the transport saw last

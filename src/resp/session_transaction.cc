@@ -37,9 +37,13 @@ void Session::Enqueue(Request& request) {
   if (request.data != nullptr) {
     const std::optional<uint16_t> slot = transaction_.slot ? transaction_.slot : transaction_.watch_slot;
     if (slot && *slot != request.slot) return Refuse(kCrossSlot);
+    const auto view = Enter();
+    if (!view) return;
     if (const std::string moved = MovedElsewhere(front_, client_, request.slot); !moved.empty()) {
-      return Refuse(moved);
+      return Refuse(moved, view);
     }
+    // QUEUED says nothing of the catalog; EXEC enters again.
+    front_.service().Leave(*view, false);
     transaction_.slot = request.slot;
   }
   transaction_.bytes += request.bytes;
@@ -114,16 +118,18 @@ bool Session::Watch(Request& request) {
     return true;
   }
   if (ConflictsWithInFlight(Access::kRead, slot)) return false;
+  const auto view = Enter();
+  if (!view) return true;
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
   if (!database) {
-    Refuse(NoDatabaseText(front_, client_));
+    Refuse(NoDatabaseText(front_, client_), view);
     return true;
   }
   transaction_.watch_slot = slot;  // for the commands behind, which may come before the versions do
   const auto collector = std::make_shared<WatchCollector>();
   collector->missing = count;
   collector->generation = transaction_.watch_generation;
-  collector->ticket = Submit(Access::kRead, slot, MemoryOf(request.arguments));
+  collector->ticket = Submit(Access::kRead, slot, MemoryOf(request.arguments), *view);
   collector->keys.resize(count);
   for (size_t i = 0; i < count; ++i) {
     collector->keys[i].key = request.arguments[i + 1];
@@ -188,10 +194,17 @@ bool Session::Exec() {
     return true;
   }
   if (!slot) {
-    Answer([&](ReplyWriter& reply) {
-      reply.Array(queue.size());
-      for (const QueuedCommand& queued : queue) RunLocally(queued, reply);
+    const bool uses_view = std::any_of(queue.begin(), queue.end(), [](const QueuedCommand& queued) {
+      return queued.front != nullptr && queued.front->uses_view;
     });
+    std::optional<node::ViewTicket> view;
+    if (uses_view && !(view = Enter())) return true;
+    Answer(
+        [&](ReplyWriter& reply) {
+          reply.Array(queue.size());
+          for (const QueuedCommand& queued : queue) RunLocally(queued, reply);
+        },
+        view);
     return true;
   }
   ExecuteTransaction(*slot, std::move(queue), std::move(watches), bytes);
@@ -200,13 +213,15 @@ bool Session::Exec() {
 
 void Session::ExecuteTransaction(uint16_t slot, std::vector<QueuedCommand> queue,
                                  std::vector<store::WatchedKey> watches, size_t bytes) {
+  const auto view = Enter();
+  if (!view) return;
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
-  if (!database) return Refuse(NoDatabaseText(front_, client_));
+  if (!database) return Refuse(NoDatabaseText(front_, client_), view);
   std::vector<store::Arguments> commands;
   for (QueuedCommand& queued : queue) {
     if (queued.front == nullptr) commands.push_back(std::move(queued.arguments));
   }
-  const uint64_t ticket = Submit(Access::kWrite, slot, bytes);
+  const uint64_t ticket = Submit(Access::kWrite, slot, bytes, *view);
   front_.service().ExecuteTransaction(
       *database, slot, std::move(commands), std::move(watches),
       [weak = weak_from_this(), ticket, queue = std::move(queue)](node::Outcome outcome) {

@@ -50,6 +50,25 @@ class FakeDataService : public node::DataService {
     }
   }
 
+  // The lease.
+  bool fenced = false;
+  uint64_t recovery = 0;
+  Instant serves_until = kFarFuture;
+  uint64_t entered = 0;
+  uint64_t left = 0;       // whose result went to the client
+  uint64_t held_back = 0;  // whose did not
+  std::optional<node::ViewTicket> Enter() override {
+    if (fenced) return std::nullopt;
+    ++entered;
+    return node::ViewTicket{1, recovery};
+  }
+  std::string FencedText() const override { return "lease expired: fenced for 5 ms"; }
+  bool MayLeave(node::ViewTicket ticket, Instant now) const override {
+    return !fenced && ticket.recovery == recovery && now < serves_until;
+  }
+  void Leave(node::ViewTicket, bool went) override { ++(went ? left : held_back); }
+  Instant ServesUntil() const override { return serves_until; }
+
   void Execute(DatabaseId database, uint16_t /*slot*/, store::Arguments arguments, node::ReadMode mode,
                Callback<Outcome> done) override {
     if (!hold && held.empty()) return done(TakeOutcome(arguments));  // in the order of the calls, always

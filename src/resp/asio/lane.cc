@@ -107,7 +107,9 @@ void Lane::OnOutbound() {
     std::swap(sending_, outbound_);
   }
   for (OutboundItem& item : sending_) {
-    if (item.abort) {
+    // The process stood still between the executor and here: what may not leave any more, does not.
+    const bool stale = item.valid_until != kFarFuture && front_.clock().Now() >= item.valid_until;
+    if (item.abort || stale) {
       item.connection->Drop();
       continue;
     }
@@ -215,6 +217,7 @@ void Lane::FlushSessions() {
       Session& session = *connection->session;
       OutboundItem item;
       item.output = session.TakeOutput();
+      item.valid_until = item.output.empty() ? kFarFuture : session.output_valid_until();
       session.SetUnsent(connection->unsent.fetch_add(item.output.size()) + item.output.size());
       item.abort = session.state() == Session::State::kAborted;
       item.close = session.IsOver() && !session.HasOutput();

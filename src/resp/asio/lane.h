@@ -89,6 +89,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   struct OutboundItem {
     std::shared_ptr<Connection> connection;
     std::string output;
+    Instant valid_until;  // Session::output_valid_until
     bool resume = false;  // read on
     bool close = false;   // when all output is sent
     bool abort = false;   // now
