@@ -61,6 +61,7 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation);
 void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);
 void AddProcedureCommands(CLI::App& app, Invocation& invocation);
+void AddFencingCommands(CLI::App& app, Invocation& invocation);  // fencing, barrier
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
 void AddRepairCommand(CLI::App& app, Invocation& invocation);
 void AddRecoverCommand(CLI::App& app, Invocation& invocation);

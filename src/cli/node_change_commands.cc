@@ -21,6 +21,7 @@ struct ResumeOptions {
 struct RemoveOptions {
   std::string node;
   std::vector<uint64_t> force_regions;
+  bool gone = false;
   bool wait = true;
 };
 struct StopOptions {
@@ -79,6 +80,7 @@ Status Remove(const Invocation& invocation, const RemoveOptions& options) {
   *request.mutable_id() = session->NextRequestId();
   request.set_node(id);
   request.mutable_force_regions()->Assign(options.force_regions.begin(), options.force_regions.end());
+  request.set_gone(options.gone);
   TENURE_ASSIGN_OR_RETURN(const auto answer,
                           session->Call<pb::RemoveNodeResponse>("tenure.v1.Cluster/RemoveNode", request,
                                                                 invocation.load_timeout()));
@@ -142,6 +144,8 @@ void AddNodeChangeCommands(CLI::App& family, Invocation& invocation) {
       ->add_option("--force-regions", remove->force_regions,
                    "Regions, all of them by id, whose last good copies are lost with it")
       ->delimiter(',');
+  command->add_flag("--force", remove->gone,
+                    "The node's process has certainly ended: do not wait until its lease has run out");
   AddWaitFlag(command, remove->wait);
   OnCommand(command, invocation, remove, Remove);
 

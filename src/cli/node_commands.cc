@@ -34,13 +34,17 @@ std::string Details(const pb::NodeStatus& node) {
   return fmt::format(
       "id         {}\nname       {}\nuuid       {}\naddress    {}\nresp       {}\nzone       {}\nlabels    "
       "{}\n"
-      "state      {}\nheard      {} ago\nrevision   {}\nregions    {}, leads {}\nepoch      {}\nversion    "
+      "state      {}\nheard      {} ago\nlease      {}{}\nserves     {}\nrevision   {}\nregions    {}, leads "
+      "{}\nepoch      {}\nversion    "
       "{}\n"
       "disk       {} free, fsync p99 {}\nmemory     {}\n",
       record.id(), record.name(), record.uuid(), record.address(), record.resp_address(),
       record.zone().empty() ? "-" : record.zone(), labels.empty() ? " -" : labels, StateWithDetail(node),
-      FormatMillis(static_cast<double>(node.last_heard_ms())), node.revision(), node.regions(),
-      node.leaders(), record.registration_epoch(), record.software_version(),
+      FormatMillis(static_cast<double>(node.last_heard_ms())), LeaseText(node),
+      node.fenced_reason().empty() ? "" : fmt::format(" ({})", node.fenced_reason()),
+      node.serving_revision() == 0 ? "nothing"
+                                   : fmt::format("from revision {} or later", node.serving_revision()),
+      node.revision(), node.regions(), node.leaders(), record.registration_epoch(), record.software_version(),
       FormatBytes(node.disk_free_bytes()), FormatMillis(static_cast<double>(node.fsync_p99_us()) / 1000),
       FormatBytes(node.memory_bytes()));
 }

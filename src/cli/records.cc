@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "catalog/procedures.h"
 
 namespace tenure::cli {
@@ -205,8 +207,11 @@ Json ToJson(const pb::NodeStatus& node) {
   json["resp_address"] = node.record().resp_address();
   json["state"] = node.state();
   json["detail"] = node.detail();
-  json["fenced"] = false;  // nodes hold no leases yet
-  json["lease_ms"] = nullptr;
+  // As it said with its last heartbeat; null: it has said nothing in this leadership.
+  json["fenced"] = node.last_heard_ms() < 0 ? Json(nullptr) : Json(node.fenced());
+  json["lease_ms"] = node.last_heard_ms() < 0
+                         ? Json(nullptr)
+                         : Json(std::max<int64_t>(0, node.lease_ms() - node.last_heard_ms()));
   json["revision"] = node.revision();
   json["regions"] = node.regions();
   json["leaders"] = node.leaders();
@@ -221,6 +226,9 @@ Json ToJsonInFull(const pb::NodeStatus& node) {
   json["registration_epoch"] = node.record().registration_epoch();
   json["software_version"] = node.record().software_version();
   json["last_heard_ms"] = node.last_heard_ms();
+  json["serving_revision"] = node.serving_revision();
+  json["fenced_ms"] = node.fenced() ? Json(node.fenced_ms() + node.last_heard_ms()) : Json(nullptr);
+  json["fenced_reason"] = node.fenced_reason();
   json["load"] = {
       {"regions", node.regions()}, {"leaders", node.leaders()}, {"memory_bytes", node.memory_bytes()}};
   json["disk"] = {{"free_bytes", node.disk_free_bytes()},
@@ -341,6 +349,16 @@ Json ToJson(const pb::StatusResponse& status) {
   json["alarms"] = Json::array();
   for (const auto& alarm : status.alarms())
     json["alarms"].push_back({{"kind", alarm.kind()}, {"object", alarm.object()}, {"text", alarm.text()}});
+  json["fencing"] = {{"mode", status.fencing().mode() == pb::FENCING_AVAILABLE ? "available" : "strict"},
+                     {"lease_ms", status.fencing().fence_ms()},
+                     {"bound_ms", status.fencing().bound_ms()}};
+  json["barriers"] = Json::array();
+  for (const auto& barrier : status.barriers()) {
+    Json nodes = Json::array();
+    for (const uint64_t node : barrier.waiting_for()) nodes.push_back(IdText(node));
+    json["barriers"].push_back(
+        {{"revision", barrier.revision()}, {"waiting_ms", barrier.waiting_ms()}, {"waiting_for", nodes}});
+  }
   json["answered_by"] = IdText(status.answered_by());
   json["commit_index"] = status.commit_index();
   json["applied_index"] = status.applied_index();

@@ -75,6 +75,7 @@ int Run(int argc, char** argv) {
   AddEntryCommands(app, invocation);
   AddRecordCommands(app, invocation);
   AddProcedureCommands(app, invocation);
+  AddFencingCommands(app, invocation);
   AddInspectCommand(app, invocation);
   AddRepairCommand(app, invocation);
   AddRecoverCommand(app, invocation);

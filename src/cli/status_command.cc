@@ -33,6 +33,15 @@ std::string Headline(const pb::StatusResponse& status) {
   return text;
 }
 
+std::string BarriersTable(const pb::StatusResponse& status) {
+  Table table({"BARRIER", "WAITS", "FOR NODE"});
+  for (const auto& barrier : status.barriers()) {
+    table.AddRow({IdText(barrier.revision()), FormatMillis(static_cast<double>(barrier.waiting_ms())),
+                  fmt::format("{}", fmt::join(barrier.waiting_for(), ", "))});
+  }
+  return table.ToString();
+}
+
 std::string AlarmsTable(const pb::StatusResponse& status) {
   Table table({"ALARM", "OBJECT", "TEXT"});
   for (const auto& alarm : status.alarms()) table.AddRow({alarm.kind(), alarm.object(), alarm.text()});
@@ -65,6 +74,7 @@ Status ShowStatus(const Invocation& invocation, const StatusOptions&) {
   }
   std::string text = Headline(status) + "\n" + ControllersTable(status.controllers());
   if (status.nodes_size() > 0) text += "\n" + NodesTable(status.nodes());
+  if (status.barriers_size() > 0) text += "\n" + BarriersTable(status);
   if (status.alarms_size() > 0) text += "\n" + AlarmsTable(status);
   if (status.services_size() > 0) text += "\n" + ServicesTable(status);
   if (status.transitions_size() > 0) text += "\n" + TransitionsTable(status);

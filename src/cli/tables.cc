@@ -23,13 +23,23 @@ std::string StateWithDetail(const tenure::v1::NodeStatus& node) {
   return node.detail().empty() ? node.state() : fmt::format("{} ({})", node.state(), node.detail());
 }
 
+std::string LeaseText(const tenure::v1::NodeStatus& node) {
+  if (node.last_heard_ms() < 0) return "-";
+  if (node.fenced()) {
+    return fmt::format("fenced for {}",
+                       FormatMillis(static_cast<double>(node.fenced_ms() + node.last_heard_ms())));
+  }
+  const int64_t left = node.lease_ms() - node.last_heard_ms();
+  return left > 0 ? FormatMillis(static_cast<double>(left)) : std::string("run out");
+}
+
 std::string NodesTable(const google::protobuf::RepeatedPtrField<tenure::v1::NodeStatus>& nodes) {
-  Table table(
-      {"NODE", "NAME", "ADDRESS", "REDIS PROTOCOL", "STATE", "REVISION", "REGIONS", "LEADERS", "HEARD"});
+  Table table({"NODE", "NAME", "ADDRESS", "REDIS PROTOCOL", "STATE", "LEASE", "REVISION", "REGIONS",
+               "LEADERS", "HEARD"});
   for (const auto& node : nodes) {
     table.AddRow({IdText(node.record().id()), node.record().name(), node.record().address(),
-                  node.record().resp_address(), StateWithDetail(node), IdText(node.revision()),
-                  IdText(node.regions()), IdText(node.leaders()),
+                  node.record().resp_address(), StateWithDetail(node), LeaseText(node),
+                  IdText(node.revision()), IdText(node.regions()), IdText(node.leaders()),
                   node.last_heard_ms() < 0
                       ? "never"
                       : FormatMillis(static_cast<double>(node.last_heard_ms())) + " ago"});

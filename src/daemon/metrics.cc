@@ -94,6 +94,18 @@ void AddController(const ControllerNumbers& controller, Families& out) {
             static_cast<double>(controller.slowest_turn_us) / 1e6);
 }
 
+void AddBarriers(const controller::BarrierNumbers& barriers, Families& out) {
+  out.Counter("tenure_barriers_proceeded_total", "barriers that have passed under this controller",
+              D(barriers.proceeded));
+  out.Counter("tenure_barriers_failed_total", "barriers whose time was over before", D(barriers.failed));
+  out.Counter("tenure_barrier_wait_seconds_total", "how long they took together",
+              std::chrono::duration<double>(barriers.waited).count());
+  out.Gauge("tenure_barriers_waiting", "barriers that wait now", D(barriers.waiting));
+  out.Begin("tenure_barrier_waiting_for", "1 for each node that a barrier waits for",
+            prometheus::MetricType::Gauge);
+  for (const uint64_t node : barriers.waiting_for) out.Sample({{"node", std::to_string(node)}}, 1);
+}
+
 void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out) {
   using prometheus::MetricType;
   out.Begin("tenure_procedures", "procedures in the catalog, ended ones that are still listed included",
@@ -126,6 +138,14 @@ void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out
 }
 
 void AddNode(const node::Node::Stats& node, Families& out) {
+  const auto seconds = [](Duration duration) { return std::chrono::duration<double>(duration).count(); };
+  out.Gauge("tenure_node_fenced", "1 while nothing is served, for want of a lease", node.fenced);
+  out.Gauge("tenure_node_fenced_seconds", "for how long; 0: it is not fenced", seconds(node.fenced_for));
+  out.Gauge("tenure_node_lease_left_seconds", "what is left of the lease", seconds(node.lease_left));
+  out.Counter("tenure_node_lease_recoveries_total", "how often the catalog was pulled to serve (again)",
+              D(node.recoveries));
+  out.Gauge("tenure_node_serving_revision", "catalog revision that is served from; 0: fenced",
+            D(node.serving_revision));
   out.Gauge("tenure_node_regions", "region replicas that run here", D(node.regions));
   out.Gauge("tenure_node_regions_led", "regions led here", D(node.leaders));
   out.Gauge("tenure_node_regions_quiescent", "region replicas that are idle and send nothing",
@@ -183,6 +203,7 @@ std::string MetricsText(const ProcessNumbers& numbers) {
   Families out;
   out.Info("tenure_build_info", "version of the program", "version", kVersion);
   if (numbers.controller) AddController(*numbers.controller, out);
+  if (numbers.controller && numbers.controller->barriers) AddBarriers(*numbers.controller->barriers, out);
   if (numbers.controller && numbers.controller->procedures)
     AddProcedures(*numbers.controller->procedures, out);
   if (numbers.node) AddNode(*numbers.node, out);

@@ -28,6 +28,7 @@ struct ControllerNumbers {
   uint64_t slow_turns = 0;  // closures on the controller's executor that took longer than they may
   int64_t slowest_turn_us = 0;
   std::optional<controller::ProcedureNumbers> procedures;  // of the leader
+  std::optional<controller::BarrierNumbers> barriers;      // of the leader
 };
 
 struct ProcessNumbers {
