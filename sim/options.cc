@@ -48,6 +48,12 @@ constexpr OptionField kFields[] = {
     {"cluster", "erratic_services", 0, 4,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.erratic_services); },
      [](SimOptions& o, int64_t v) { o.erratic_services = static_cast<decltype(o.erratic_services)>(v); }},
+    {"cluster", "fence_ms", 2000, 60000,
+     [](const SimOptions& o) -> int64_t { return ToMillis(o.fence_time); },
+     [](SimOptions& o, int64_t v) { o.fence_time = std::chrono::milliseconds(v); }},
+    {"cluster", "change_fencing", 0, 1,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.change_fencing); },
+     [](SimOptions& o, int64_t v) { o.change_fencing = v != 0; }},
     {"workload", "key_clients", 1, 100,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.key_clients); },
      [](SimOptions& o, int64_t v) { o.key_clients = static_cast<decltype(o.key_clients)>(v); }},
@@ -235,6 +241,10 @@ SimOptions DrawOptions(uint64_t seed) {
   // From a moment in which every group has all its replicas.
   options.recovery = options.processes == 3 && options.spares == 0 &&
                      options.faults[static_cast<size_t>(FaultKind::kRot)] == 0 && prng.Chance(1, 2);
+  Prng fencing = Prng(seed).Fork("fencing");
+  // Shorter than most faults, so that nodes are fenced all the time; or so long that few are.
+  if (fencing.Chance(2, 3)) options.fence_time = std::chrono::milliseconds(fencing.Between(3000, 5000));
+  options.change_fencing = fencing.Chance(1, 4);
   Prng databases = Prng(seed).Fork("databases");
   if (databases.Chance(1, 2)) options.databases = static_cast<uint32_t>(databases.Between(1, 3));
   DrawPlacement(Prng(seed).Fork("placement"), options);

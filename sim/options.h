@@ -36,6 +36,8 @@ struct SimOptions {
   // Leader services beside the product's, whose starts hang, fail and take their time (erratic_service.h).
   uint32_t erratic_services = 0;
   bool storms = false;  // an operator hands the catalog's leadership to and fro (leadership_storms.h)
+  Duration fence_time = std::chrono::seconds(10);  // of a new cluster: how long leases are
+  bool change_fencing = false;                     // an operator changes that, and the mode, now and then
   Duration fault_phase = std::chrono::seconds(40);
   Duration mean_fault_gap = std::chrono::seconds(3);
   Duration max_fault_length = std::chrono::seconds(8);

@@ -28,6 +28,7 @@ void Phases::Enter(std::string phase) {
 void Phases::Pass() {
   world_.scheduler().RunFor(kCheckInterval);
   world_.leadership().Check();
+  world_.leases().Check();
   world_.databases().Look();
 }
 

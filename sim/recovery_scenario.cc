@@ -57,6 +57,7 @@ void RecoveryScenario::Plan(recovery::Survivors& survivors, std::optional<Status
   const recovery::DirectorySurvey& survey = survivors.survey().front();
   if (!std::exchange(surveyed_, true)) {
     for (const auto& [id, group] : survey.groups) world_.groups().ForgetBeyond(id, group.last_index);
+    world_.leases().Forget();
   }
   recovery::Survivors::Request request;
   request.by = "sim";

@@ -21,6 +21,7 @@ void Totals::Add(const RunResult& result) {
   sum.undecided += result.undecided;
   sum.databases_created += result.databases_created;
   sum.databases_dropped += result.databases_dropped;
+  sum.barriers += result.barriers;
 }
 
 std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
@@ -40,6 +41,7 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
   const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
   return losses + fmt::format(
                       "{} faults, {} elections, {} changes of voters, {} databases created and {} dropped, "
+                      "{} barriers, "
                       "{} entries, {} state hashes compared, {} operations "
                       "acknowledged, {} unknown, {} registers undecided\n"
                       "totals: seeds={} runs={} simulated_min={:.2f} events={} wall_s={:.2f} core_s={:.2f} "
@@ -47,10 +49,10 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
                       "{:.2f} simulated hours, {} events, {:.1f} s: {:.1f} cluster-minutes per core second\n"
                       "{} passed, {} failed\n",
                       sum.faults, sum.elections, sum.changes, sum.databases_created, sum.databases_dropped,
-                      sum.entries, sum.comparisons, sum.acknowledged, sum.unknown, sum.undecided,
-                      totals.passed + totals.failed, totals.runs, minutes, totals.events, wall_s, core_s,
-                      sum.undecided, sum.databases_created, minutes / 60, totals.events, wall_s,
-                      core_s > 0 ? minutes / core_s : 0, totals.passed, totals.failed);
+                      sum.barriers, sum.entries, sum.comparisons, sum.acknowledged, sum.unknown,
+                      sum.undecided, totals.passed + totals.failed, totals.runs, minutes, totals.events,
+                      wall_s, core_s, sum.undecided, sum.databases_created, minutes / 60, totals.events,
+                      wall_s, core_s > 0 ? minutes / core_s : 0, totals.passed, totals.failed);
 }
 
 std::string FormatResult(const SimOptions& options, const RunResult& result,

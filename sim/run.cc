@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/format.h"
+#include "sim/barrier_operator.h"
 #include "sim/database_operator.h"
 #include "sim/leadership_storms.h"
 #include "sim/membership_operator.h"
@@ -33,6 +35,8 @@ constexpr Duration kStrangersLimit = std::chrono::seconds(10);
 // An election, a leader's start and a change of the catalog, over bad links; missing the node would take 30
 // s.
 constexpr Duration kFarewellLimit = std::chrono::seconds(12);
+// A round over links that are slow, and a heartbeat under a leader that is new; silence would take longer.
+constexpr Duration kBarrierLimit = std::chrono::milliseconds(2500);
 constexpr Duration kSleepLimit = std::chrono::seconds(15);
 constexpr Duration kSleepTime = std::chrono::seconds(5);
 constexpr int kSleepWindows = 8;
@@ -49,11 +53,12 @@ class Run : private Phases {
         placement_(world_, Prng(options.seed).Fork("placement operator")),
         databases_(world_, Prng(options.seed).Fork("database operator")),
         storms_(world_, Prng(options.seed).Fork("storms")),
-        slots_(world_, Prng(options.seed).Fork("slots")) {}
+        slots_(world_, Prng(options.seed).Fork("slots")),
+        barriers_(world_, Prng(options.seed).Fork("barrier operator")) {}
 
   RunResult Go() {
-    if (Form() && Break() && Converge() && DropThin() && HangDisk() && Settle() && TurnAway() &&
-        SayFarewell() && Sleep() && (!options_.recovery || Recover()))
+    if (Form() && Break() && Converge() && PassBarrier() && DropThin() && HangDisk() && Settle() &&
+        TurnAway() && SayFarewell() && Sleep() && (!options_.recovery || Recover()))
       Judge();
     Sum().faults = nemesis_.faults();
     result_.changes = world_.membership().changes();
@@ -61,6 +66,7 @@ class Run : private Phases {
     result_.databases_dropped = databases_.dropped();
     result_.procedures = world_.procedures().ended();
     result_.tasks = world_.procedures().tasks();
+    result_.barriers = world_.leases().proceeded();
     return result_;
   }
 
@@ -75,6 +81,7 @@ class Run : private Phases {
     placement_.Start();
     storms_.Start();
     slots_.Start();
+    barriers_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
@@ -92,6 +99,7 @@ class Run : private Phases {
     databases_.Finish();
     placement_.Finish();
     slots_.Finish();
+    barriers_.Finish();
     const Instant healed = world_.scheduler().now();
     const bool converged = Until(
         options_.convergence_limit,
@@ -111,6 +119,24 @@ class Run : private Phases {
     result_.entry_silence = world_.history().LongestSilence("entry", result_.broken, result_.healed);
     if (converged) world_.databases().CheckAtRest();
     return converged && !world_.failed();
+  }
+
+  // All are alive: a barrier costs a push and an answer, whatever was lost before.
+  bool PassBarrier() {
+    Enter("barrier");
+    const std::string invariant = "a barrier passes at once when all are alive";
+    std::optional<::tenure::v1::BarrierResponse> answer;
+    bool answered = false;
+    barriers_.Ask([&](std::optional<::tenure::v1::BarrierResponse> said) {
+      answer = std::move(said);
+      answered = true;
+    });
+    if (!Until(kBarrierLimit, [&] { return answered; }, [] { return std::string("a barrier"); }, invariant)) {
+      return false;
+    }
+    if (!answer || !answer->proceeded())
+      world_.Fail(invariant, answer ? answer->ShortDebugString() : "no definite answer");
+    return !world_.failed();
   }
 
   // What follows takes a machine away, which a region with fewer than three replicas does not stand.
@@ -275,6 +301,7 @@ class Run : private Phases {
   DatabaseOperator databases_;
   LeadershipStorms storms_;
   SlotOperator slots_;
+  BarrierOperator barriers_;
 };
 
 }  // namespace

@@ -37,6 +37,7 @@ struct RunResult {
   uint64_t torn_files = 0;         // in those: files of which something was not synced
   uint64_t databases_created = 0;  // by the operator, beside those that every run has
   uint64_t databases_dropped = 0;
+  uint64_t barriers = 0;   // that proceeded
   uint64_t undecided = 0;  // registers whose history was too hard to judge
   // From the first fault to the moment when everything served again.
   Instant broken{};

@@ -172,6 +172,8 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
     options.procedure_types.drain.retry_after = std::chrono::seconds(3);
     options.procedure_types.change_replica.max_lag = 50;
   }
+  options.fencing.set_fence_ms(ToMillis(world_.options().fence_time));
+  options.fencing.set_bound_ms(options.fencing.fence_ms());
   for (const auto& [id, address] : controllers) {
     ::tenure::v1::ControllerRecord record;
     record.set_id(id);
@@ -189,7 +191,7 @@ void Server::StartController(const std::vector<std::pair<uint64_t, Endpoint>>& c
   controller_ = std::make_unique<controller::Controller>(
       controller::Controller::Dependencies{control_, background_, *control_network_, *wal_, *engine_,
                                            *snapshots_, prng_.Fork("controller"), logger_.Named("controller"),
-                                           &world_.groups()},
+                                           &world_.groups(), nullptr, &world_.leases()},
       std::move(options), [this](const Status& status) { OnControllerRefused(status); });
   for (auto& service : erratic_) service->Watch(controller_->leadership());
   const Status status = controller_->Start();
@@ -228,7 +230,8 @@ void Server::StartNode() {
   node_ = std::make_unique<node::Node>(
       node::Node::Dependencies{regions_, background_, *background_disk_, *regions_network_, *link_, *wal_,
                                *engine_, *snapshots_, *transport_, *this, prng_.Fork("node"),
-                               logger_.Named("node"), &world_.groups(), this},
+                               logger_.Named("node"), &world_.groups(), this,
+                               world_.leases().TraceOf(machine_.number)},
       identity, node_options, view_path, node::CatalogFile::Load(*background_disk_, view_path, logger_));
   front_ =
       std::make_unique<resp::FrontEnd>(resp::FrontEndSettings(), *node_, regions_, logger_.Named("resp"));

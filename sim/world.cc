@@ -91,6 +91,7 @@ World::World(const SimOptions& options, LogSink* trace)
       network_(scheduler_, prng_.Fork("network"), options.links),
       membership_(*this),
       leadership_(*this),
+      leases_(*this),
       databases_(*this),
       procedures_(*this),
       checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
@@ -506,6 +507,7 @@ std::string World::Unsettled(bool replicas) {
                          stats.without_leader + stats.not_routed);
   }
   if (std::string missing = procedures_.Unsettled(*serving); !missing.empty()) return missing;
+  if (std::string fenced = leases_.NotServing(); !fenced.empty()) return fenced;
   if (!replicas) return {};
   for (const GroupId group : checker_.groups()) {
     for (const Machine* machine : members) {

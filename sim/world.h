@@ -21,6 +21,7 @@
 #include "sim/group_checker.h"
 #include "sim/history.h"
 #include "sim/leadership_checker.h"
+#include "sim/lease_checker.h"
 #include "sim/log_repair.h"
 #include "sim/membership_checker.h"
 #include "sim/options.h"
@@ -161,6 +162,7 @@ class World {
   controller::Controller* ServingController();
   LeadershipChecker& leadership() { return leadership_; }
   DatabaseChecker& databases() { return databases_; }
+  LeaseChecker& leases() { return leases_; }
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
@@ -177,6 +179,7 @@ class World {
   SimNetwork network_;
   MembershipChecker membership_;
   LeadershipChecker leadership_;
+  LeaseChecker leases_;
   DatabaseChecker databases_;
   ProcedureChecker procedures_;
   GroupChecker checker_;
