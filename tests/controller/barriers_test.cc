@@ -123,6 +123,16 @@ TEST_F(BarriersTest, AnAcknowledgementUnderAnEarlierEpochIsNone) {
   EXPECT_TRUE(Proceeded());
 }
 
+TEST_F(BarriersTest, WhatCountsIsTheNewestHeartbeat) {
+  b.next.set_leader_epoch(7);
+  b.Beat();  // fenced: it serves from nothing
+  Ask();
+  EXPECT_FALSE(answer.has_value()) << "it may recover with an older view than it had";
+  Acknowledge(b);
+  t.executor.Advance(milliseconds(1));
+  EXPECT_TRUE(Proceeded());
+}
+
 TEST_F(BarriersTest, ALostNodeHoldsItUpUntilItsLeaseHasCertainlyRunOut) {
   ASSERT_TRUE(t.Put("k", "v").ok());
   const Instant granted = t.executor.Now();

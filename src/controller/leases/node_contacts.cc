@@ -12,10 +12,9 @@ namespace pb = ::tenure::v1;
 void NodeContacts::Begin(Term epoch, Instant now) {
   Clear();
   epoch_ = epoch;
-#ifdef TENURE_MUTANT_old_contacts
-  since_ = Instant::min() / 2;
-#else
   since_ = now;
+#ifdef TENURE_MUTANT_old_contacts
+  since_ = Instant();
 #endif
 }
 
