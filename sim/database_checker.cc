@@ -134,6 +134,8 @@ std::string DatabaseChecker::Unsettled() {
 
 std::string DatabaseChecker::UnsettledReplicas(controller::Controller& serving) {
   for (const auto& [id, record] : serving.catalog().regions()) {
+    // It stays so if a machine is lost for good that has some of it; World::Unsettled says when it may.
+    if (record.region().state() == pb::REGION_REMOVING) continue;
     const GroupId group(id);
     for (const pb::ReplicaRecord& replica : record.region().replicas()) {
       const auto node = serving.catalog().nodes().find(replica.node());

@@ -70,7 +70,8 @@ std::string LeaseChecker::NotServing() const {
     if (machine->lost || !machine->node) continue;
     node::Node* const node = NodeOf(*machine);
     // One that was removed from the cluster never serves again.
-    if (node == nullptr || !node->registered() || node->fence().lease().Serves(machine->clock.Now())) continue;
+    if (node == nullptr || !node->registered() || node->fence().lease().Serves(machine->clock.Now()))
+      continue;
     return fmt::format("the node on {} to serve: {}", machine->name,
                        node->fence().lease().FencedReason(machine->clock.Now()));
   }

@@ -481,7 +481,8 @@ std::string World::Unsettled(bool replicas) {
   if (!serving->leadership().load_ready()) return "the leader to hear of everybody";
   if (std::string missing = membership_.Unsettled(*serving); !missing.empty()) return missing;
   const catalog::Catalog& catalog = serving->catalog();
-  // What a machine that a recovery gave up had of a dropped region is never confirmed gone: its node stays DOWN.
+  // What a machine that a recovery gave up had of a dropped region is never confirmed gone: its node stays
+  // DOWN.
   const bool waits_for_ever =
       std::any_of(machines_.begin(), machines_.end(), [](const auto& machine) { return machine->lost; });
   for (const auto& [id, record] : catalog.databases()) {
