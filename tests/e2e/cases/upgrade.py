@@ -7,7 +7,7 @@ from harness import system
 from harness.registry import case
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
-NEWEST = 3
+NEWEST = 4
 
 
 def recorded(t, name):
@@ -44,7 +44,7 @@ def finalize(t, cluster):
     t.equal(cluster.json("upgrade", "status")["format"], NEWEST)
 
 
-@case(limit=120)
+@case(limit=300)
 def recorded_format_1(t):
     """This build starts on what format 1 wrote, finds everything, raises the format and still finds everything."""
     for name in ("format-1-killed", "format-1-stopped"):
