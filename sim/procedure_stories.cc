@@ -67,6 +67,22 @@ void SoonRepaired(SimOptions& options) {
   options.repair_after = std::chrono::milliseconds(500);
 }
 
+void BringAllBack(Stage& stage) {
+  for (size_t i = 0; i < stage.world().machines().size(); ++i) {
+    if (stage.IsAway(i)) stage.BringBack(i, kSoon);
+  }
+}
+
+// The machine of the replica that was made last.
+void TakeNewestAway(Stage& stage) {
+  const auto region = stage.Region();
+  if (!region || region->replicas().empty()) return;
+  const auto newest =
+      std::max_element(region->replicas().begin(), region->replicas().end(),
+                       [](const auto& one, const auto& other) { return one.id() < other.id(); });
+  if (const auto machine = stage.MachineOf(newest->node())) stage.TakeAway(*machine);
+}
+
 // The node of `record`'s replica that is to be made dies when that is to begin, and is back when it is to be
 // destroyed.
 void TargetIsAway(Stage& stage, const pb::ProcedureRecord& after, bool cancel) {
@@ -76,10 +92,7 @@ void TargetIsAway(Stage& stage, const pb::ProcedureRecord& after, bool cancel) {
     if (const auto machine = stage.MachineOf(region->joining(0).node())) stage.TakeAway(*machine);
     if (cancel) stage.Cancel(after.id());
   }
-  if (after.step() != "undo_destroy") return;
-  for (size_t i = 0; i < stage.world().machines().size(); ++i) {
-    if (stage.IsAway(i)) stage.BringBack(i, kSoon);
-  }
+  if (after.step() == "undo_destroy") BringAllBack(stage);
 }
 
 std::vector<Story> MakeStories() {
@@ -139,10 +152,7 @@ std::vector<Story> MakeStories() {
     return true;
   };
   story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
-    if (after.type() != "RepairReplica" || after.step() != "destroy") return;
-    for (size_t i = 0; i < stage.world().machines().size(); ++i) {
-      if (stage.IsAway(i)) stage.BringBack(i, kSoon);
-    }
+    if (after.type() == "RepairReplica" && after.step() == "destroy") BringAllBack(stage);
   };
 
   story = &add("drain-node", "DrainNode", {pb::PROCEDURE_SUCCEEDED});
@@ -207,6 +217,16 @@ std::vector<Story> MakeStories() {
   story->act = MoveFollower;
   story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
     TargetIsAway(stage, after, /*cancel=*/false);
+  };
+
+  // The new replica votes and is not there to say so, until the old one is to be destroyed.
+  story = &add("lost-after-switch", "MoveReplica", {pb::PROCEDURE_SUCCEEDED});
+  story->shape = SoonDown;
+  story->act = MoveFollower;
+  story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
+    if (after.type() != "MoveReplica") return;
+    if (after.step() == "switch") TakeNewestAway(stage);
+    if (after.step() == "destroy") BringAllBack(stage);
   };
   return stories;
 }

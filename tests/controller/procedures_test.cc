@@ -132,6 +132,17 @@ class ProceduresTest : public ::testing::Test {
       Work(2);
     }
   }
+  // The new replica votes, and does not say that it has the configuration in which it does.
+  uint64_t MoveUntilConfirmed() {
+    StartRegion();
+    region.index = 4990;
+    ReportAndWork();
+    const uint64_t id =
+        Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+    ReportAndWork();
+    EXPECT_EQ(Procedure(id).step(), "confirm");
+    return id;
+  }
   uint64_t Submit(pb::ProcedureRecord procedure) {
     ipb::CatalogCommand command;
     *command.mutable_submit_procedure()->mutable_procedure() = std::move(procedure);
@@ -561,26 +572,6 @@ TEST_F(ProceduresTest, AMoveIsCancelledUntilTheSwitch) {
   EXPECT_TRUE(node(spare).submits.back().payload().has_destroy_replicas());
 }
 
-// The log of its node was damaged, and a repair dropped what it knew of the region: that replica never runs
-// again.
-TEST_F(ProceduresTest, AMoveWhoseNewReplicaARepairDroppedIsRolledBack) {
-  StartRegion();
-  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
-  for (int i = 0; i < 6; ++i) {
-    Report(/*applied=*/10);
-    Work(2);
-  }
-  EXPECT_EQ(Procedure(id).step(), "catch_up");
-  node(spare).lost.insert(1);
-  for (int i = 0; i < 8; ++i) {
-    Report(10);
-    Work(2);
-  }
-  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
-  EXPECT_EQ(Region().replicas_size(), 3);
-  EXPECT_EQ(Joining(), "");
-}
-
 TEST_F(ProceduresTest, AMoveWhoseTargetIsLostIsRolledBack) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
@@ -597,6 +588,48 @@ TEST_F(ProceduresTest, AMoveWhoseTargetIsLostIsRolledBack) {
   EXPECT_THAT(Procedure(id).last_error(),
               HasSubstr(fmt::format("node {} is DOWN: replica 4 was not", spare)));
   EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+}
+
+// Its node is well, and has dropped it in a repair of its log.
+TEST_F(ProceduresTest, AMoveWhoseLearnerIsLostIsRolledBack) {
+  StartRegion();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  const auto lag = [this] {
+    for (int i = 0; i < 6; ++i) {
+      Report(/*applied=*/100);
+      Work(2);
+    }
+  };
+  lag();
+  ASSERT_EQ(Procedure(id).step(), "catch_up");
+  node(spare).lost.insert(1);
+  lag();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("dropped the replica"));
+  EXPECT_EQ(Region().replicas_size(), 3);
+  EXPECT_EQ(Joining(), "");
+}
+
+// The region has to be repaired, and is locked by the move.
+TEST_F(ProceduresTest, AMoveWhoseNewReplicaIsLostAfterTheSwitchEnds) {
+  const uint64_t id = MoveUntilConfirmed();
+  node(spare).lost.insert(1);
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(Joining(), "");
+}
+
+TEST_F(ProceduresTest, AMoveWhoseTargetIsLostAfterTheSwitchEnds) {
+  const uint64_t id = MoveUntilConfirmed();
+  stopped = {spare};
+  node(spare).stream.reset();
+  for (int i = 0; i < 80; ++i) {
+    Report();
+    Work(1);
+    t.executor.Advance(milliseconds(900));
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
   EXPECT_EQ(Joining(), "");
 }
 

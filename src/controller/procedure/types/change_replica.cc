@@ -112,12 +112,13 @@ std::string Lost(StepContext& context, uint64_t id) {
   return "";
 }
 
-// Why the new replica will never run: its node is lost, or says that a repair of its log dropped it.
-std::string NeverRuns(StepContext& context, uint64_t node, uint64_t region) {
-  if (std::string lost = Lost(context, node); !lost.empty()) return lost;
+// Why the new replica will never say that it has the log; empty if it may. Its node can be well and have
+// dropped it in a repair of its log.
+std::string WillNotFollow(StepContext& context, uint64_t node, uint64_t region) {
   const NodeLoad* load = context.agents().load().Find(NodeId(node));
-  if (load == nullptr || !load->connected || !load->lost.contains(region)) return "";
-  return fmt::format("the new replica was dropped by a repair of node {}'s log", node);
+  if (load != nullptr && load->connected && load->lost.contains(region))
+    return fmt::format("node {} has dropped the replica in a repair of its log", node);
+  return Lost(context, node);
 }
 
 // Who should lead instead of a replica that goes: the voter that has applied most.
@@ -264,7 +265,7 @@ ChangeReplica::End ChangeReplica::Create(StepContext& context, Body body) {
     const TaskLook& look = looks.begin()->second;
     if (look.state == TaskLook::State::kDone) co_return StepEnd::Next("add_learner");
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
+    if (const std::string lost = WillNotFollow(context, body.add_node(), body.region()); !lost.empty())
       co_return StepEnd::RollBack("undo", lost);
     if (look.failures >= options_.max_failures) co_return StepEnd::RollBack("undo", look.last_error);
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
@@ -297,7 +298,7 @@ ChangeReplica::End ChangeReplica::AddLearner(StepContext& context, Body body) {
     if (IsGivenUp(now, body.add_replica())) co_return StepEnd::RollBack("undo", "the region was recovered");
     if (now.known && now.Has(body.add_replica())) co_return StepEnd::Next("catch_up");
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
+    if (const std::string lost = WillNotFollow(context, body.add_node(), body.region()); !lost.empty())
       co_return StepEnd::RollBack("undo", lost);
     if (now.known) {
       pb::ReplicaRecord& added = now.replicas.emplace_back();
@@ -327,8 +328,8 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
       co_return StepEnd::Next("switch");
     }
     if (context.cancel_requested()) co_return StepEnd::RollBack("undo", "cancelled");
-    if (const std::string lost = NeverRuns(context, body.add_node(), body.region()); !lost.empty())
-      co_return StepEnd::RollBack("undo", lost);
+    if (const std::string why = WillNotFollow(context, body.add_node(), body.region()); !why.empty())
+      co_return StepEnd::RollBack("undo", why);
     if (now.known && !now.Has(body.add_replica())) co_return StepEnd::Next("add_learner");
     if (now.leader_load != nullptr && copy != nullptr) {
       context.WaitsFor(fmt::format("the new replica has applied {} of {} entries", copy->applied(),
@@ -394,9 +395,9 @@ ChangeReplica::End ChangeReplica::Confirm(StepContext& context, Body body) {
     const bool proved =
         body.add_node() == 0 || (copy != nullptr && copy->replica() == body.add_replica() && now.known &&
                                  copy->applied() >= now.record->configuration_index());
-    const auto node = context.catalog().nodes().find(body.add_node());
-    const bool gone = body.add_node() != 0 && (node == context.catalog().nodes().end() ||
-                                               node->second.node().state() == pb::NODE_REMOVED);
+    // It is a voter by now and its region is to be repaired, which this procedure's lock keeps from
+    // beginning.
+    const bool gone = body.add_node() != 0 && !WillNotFollow(context, body.add_node(), body.region()).empty();
     if (proved || gone) {
       co_return body.remove_replica() == 0 ? StepEnd::Ended(pb::PROCEDURE_SUCCEEDED)
                                            : StepEnd::Next("destroy");

@@ -6,14 +6,15 @@
 //   the log--> switch --voter, old one out, in one change--> confirm --the new replica says so--> destroy
 //   --old one gone--> SUCCEEDED
 //
-//   create, add_learner, catch_up --cancelled, or the new node is lost--> undo --out of the configuration-->
-//   undo_destroy
+//   create, add_learner, catch_up --cancelled, or the new node or replica is lost--> undo --out of the
+//   configuration--> undo_destroy
 //                                                                         --gone--> CANCELLED or ROLLED_BACK
 //
 // The configuration is the region's own: asked for by a call to its leader, conditional on the one in force,
-// and believed when the leader reports it. There are never fewer voters than before. A region that is dropped
-// meanwhile ends it all. Nobody waits for a node that is lost to destroy what it has: it does so by itself
-// when it is back and finds that the catalog does not place it there.
+// and believed when the leader reports it. There are never fewer voters than before. A new
+// replica that is lost after the switch is not waited for: the region is repaired when this has ended. A
+// region that is dropped meanwhile ends it all. Nobody waits for a node that is lost to destroy what it has:
+// it does so by itself when it is back and finds that the catalog does not place it there.
 #pragma once
 
 #include <string>
