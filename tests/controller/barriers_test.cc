@@ -220,7 +220,7 @@ TEST_F(BarriersTest, TheVerdictCountsUnderTheLeaderLeaseOnly) {
   t.executor.Advance(milliseconds(100));
   EXPECT_FALSE(answer.has_value());
   t.group.lease = true;
-  t.executor.Advance(milliseconds(10));  // its leadership is confirmed, and looked at again
+  t.executor.Advance(milliseconds(110));  // its leadership is confirmed, and looked at again
   EXPECT_TRUE(Proceeded());
 }
 

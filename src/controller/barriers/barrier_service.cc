@@ -15,6 +15,7 @@ using catalog::Refuse;
 namespace {
 
 constexpr Duration kBeyondProceed = std::chrono::seconds(5);
+constexpr Duration kConfirmAgain = std::chrono::milliseconds(100);
 
 bool ConcernsNodes(const std::vector<pb::Event>& events) {
   return std::any_of(events.begin(), events.end(), [](const pb::Event& event) {
@@ -171,8 +172,11 @@ void BarrierService::ConfirmLeadership() {
   if (std::exchange(confirming_, true)) return;
   access_.group().Read([self = self_, epoch = epoch_](const Status& confirmed) {
     if (*self == nullptr || (*self)->epoch_ != epoch) return;
-    (*self)->confirming_ = false;
-    if (confirmed.ok()) (*self)->LookLater();
+    BarrierService& barriers = **self;
+    barriers.confirming_ = false;
+    // Its lease may be void all the same, of a leader that hands over: then it is asked again after a while.
+    if (confirmed.ok() && barriers.access_.group().HoldsLease()) return barriers.LookLater();
+    barriers.next_fenced_ = barriers.executor_.After(kConfirmAgain, [&barriers] { barriers.LookAtAll(); });
   });
 }
 

@@ -123,7 +123,7 @@ class BarrierService : public LeaderService, public CatalogListener {
 
   Term epoch_;                  // none while stopped
   std::list<Waiter*> waiters_;  // lint: allow(pointer) by revision; owned by the frames that wait
-  runtime::Timer next_fenced_;
+  runtime::Timer next_fenced_;  // the next moment at which looking may help without any news
   bool look_posted_ = false;
   bool confirming_ = false;
   BarrierNumbers numbers_;
