@@ -396,6 +396,7 @@ class FakeControllers {
     for (const pb::RegionLoad& load : request.regions()) loads_of[load.region()] = load;
     ipb::HeartbeatResponse response;
     response.set_sequence(request.sequence());
+    response.set_sent_at_ns(request.sent_at_ns());
     response.set_leader_epoch(leader_epoch);
     response.set_incarnation(incarnation);
     response.set_revision(revision_);

@@ -43,7 +43,7 @@ TEST_F(LifeTest, KeepsTryingWhileNoControllerAnswers) {
   EXPECT_FALSE(at(1).node().Ready().ok());
   controllers_.up = true;
   executor_.Advance(3s);
-  EXPECT_TRUE(at(1).node().Ready().ok());
+  EXPECT_TRUE(at(1).node().Ready().ok()) << at(1).node().Ready();
 }
 
 TEST_F(LifeTest, WaitsForALeaderThatWarmsUp) {
@@ -52,7 +52,7 @@ TEST_F(LifeTest, WaitsForALeaderThatWarmsUp) {
   executor_.Advance(10s);
   EXPECT_EQ(controllers_.warming_up, 0);
   EXPECT_FALSE(at(1).refused.has_value());
-  EXPECT_TRUE(at(1).node().Ready().ok());
+  EXPECT_TRUE(at(1).node().Ready().ok()) << at(1).node().Ready();
 }
 
 TEST_F(LifeTest, ProbesOthersAsItIsAsked) {
