@@ -331,7 +331,8 @@ TEST_F(PlacementTest, ADrainedNodeIsEmptyAndStaysSo) {
   EXPECT_EQ(ReplicasOn(catalog(), NodeId(2)), 0u);
   ASSERT_TRUE(Remove(2).ok());
   Run(seconds(2));
-  EXPECT_EQ(catalog().nodes().at(2).node().state(), pb::NODE_REMOVING) << "it has not said that it serves nobody";
+  EXPECT_EQ(catalog().nodes().at(2).node().state(), pb::NODE_REMOVING)
+      << "it has not said that it serves nobody";
   Run(seconds(13));
   EXPECT_EQ(catalog().nodes().at(2).node().state(), pb::NODE_REMOVED);
 }
