@@ -7,8 +7,11 @@
 
 #include "catalog/refusal.h"
 #include "node/agent.h"
+#include "tenure/v1/catalog.pb.h"
 
 namespace tenure::node {
+
+namespace pb = ::tenure::v1;
 
 // `Request` has cluster_id, incarnation (0 is 1) and leader_epoch.
 template <class Request>
