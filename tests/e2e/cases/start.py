@@ -91,8 +91,12 @@ def restart_of_everything(t):
 def foreground(t):
     """In the foreground `up` reports a process that dies, and Ctrl-C stops the others."""
     cluster = t.new_cluster()
-    up = t.start(t.binary("tenure"), "up", "--data", cluster.directory, "--base-port", cluster.base)
-    system.until(lambda: cluster.running("3") and cluster.redis("3").ping(), 60, "the cluster is up")
+    said = t.directory / "up.out"
+    with open(said, "w") as out:
+        up = t.start(t.binary("tenure"), "up", "--data", cluster.directory, "--base-port", cluster.base, stdout=out,
+                     stderr=out)
+    # Until then a process that dies ends it all.
+    system.until(lambda: "Ctrl-C stops" in said.read_text(), 60, "the cluster is up")
     cluster.wait_serving()
     cluster.wait_writable()
     cluster.kill("3")
@@ -101,9 +105,9 @@ def foreground(t):
     cluster.wait_writable()
     pids = [cluster.pid("1"), cluster.pid("2")]
     up.send_signal(signal.SIGINT)
-    out, err = up.communicate(timeout=40)
-    t.equal(up.returncode, 0, out + err)
-    t.matches(out, r"process 3 was killed by signal 9")
+    up.wait(timeout=40)
+    t.equal(up.returncode, 0, said.read_text())
+    t.matches(said.read_text(), r"process 3 was killed by signal 9")
     t.equal([system.alive(pid) for pid in pids], [False, False])
     t.matches(cluster.down().out, "stopped 3")
 
