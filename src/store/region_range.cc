@@ -37,7 +37,7 @@ Status Refuse(std::string text) {
 }
 
 // What is left of `from` without `part`, which is at one of its ends or all of it.
-std::optional<SlotRange> Without(const SlotRange& from, const SlotRange& part) {
+[[maybe_unused]] std::optional<SlotRange> Without(const SlotRange& from, const SlotRange& part) {
   if (part == from) return std::nullopt;
   if (part.first == from.first) return SlotRange{static_cast<uint16_t>(part.last + 1), from.last};
   return SlotRange{from.first, static_cast<uint16_t>(part.first - 1)};
