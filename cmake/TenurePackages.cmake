@@ -13,6 +13,10 @@ find_package(prometheus-cpp REQUIRED CONFIG)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+# The sinks of changefeeds.
+pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka)
+pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
+pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats)
 pkg_check_modules(HTTPLIB IMPORTED_TARGET cpp-httplib)
 # A daemon allocates in one thread and frees in another all the time: glibc's allocator cost it a fifth of its CPU.
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
