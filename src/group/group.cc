@@ -319,8 +319,9 @@ void Group::CollectEffects(Turn& turn) {
 void Group::OnRoleChange(const raft::RoleChange& change, Turn& turn) {
   const Term leading = change.role == raft::Role::kLeader ? change.term : Term();
   if (leading != leading_term_) {
-    // What is committed will be applied here: who waits for it gets the real answer.
-    if (!leading_term_.IsNone()) FailPending(commit_, turn);
+    // What is committed will be applied here, though this disk may be the last to have it (then `commit_`
+    // lags behind): who waits for it gets the real answer.
+    if (!leading_term_.IsNone()) FailPending(core_.commit_index(), turn);
     leading_term_ = leading;
     comparison_.ForgetPeers();
     diverged_.clear();
@@ -403,10 +404,11 @@ void Group::CompleteReads(Turn& turn) {
   }
 }
 
-void Group::FailPending(LogIndex after, Turn& turn) {
-  const auto unknown =
-      std::find_if(pending_.begin(), pending_.end(),
-                   [after](const PendingProposal& proposal) { return proposal.index > after; });
+void Group::FailPending(LogIndex committed, Turn& turn) {
+  // The next leader may have put, and committed, its own entries in place of what was proposed here.
+  const auto unknown = std::find_if(pending_.begin(), pending_.end(), [&](const PendingProposal& proposal) {
+    return proposal.index > committed || core_.TermAt(proposal.index) != proposal.term;
+  });
   for (auto it = unknown; it != pending_.end(); ++it) {
     PendingProposal& proposal = *it;
     shared_.pending_bytes -= proposal.bytes;

@@ -156,8 +156,9 @@ class Group {
   void FetchForPeer(const raft::FetchRequest& request);
   void CompleteReads(Turn& turn);
   void CheckServing(Turn& turn);
-  // Nobody will say what became of those beyond `after`, nor of reads.
-  void FailPending(LogIndex after, Turn& turn);
+  // Nobody will say what became of proposals, but for those that stand in the log up to `committed`, nor of
+  // reads.
+  void FailPending(LogIndex committed, Turn& turn);
   void AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn);
   void Install(const raft::SnapshotMark& mark, bool report);
   void OnInstalled(const raft::SnapshotMark& mark, uint64_t state_hash, bool report);

@@ -1,36 +1,23 @@
 #include "group/group_host.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <utility>
 
 #include "base/check.h"
-#include "base/codec.h"
 #include "base/format.h"
 #include "group/group.h"
 #include "group/host_monitor.h"
 #include "group/local_replicas.h"
+#include "group/log_trimmer.h"
 #include "group/recovery.h"
+#include "group/replica_storage.h"
 #include "group/snapshot_transfer.h"
 
 namespace tenure::group {
 namespace {
 
-std::string GroupPrefix(GroupId group, char part) {
-  std::string prefix;
-  PutBigEndian64(prefix, group.value());
-  prefix.push_back(part);
-  return prefix;
-}
-
-// Below the host prefix: the replica whose state it is, of a group that came back.
-constexpr char kOwnerKey = 'r';
-
 constexpr Duration kStopPoll = std::chrono::milliseconds(10);
-constexpr Duration kFlushCheckInterval = std::chrono::seconds(1);
-constexpr Duration kMinFlushGap =
-    std::chrono::seconds(2);  // of flushes for the sake of a log that is too large
 // Groups that a process's end concerns wake one after the other, so that elections do not come faster than
 // they can be held.
 constexpr Duration kWakeGap = std::chrono::microseconds(200);
@@ -42,18 +29,6 @@ HostMonitor::Options MonitorOptions(const raft::RaftConfig& raft) {
 }
 
 }  // namespace
-
-std::string GroupHost::HostPrefix(GroupId group) {
-  return GroupPrefix(group, 'm');
-}
-std::string GroupHost::StatePrefix(GroupId group) {
-  return GroupPrefix(group, 's');
-}
-bool GroupHost::IsStateAbove(const kv::Reader& engine, GroupId group, ReplicaId gone) {
-  if (gone.IsNone()) return true;
-  const auto owner = engine.Get(HostPrefix(group) + kOwnerKey);
-  return owner && ReplicaId(ByteReader(*owner).Fixed64()) > gone;
-}
 
 class GroupHost::Impl : private HostListener {
  public:
@@ -76,6 +51,7 @@ class GroupHost::Impl : private HostListener {
                   transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
                 }},
         replicas_(dependencies_.wal.recovered(), dependencies_.owns),
+        storage_(dependencies_.engine, files_, dependencies_.logger),
         transfer_(
             {dependencies_.executor, dependencies_.engine, files_, dependencies_.transport,
              dependencies_.logger, options_.snapshot_chunk_bytes},
@@ -85,12 +61,13 @@ class GroupHost::Impl : private HostListener {
             }),
         monitor_(dependencies_.executor, dependencies_.transport, *this,
                  dependencies_.prng.Fork("incarnation").Next64() | 1, MonitorOptions(options.raft)),
-        last_flush_(dependencies_.executor.Now()) {
+        trimmer_(dependencies_, options_, groups_, files_,
+                 {[this](GroupId id) { return transfer_.Sending(id); },
+                  [this](GroupId id) { processed_.insert(id); }}) {
     for (const auto& [id, recovered] : dependencies_.wal.recovered()) {
-      if (!dependencies_.owns || dependencies_.owns(id)) RemoveLeftovers(id, recovered);
+      if (!dependencies_.owns || dependencies_.owns(id)) storage_.RemoveLeftovers(id, recovered);
     }
     dependencies_.transport.SetReceiver(&host);
-    ScheduleFlushCheck();
     ScheduleDiskCheck();
   }
 
@@ -197,11 +174,11 @@ class GroupHost::Impl : private HostListener {
     const auto under_way = destructions_.find(id);
     if (replicas_.IsGone(id, replica)) {
       if (under_way != destructions_.end()) return under_way->second.waiting.push_back(std::move(done));
-      if (!remains_.contains(id)) return done(OkStatus());
+      if (!storage_.HasRemains(id)) return done(OkStatus());
       Destruction& again = destructions_[id];
       ++again.writes;
       again.waiting.push_back(std::move(done));
-      return RemoveFiles(id);
+      return RemoveStored(id);
     }
     Remove(id);
     replicas_.Bury(id, replica);
@@ -219,26 +196,12 @@ class GroupHost::Impl : private HostListener {
     // entry needs them, and the engine may make a removal durable before the log's disk answers.
     dependencies_.wal.Append(std::move(writes), PostHere([this, id](Status status) {
                                if (!status.ok()) return Destroyed(id, status);
-                               RemoveFiles(id);
+                               RemoveStored(id);
                              }));
   }
   // What the disk does not give up is still there: whoever asks for the destruction again, asks for that.
-  void RemoveFiles(GroupId id) {
-    files_.RemoveGroup(id, [this, id](const Status& status) {
-#ifndef TENURE_MUTANT_state_left_behind
-      RemoveState(id);
-#endif
-      if (status.ok()) {
-        remains_.erase(id);
-      } else {
-        remains_.insert(id);
-      }
-#ifdef TENURE_MUTANT_files_left_behind
-      Destroyed(id, OkStatus());
-#else
-      Destroyed(id, status);
-#endif
-    });
+  void RemoveStored(GroupId id) {
+    storage_.Remove(id, [this, id](const Status& status) { Destroyed(id, status); });
   }
 
   Group* Find(GroupId id) const {
@@ -321,11 +284,7 @@ class GroupHost::Impl : private HostListener {
     beginning_[id];
     dependencies_.wal.Append(std::move(writes),
                              PostHere([this, id](const Status& status) { Begun(id, status); }));
-    if (returns) {
-      SetOwner(id, self);
-    } else if (HasState(id)) {
-      RemoveState(id);
-    }
+    storage_.BeginEmpty(id, self, returns);
   }
 
   void Begun(GroupId id, const Status& status) {
@@ -497,7 +456,7 @@ class GroupHost::Impl : private HostListener {
     });
   }
 
-  // ---- snapshots and trimming ----
+  // ---- snapshots ----
 
   std::optional<raft::SnapshotMark> MarkOf(GroupId id) const {
     const Group* group = Find(id);
@@ -509,140 +468,6 @@ class GroupHost::Impl : private HostListener {
     for (const ReplicaId peer : group.TakeSnapshotRequests()) {
       const uint64_t host = group.HostOf(peer);
       transfer_.Send(id, group.self(), peer, host, group.compacted());
-    }
-  }
-
-  // Something was left by an earlier run. Removing a range costs the engine something even if it is empty.
-  bool HasState(GroupId id) {
-    if (!groups_with_state_) {
-      groups_with_state_.emplace();
-      const auto iterator = dependencies_.engine.NewIterator({}, {});
-      while (iterator->Valid()) {
-        TENURE_CHECK(iterator->key().size() > sizeof(uint64_t), "a key of {} bytes belongs to no group",
-                     iterator->key().size());
-        const uint64_t group = GetBigEndian64(iterator->key().data());
-        groups_with_state_->insert(GroupId(group));
-        if (group == std::numeric_limits<uint64_t>::max()) break;
-        std::string next;
-        PutBigEndian64(next, group + 1);
-        iterator->Seek(next);
-      }
-    }
-    return groups_with_state_->contains(id);
-  }
-
-  // The removals of a replica that is gone may not have survived the crash that its tombstone survived. If
-  // another one came meanwhile, the engine may have lost all of that one's state, whose first write removes
-  // what was before and names the owner: then what is there is the old one's, perhaps of an index that the
-  // new one's log has not reached. (A snapshot that was not removed is of this group, at an index of this
-  // group's log: it is as good as a new one.)
-  void RemoveLeftovers(GroupId id, const wal::RecoveredGroup& recovered) {
-    if (recovered.tombstone) {
-      if (HasState(id)) RemoveState(id);
-      if (files_.Find(id) != nullptr) files_.RemoveGroup(id, [](const Status&) {});
-    } else if (!IsStateAbove(dependencies_.engine, id, recovered.gone)) {
-      dependencies_.logger.Info("group {}: what is stored is the state of a replica that left: it is removed",
-                                id);
-      SetOwner(id, recovered.replica);
-    }
-  }
-
-  // The group's state is empty, and that of this replica.
-  void SetOwner(GroupId id, ReplicaId owner) {
-    kv::Batch batch = RemovalOf(id);
-    std::string value;
-    PutFixed64(value, owner.value());
-    batch.Put(HostPrefix(id) + kOwnerKey, std::move(value));
-    dependencies_.engine.Write(std::move(batch));
-  }
-
-  void RemoveState(GroupId id) { dependencies_.engine.Write(RemovalOf(id)); }
-  static kv::Batch RemovalOf(GroupId id) {
-    kv::Batch batch;
-    for (const std::string& prefix : {HostPrefix(id), StatePrefix(id)}) {
-      batch.DeleteRange(prefix, kv::PrefixEnd(prefix));
-    }
-    return batch;
-  }
-
-  void ScheduleFlushCheck() {
-    flush_timer_ = dependencies_.executor.After(kFlushCheckInterval, [this] {
-      const Instant now = dependencies_.executor.Now();
-      const bool due = now - last_flush_ >= options_.flush_interval;
-      const uint64_t unflushed = dependencies_.engine.UnflushedBytes();
-      const bool wanted = unflushed >= options_.flush_bytes || (due && unflushed > 0);
-      if (!flushing_ && (wanted || now - last_flush_ >= kMinFlushGap)) {
-        if (dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes) {
-          FlushPinning(wanted);
-        } else if (wanted) {
-          Flush({}, [] {});
-        }
-      }
-      ScheduleFlushCheck();
-    });
-  }
-
-  // Groups that hardly ever write, or no more, keep whole segments with a few entries.
-  // `anyway`: a flush is wanted whether there are such groups or not.
-  void FlushPinning(bool anyway) {
-    flushing_ = true;
-    dependencies_.wal.FindPinning(options_.trim_log_bytes,
-                                  [this, anyway, alive = alive_,
-                                   &executor = dependencies_.executor](std::vector<wal::PinningGroup> found) {
-                                    executor.Post([this, anyway, alive, found = std::move(found)] {
-                                      if (!*alive) return;
-                                      flushing_ = false;
-                                      std::map<GroupId, LogIndex> pinned;
-                                      for (const wal::PinningGroup& pinning : found) {
-                                        const Group* group = Find(pinning.group);
-                                        if (group != nullptr && group->applied() > group->compacted()) {
-                                          pinned[pinning.group] = pinning.upto;
-                                        }
-                                      }
-                                      last_flush_ = dependencies_.executor.Now();
-                                      if (anyway || !pinned.empty()) Flush(std::move(pinned), [] {});
-                                    });
-                                  });
-  }
-
-  // A replica's state when a flush began.
-  struct Flushed {
-    ReplicaId replica;
-    LogIndex applied;
-  };
-
-  // Makes the applied state durable and trims the logs up to it.
-  void Flush(std::map<GroupId, LogIndex> pinned, Closure done) {
-    flushing_ = true;
-    last_flush_ = dependencies_.executor.Now();
-    std::map<GroupId, Flushed> applied;
-    for (const auto& [id, group] : groups_) applied[id] = {group->self(), group->applied()};
-    dependencies_.engine.Flush([this, alive = alive_, applied = std::move(applied),
-                                pinned = std::move(pinned), done = std::move(done)](Status status) mutable {
-      dependencies_.executor.Post([this, alive = std::move(alive), applied = std::move(applied),
-                                   pinned = std::move(pinned), done = std::move(done),
-                                   status = std::move(status)]() mutable {
-        if (!*alive) return;
-        flushing_ = false;
-        if (status.ok()) Trim(applied, pinned);
-        done();
-      });
-    });
-  }
-
-  void Trim(const std::map<GroupId, Flushed>& flushed, const std::map<GroupId, LogIndex>& pinned) {
-    for (const auto& [id, state] : flushed) {
-      Group* group = Find(id);
-      // Of one that came while the flush was under way nothing is known to be durable.
-      if (group == nullptr || group->self() != state.replica) continue;
-      const LogIndex index = state.applied;
-      const auto pin = pinned.find(id);
-      const LogIndex before = group->compacted();
-      group->Compact(index, pin == pinned.end() ? LogIndex() : pin->second);
-      // News: the index of a configuration whose entry the log does not hold any more is the mark's.
-      if (group->compacted() != before) processed_.insert(id);
-      // A stored snapshot that the durable state has passed is not needed to install; senders make a new one.
-      if (!transfer_.Sending(id)) files_.Remove(id, index.Next());
     }
   }
 
@@ -664,7 +489,7 @@ class GroupHost::Impl : private HostListener {
       group->TransferLeadership(best->id);
     }
     if (!leads || dependencies_.executor.Now() >= stop_deadline_) {
-      return Flush({}, [this] {
+      return trimmer_.Flush([this] {
         if (on_stopped_) std::exchange(on_stopped_, nullptr)();
       });
     }
@@ -693,12 +518,11 @@ class GroupHost::Impl : private HostListener {
   GroupShared shared_;
   std::map<GroupId, std::unique_ptr<Group>> groups_;
   LocalReplicas replicas_;
+  ReplicaStorage storage_;
   // Logs of which it is not durable yet whose they are: who waits for that.
   std::map<GroupId, std::vector<Callback<Status>>> beginning_;
   std::map<GroupId, Destruction> destructions_;
-  std::set<GroupId> remains_;                           // destroyed, but for files that could not be removed
-  std::map<GroupId, ReplicaId> recovering_;             // Recover is under way, to this replica
-  std::optional<std::set<GroupId>> groups_with_state_;  // when it was first asked for
+  std::map<GroupId, ReplicaId> recovering_;  // Recover is under way, to this replica
   SnapshotTransfer transfer_;
   HostMonitor monitor_;
   std::set<uint64_t> unreachable_;  // hosts, not heard since
@@ -713,9 +537,7 @@ class GroupHost::Impl : private HostListener {
   std::optional<Instant> armed_for_;
   runtime::Timer timer_;
 
-  bool flushing_ = false;
-  Instant last_flush_;
-  runtime::Timer flush_timer_;
+  LogTrimmer trimmer_;
   Instant stop_deadline_;
   Closure on_stopped_;
   runtime::Timer stop_timer_;

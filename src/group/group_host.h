@@ -6,12 +6,10 @@
 // Threading:  one executor, the one in Dependencies; every callback runs there.
 // Lifetime:   Dependencies outlive the host. Destruction drops pending callbacks without running them.
 // Ordering:   proposals of one group are answered in log order; a read confirmed after a proposal was
-// answered
-//             sees it.
+//             answered sees it.
 // Durability: kApplied means durable on a majority, applied here.
 // Bounds:     bytes proposed but not applied are limited per group and per host; beyond it proposals are
-// refused
-//             (kOverloaded), never queued.
+//             refused (kOverloaded), never queued.
 #pragma once
 
 #include <cstdint>

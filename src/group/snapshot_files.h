@@ -2,9 +2,9 @@
 // executor, answers come back here, and which snapshots are complete is known at once.
 //
 // Threading: made, called and answered on `home`; files are touched on `background`, in the order of the
-// calls. Lifetime:  destruction drops pending answers. Durability and errors: as in wal/snapshot_store.h; a
-// write that fails
-//            costs that part only.
+//            calls.
+// Lifetime:  destruction drops pending answers.
+// Durability and errors: as in wal/snapshot_store.h; a write that fails costs that part only.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // into the store, installed into kv in slices. Nothing here runs longer than a slice in one turn.
 //
 // Content: key-value pairs of the group's state in key order, each as two length-prefixed byte strings, keys
-// without the group's prefix.
+//          without the group's prefix.
 //
 // Driven by GroupHost. It does not decide when a snapshot is due (raft) or what is trimmed (GroupHost).
 // Threading: the host's executor. Errors: a transfer that fails is reported as not sent; raft asks again.

@@ -4,8 +4,7 @@
 // the applied index in the same batch, so a restart continues exactly where the state stands.
 //
 // Determinism: Apply and FinishBatch depend on the state and the commands alone, and must come to the same
-// state
-//              whatever the division into batches (FinishBatch may only write what a later batch would
+//              state whatever the division into batches (FinishBatch may only write what a later batch would
 //              overwrite or what is a function of the state).
 #pragma once
 

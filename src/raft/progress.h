@@ -31,6 +31,8 @@ struct Peer {
   Instant heard_at;       // received its last answer, or began to lead, or it joined
   bool answered = false;  // in this term
   uint64_t acknowledged_round = 0;
+  LogIndex told_commit;     // by every heartbeat to it ...
+  uint64_t told_round = 0;  // ... since this round
 
   // kProbe
   bool probe_out = false;

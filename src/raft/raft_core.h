@@ -17,7 +17,7 @@
 //      election_timeout_min / (1 + drift), is void once TimeoutNow leaves and does not return in that term
 //
 // Source: Raft thesis (Ongaro 2014) 3, 4 (joint consensus 4.3), 6.4 (reads), 9.6 (pre-vote), 10.2
-// (pipelining).
+//         (pipelining).
 #pragma once
 
 #include <cstdint>

@@ -20,11 +20,14 @@ void RaftCore::Impl::StartRound(bool quiesce) {
   leader.round++;
   leader.round_is_fresh = true;
   leader.rounds.push_back({leader.round, now_});
-  for (const Peer& peer : leader.peers) {
-    outbox_.Send(peer.id, HeartbeatRequest{.term = term_,
-                                           .round = leader.round,
-                                           .commit = std::min(peer.match, commit_),
-                                           .quiesce = quiesce});
+  for (Peer& peer : leader.peers) {
+    const LogIndex commit = std::min(peer.match, commit_);
+    if (peer.told_commit != commit) {
+      peer.told_commit = commit;
+      peer.told_round = leader.round;
+    }
+    outbox_.Send(peer.id, HeartbeatRequest{
+                              .term = term_, .round = leader.round, .commit = commit, .quiesce = quiesce});
   }
   quiescent_ = quiesce;
   OnRoundAcknowledged();
@@ -117,12 +120,14 @@ bool RaftCore::Impl::MayQuiesce() const {
                                 [&](const Peer& peer) { return AllowsQuiescence(peer); });
 }
 
-// Awake members have told that they hold everything, since the group was woken; a silent one is told what it
-// lacks when its process is back.
+// Awake members have told that they hold everything, and that they know it to be committed, since the group
+// was woken; a silent one is told what it lacks when its process is back. A voter that missed the last
+// heartbeat would stand before long and wake the group; a learner would wait for ever for the commit index.
 bool RaftCore::Impl::AllowsQuiescence(const Peer& peer) const {
   const bool active = now_ < peer.heard_at + config_.election_timeout_min;
   if (std::find(silent_->begin(), silent_->end(), peer.id) != silent_->end()) return !active;
-  return active && peer.match == log_.last_index() && peer.acknowledged_round >= AsLeader()->woken_with;
+  return active && peer.match == log_.last_index() && peer.told_commit == log_.last_index() &&
+         peer.acknowledged_round >= std::max(peer.told_round, AsLeader()->woken_with);
 }
 
 // The timers run again: the leader heartbeats at once, a follower waits a full election timeout for it.

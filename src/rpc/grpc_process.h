@@ -7,8 +7,7 @@
 //
 // Threading: any thread, except that Listen and Shutdown are for the thread that owns this object.
 // Lifetime:  executors outlive their Networks, Networks go before Shutdown (TENURE_CHECK). After Shutdown
-// nothing
-//            of this process is on the network.
+//            nothing of this process is on the network.
 // Reads first: rpc/README.md.
 #pragma once
 

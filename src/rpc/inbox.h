@@ -2,8 +2,7 @@
 // that gather until it comes.
 //
 // Threading: Push from any thread; Close and what it is given to run from the executor (or, once that is
-// stopped, from
-//            the thread that destroys its objects).
+//            stopped, from the thread that destroys its objects).
 // Lifetime:  shared by the Network and everything in flight for it. After Close the executor is not touched
 //            any more; closures pushed later, and those still queued, are destroyed unrun.
 #pragma once

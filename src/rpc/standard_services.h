@@ -6,8 +6,7 @@
 //   : kReflectionServiceNames) network.Serve(name, reflection);
 //
 // Threading: the executor of the Network they are registered through, except that `service_names` and
-// `is_served` are
-//            called there and must be safe there.
+//            `is_served` are called there and must be safe there.
 #pragma once
 
 #include <array>

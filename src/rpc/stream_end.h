@@ -2,12 +2,11 @@
 // the transport (ServerCall, ClientStream) moves buffers.
 //
 // Threading: methods marked (executor) on the Network's executor, (io) on gRPC's threads; what both touch is
-// under
-//            mutex_. Operations are started outside the lock: at most one read and one of {write, end} is
-//            under way.
+//            under mutex_. Operations are started outside the lock: at most one read and one of {write, end}
+//            is under way.
 // Ordering:  what is sent goes out in order. Sends of one executor batch leave together: the flush is posted.
 // Bounds:    reading stops while kMaxUndelivered bytes wait for the executor, so that a slow reader slows its
-// peer.
+//            peer.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>

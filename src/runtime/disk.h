@@ -40,7 +40,9 @@ class FileLock {
   virtual ~FileLock() = default;
 };
 
-enum class OpenMode { kReadOnly, kReadWrite, kCreate };  // kCreate: read-write, made empty if absent
+// kCreate: read-write, made empty if absent. kCreateNew: the same, ALREADY_EXISTS if it is there; of several
+// who try at once, in whatever processes, one succeeds.
+enum class OpenMode { kReadOnly, kReadWrite, kCreate, kCreateNew };
 
 class Disk {
  public:

@@ -3,20 +3,17 @@
 // the simulator. Payloads are serialized protobuf messages; this layer does not look at them.
 //
 // Threading: a Network belongs to one executor; every callback of it runs there. Calls made from elsewhere
-// are
-//            a bug. `Serve` registers on the process's one server; each service names the executor by the
+//            are a bug. `Serve` registers on the process's one server; each service names the executor by the
 //            Network it was registered through.
 // Errors:    UNAVAILABLE: the request may or may not have been executed, unless WasNotSent says that it was
-// not;
-//            DEADLINE_EXCEEDED: the answer did not come in time, it may have been executed.
-//            A handler's Status travels with code, message and the payloads attached to it.
-//            An unknown service or method is UNIMPLEMENTED and named.
+//            not; DEADLINE_EXCEEDED: the answer did not come in time, it may have been executed. A handler's
+//            Status travels with code, message and the payloads attached to it. An unknown service or method
+//            is UNIMPLEMENTED and named.
 // Ordering:  messages of one stream arrive in order, none twice, none missing before the close - except on
 //            streams opened `lossy`, which may lose, repeat and reorder messages (Raft can take it).
 // Lifetime:  a Network's destruction ends what it started: callbacks of its calls are dropped, its streams
-// and
-//            the handlers it keeps are destroyed, unanswered calls of its services are answered UNAVAILABLE.
-//            Streams and Replies may outlive it and then do nothing.
+//            and the handlers it keeps are destroyed, unanswered calls of its services are answered
+//            UNAVAILABLE. Streams and Replies may outlive it and then do nothing.
 // Bounds:    a message is at most kMaxMessageBytes. A stream buffers what its peer does not take yet;
 //            `buffered_bytes` lets the sender stop in time.
 #pragma once

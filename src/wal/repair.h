@@ -15,9 +15,8 @@
 // groups, and does not touch the engine's state (the next start removes that of groups with a tombstone).
 // Threading: the executor's. PlanRepair and SwapLogs block on the disk.
 // Errors:    FAILED_PRECONDITION: the log is healthy, or of a newer format. A failure before the marker
-// leaves the
-//            directory as it was; after it the process refuses to start until the repair was finished (run it
-//            again).
+//            leaves the directory as it was; after it the process refuses to start until the repair was
+//            finished (run it again).
 #pragma once
 
 #include <map>

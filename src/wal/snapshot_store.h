@@ -10,7 +10,7 @@
 // Threading: the executor of the Disk. Blocks on the disk (SyncNow): for background executors.
 // Errors:    DATA_LOSS names file and offset; a bad .part is dropped and begun again.
 // Durability: Finish returns when content and name are durable; a crash at any point leaves the old or the
-// new state.
+//             new state.
 #pragma once
 
 #include <cstdint>

@@ -55,6 +55,11 @@ TEST_P(DiskContract, OpenModes) {
   EXPECT_EQ(disk.Open(Path("no/such/file"), OpenMode::kCreate).status().code(), StatusCode::kNotFound);
   ASSERT_TRUE(Create("a")->Write(0, "kept").ok());
   EXPECT_EQ(*Create("a")->Read(0, 10), "kept") << "kCreate keeps what is there";
+  const auto taken = disk.Open(Path("a"), OpenMode::kCreateNew);
+  EXPECT_EQ(taken.status().code(), StatusCode::kAlreadyExists);
+  EXPECT_NE(MessageOf(taken.status()).find("/a"), std::string_view::npos) << taken.status();
+  EXPECT_TRUE(disk.Open(Path("new"), OpenMode::kCreateNew).ok());
+  EXPECT_EQ(disk.Open(Path("new"), OpenMode::kCreateNew).status().code(), StatusCode::kAlreadyExists);
   auto reader = disk.Open(Path("a"), OpenMode::kReadOnly);
   EXPECT_EQ(*(*reader)->Read(0, 10), "kept");
   EXPECT_FALSE((*reader)->Write(0, "no").ok());

@@ -9,12 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "group/group_host.h"
-#include "kv/memory_engine.h"
-#include "sim/scheduler.h"
-#include "sim/sim_disk.h"
-#include "sim/sim_executor.h"
-#include "tests/group/silent_transport.h"
+#include "tests/group/one_process.h"
 
 namespace tenure::group {
 namespace {
@@ -25,13 +20,8 @@ using ::testing::HasSubstr;
 
 constexpr GroupId kGroup(5);
 
-class Unobserved final : public GroupObserver {
-  void OnRoleChange(GroupId, const raft::RoleChange&) override {}
-  void OnServing(GroupId, Term) override {}
-  void OnConfiguration(GroupId, const raft::Configuration&) override {}
-};
-
-class Register final : public StateMachine {
+// Keeps every command.
+class Keys final : public StateMachine {
  public:
   void Reset(const kv::Reader&, LogIndex) override {}
   std::string Apply(const ApplyContext&, std::string_view command, kv::View& state) override {
@@ -44,52 +34,29 @@ raft::Configuration Alone(uint64_t id) {
   return {{{.id = ReplicaId(id), .host = 1, .role = raft::MemberRole::kVoter}}};
 }
 
-class HostReplicasTest : public testing::Test {
+class HostReplicasTest : public OneProcessTest {
  protected:
   HostReplicasTest() {
     options.flush_interval = 1h;
-    StartProcess();
+    log_options.segment_bytes = 32 << 10;
+    Begin();
   }
-  ~HostReplicasTest() override { process->Kill(); }
 
-  void StartProcess() {
-    process = std::make_unique<sim::SimProcess>(world, clock, "p", Prng(3));
-    executor = &process->AddExecutor("groups");
-    sim::SimExecutor& log = process->AddExecutor("log");
-    sim::SimExecutor& background = process->AddExecutor("background");
-    log_disk = disk.MakeView(*process, log);
-    background_disk = disk.MakeView(*process, background);
-    wal = *wal::Wal::Open(*log_disk, log, "/wal", {.segment_bytes = 32 << 10}, Logger(), [](Status) {});
-    engine = std::make_unique<kv::MemoryEngine>(store, background, engine_options);
-    snapshots = *wal::SnapshotStore::Open(*background_disk, "/snapshots");
-    executor->Post([this, &background] {
-      host = std::make_unique<GroupHost>(
-          GroupHost::Dependencies{*executor, background, *wal, *engine, *snapshots, transport, observer,
-                                  Prng(4), Logger()},
-          options);
-    });
-    world.RunFor(1ms);
-  }
   // Power is lost. `forget`: also everything that the engine has not flushed.
   void Restart(bool forget = false) {
-    process->Kill();
-    host.reset();
-    snapshots.reset();
-    engine.reset();
-    wal.reset();
+    End();
     disk.Crash(sim::CrashKind::kPower);
     if (forget) {
       while (store->unflushed_batches() > 0) store->Crash(prng);
     }
-    process.reset();
-    StartProcess();
+    Begin();
   }
 
   Status Start(uint64_t id, const raft::Configuration& initial, Callback<Status> durable = nullptr) {
     Status result;
     executor->Post([&] {
-      result = host->Start(kGroup, ReplicaId(id), initial, std::make_unique<Register>(),
-                           !initial.members.empty(), std::move(durable));
+      result = host->Start(kGroup, ReplicaId(id), initial, std::make_unique<Keys>(), !initial.members.empty(),
+                           std::move(durable));
     });
     world.RunFor(1us + 50us);
     return result;
@@ -118,23 +85,7 @@ class HostReplicasTest : public testing::Test {
   }
   bool Has(const std::string& key) { return host->State(kGroup)->Get(key).has_value(); }
 
-  sim::Scheduler world;
-  sim::SimClock clock{world, Instant(1h), WallFromMillis(0)};
-  sim::SimDisk disk{world, "disk", Prng(1)};
-  std::shared_ptr<kv::MemoryStore> store = std::make_shared<kv::MemoryStore>();
-  kv::MemoryEngineOptions engine_options;
-  GroupHostOptions options;
   Prng prng{9};
-  SilentTransport transport;
-  Unobserved observer;
-  std::unique_ptr<sim::SimProcess> process;
-  sim::SimExecutor* executor = nullptr;
-  std::unique_ptr<runtime::Disk> log_disk;
-  std::unique_ptr<runtime::Disk> background_disk;
-  std::unique_ptr<wal::Wal> wal;
-  std::unique_ptr<kv::MemoryEngine> engine;
-  std::unique_ptr<wal::SnapshotStore> snapshots;
-  std::unique_ptr<GroupHost> host;
 };
 
 TEST_F(HostReplicasTest, ADestructionThatLeavesAFileHasFailedAndIsTriedAgain) {

@@ -8,7 +8,7 @@
 
 namespace tenure::group {
 
-class SilentTransport final : public Transport {
+class SilentTransport : public Transport {
  public:
   void SetReceiver(MessageReceiver*) override {}
   void SetSelf(uint64_t) override {}

@@ -6,39 +6,18 @@
 #include <memory>
 #include <string>
 
-#include "group/group_host.h"
-#include "kv/memory_engine.h"
-#include "sim/scheduler.h"
-#include "sim/sim_disk.h"
-#include "sim/sim_executor.h"
-#include "tests/group/silent_transport.h"
+#include "tests/group/one_process.h"
 
 namespace tenure::group {
 namespace {
 
 using namespace std::chrono_literals;
 
-class Unobserved final : public GroupObserver {
-  void OnRoleChange(GroupId, const raft::RoleChange&) override {}
-  void OnServing(GroupId, Term) override {}
-  void OnConfiguration(GroupId, const raft::Configuration&) override {}
-};
-
-// Keeps the last command.
-class Register final : public StateMachine {
- public:
-  void Reset(const kv::Reader&, LogIndex) override {}
-  std::string Apply(const ApplyContext&, std::string_view command, kv::View& state) override {
-    state.Put("value", command);
-    return {};
-  }
-};
-
 constexpr uint64_t kSegment = 32 << 10;
 constexpr uint64_t kTrim = 256 << 10;
 constexpr uint64_t kMaxLog = 384 << 10;
 
-class TrimmingTest : public testing::Test {
+class TrimmingTest : public OneProcessTest {
  protected:
   TrimmingTest() {
     options.keep_entries = 50;
@@ -46,37 +25,16 @@ class TrimmingTest : public testing::Test {
     options.flush_bytes = 64 << 10;
     options.trim_log_bytes = kTrim;
     options.floor_budget_bytes = 128 << 10;
-    Start();
-  }
-
-  void Start() {
-    process = std::make_unique<sim::SimProcess>(world, clock, "p", Prng(3));
-    executor = &process->AddExecutor("groups");
-    sim::SimExecutor& log = process->AddExecutor("log");
-    sim::SimExecutor& background = process->AddExecutor("background");
-    log_disk = disk.MakeView(*process, log);
-    background_disk = disk.MakeView(*process, background);
-    wal::WalOptions log_options;
     log_options.segment_bytes = kSegment;
     log_options.max_log_bytes = kMaxLog;
-    wal = *wal::Wal::Open(*log_disk, log, "/wal", log_options, Logger(),
-                          [](Status status) { FAIL() << status; });
-    engine = std::make_unique<kv::MemoryEngine>(store, background);
-    snapshots = *wal::SnapshotStore::Open(*background_disk, "/snapshots");
-    executor->Post([this, &background] {
-      host = std::make_unique<GroupHost>(
-          GroupHost::Dependencies{*executor, background, *wal, *engine, *snapshots, transport, observer,
-                                  Prng(4), Logger()},
-          options);
-    });
-    world.RunFor(1ms);
+    Begin();
   }
+  ~TrimmingTest() override { EXPECT_TRUE(log_failure.ok()) << log_failure; }
 
   void StartGroup(uint64_t id) {
     executor->Post([this, id] {
-      raft::Configuration alone;
-      alone.members.push_back({.id = ReplicaId(1), .host = 1, .role = raft::MemberRole::kVoter});
-      ASSERT_TRUE(host->Start(GroupId(id), ReplicaId(1), alone, std::make_unique<Register>(), true).ok());
+      ASSERT_TRUE(
+          host->Start(GroupId(id), ReplicaId(1), VotersOf({1}), std::make_unique<Register>(), true).ok());
     });
     world.RunFor(20ms);
   }
@@ -91,22 +49,7 @@ class TrimmingTest : public testing::Test {
   }
   LogIndex CompactedUpTo(uint64_t id) { return host->CompactedUpTo(GroupId(id)); }
 
-  sim::Scheduler world;
-  sim::SimClock clock{world, Instant(1h), WallFromMillis(0)};
-  sim::SimDisk disk{world, "disk", Prng(1)};
-  std::shared_ptr<kv::MemoryStore> store = std::make_shared<kv::MemoryStore>();
-  GroupHostOptions options;
-  SilentTransport transport;
-  Unobserved observer;
   uint64_t applied = 0;
-  std::unique_ptr<sim::SimProcess> process;
-  sim::SimExecutor* executor = nullptr;
-  std::unique_ptr<runtime::Disk> log_disk;
-  std::unique_ptr<runtime::Disk> background_disk;
-  std::unique_ptr<wal::Wal> wal;
-  std::unique_ptr<kv::MemoryEngine> engine;
-  std::unique_ptr<wal::SnapshotStore> snapshots;
-  std::unique_ptr<GroupHost> host;
 };
 
 // Each cold group writes once, while one group writes all the time: every segment holds an entry that would

@@ -505,6 +505,32 @@ TEST_F(RaftRules, L1QuiescentLeaderLosesItsLease) {
   EXPECT_FALSE(core().quiescent());
 }
 
+// It does not stand when it hears nothing, and so would not wake a group that sleeps without it.
+TEST_F(RaftRules, ALearnerThatDoesNotKnowTheCommitKeepsTheGroupAwake) {
+  RaftConfig config;
+  config.quiesce_after = milliseconds(100);
+  Make(MakeConfiguration({1, 2, 3}, {4}), config);
+  LeadWithLease();
+  Step(kThree, Accepted(1, 1));
+  Step(ReplicaId(4), Accepted(1, 1));
+  uint64_t round = 2;
+  const auto beat = [&](bool learner_answers) {
+    After(milliseconds(100));
+    core().Tick(now_);
+    Take();
+    Step(kTwo, HeartbeatResponse{Term(1), round});
+    Step(kThree, HeartbeatResponse{Term(1), round});
+    // Only of what it heard before anything was committed.
+    Step(ReplicaId(4), HeartbeatResponse{Term(1), learner_answers ? round : 1});
+    ++round;
+  };
+  for (int i = 0; i < 5; ++i) beat(false);
+  EXPECT_FALSE(core().quiescent());
+  beat(true);
+  beat(true);
+  EXPECT_TRUE(core().quiescent());
+}
+
 TEST_F(RaftRules, L1LeaderWithoutADiskHasNoLease) {
   LeadWithLease();
   core().SetDiskStalled(now_, true);

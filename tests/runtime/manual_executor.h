@@ -12,6 +12,8 @@ namespace tenure::runtime {
 
 class ManualExecutor final : public Executor {
  public:
+  ~ManualExecutor() override { Stop(); }
+
   void Post(Closure closure) override {
     if (!stopped_) queue_.push_back(std::move(closure));
   }
@@ -49,6 +51,8 @@ class ManualExecutor final : public Executor {
   void Stop() {
     stopped_ = true;
     queue_.clear();
+    // A closure may hold its own timer.
+    for (const auto& [at, timer] : timers_) timer->Cancel();
     timers_.clear();
   }
 

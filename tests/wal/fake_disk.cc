@@ -173,8 +173,11 @@ class FakeFile : public runtime::File {
 
 StatusOr<std::unique_ptr<runtime::File>> FakeDisk::Open(const std::string& path, runtime::OpenMode mode) {
   if (storage_.dead) return Dead();
-  if (!storage_.names_.contains(path)) {
-    if (mode != runtime::OpenMode::kCreate) return Error(StatusCode::kNotFound, "{} does not exist", path);
+  const bool create = mode == runtime::OpenMode::kCreate || mode == runtime::OpenMode::kCreateNew;
+  if (storage_.names_.contains(path)) {
+    if (mode == runtime::OpenMode::kCreateNew) return Error(StatusCode::kAlreadyExists, "{} exists", path);
+  } else {
+    if (!create) return Error(StatusCode::kNotFound, "{} does not exist", path);
     if (!storage_.Live()) return Dead();
     storage_.ChangeName({"", path, std::make_shared<FakeStorage::Inode>()});
   }

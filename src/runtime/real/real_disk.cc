@@ -20,6 +20,8 @@ StatusCode CodeOf(int error) {
   switch (error) {
     case ENOENT:
       return StatusCode::kNotFound;
+    case EEXIST:
+      return StatusCode::kAlreadyExists;
     case ENOSPC:
     case EDQUOT:
       return StatusCode::kResourceExhausted;
@@ -149,9 +151,10 @@ std::string ReadOwner(int fd) {
 StatusOr<std::unique_ptr<File>> RealDisk::Open(const std::string& path, OpenMode mode) {
   const int flags = mode == OpenMode::kReadOnly    ? O_RDONLY
                     : mode == OpenMode::kReadWrite ? O_RDWR
-                                                   : O_RDWR | O_CREAT;
+                    : mode == OpenMode::kCreate    ? O_RDWR | O_CREAT
+                                                   : O_RDWR | O_CREAT | O_EXCL;
   Descriptor fd = OpenDescriptor(path, flags);
-  if (!fd.valid()) return SystemError(errno, mode == OpenMode::kCreate ? "create" : "open", path);
+  if (!fd.valid()) return SystemError(errno, (flags & O_CREAT) != 0 ? "create" : "open", path);
   struct stat info{};
   if (::fstat(fd.get(), &info) == 0 && S_ISDIR(info.st_mode)) return SystemError(EISDIR, "open", path);
   return std::make_unique<RealFile>(executor_, path, std::move(fd));

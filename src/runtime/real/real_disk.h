@@ -2,7 +2,8 @@
 // thread (its completion is posted), names are made durable by SyncDirectory.
 //
 // Threading: one executor per RealDisk; a log gives it an executor of its own, since fdatasync blocks.
-// Errors:    name the operation, the path and the system's text. ENOENT is NOT_FOUND, ENOSPC and EDQUOT are
+// Errors:    name the operation, the path and the system's text. ENOENT is NOT_FOUND, EEXIST ALREADY_EXISTS,
+// ENOSPC and EDQUOT are
 //            RESOURCE_EXHAUSTED, EACCES, EPERM and EROFS PERMISSION_DENIED, anything else INTERNAL.
 // Locks:     flock on a file that holds the owner's pid as text; the file stays when the lock goes.
 #pragma once
