@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "catalog/record_table.h"
 #include "tenure/internal/v1/command.pb.h"
@@ -24,8 +25,15 @@ struct Records {
   RecordTable databases{'D'};
   RecordTable regions{'R'};
   RecordTable procedures{'P'};
+  RecordTable tables{'T'};
+  RecordTable views{'V'};
+  RecordTable changefeeds{'F'};
   std::map<std::string, uint64_t, std::less<>> node_by_uuid;
   std::map<std::string, uint64_t, std::less<>> database_by_name;  // not those being dropped
+  std::map<std::string, uint64_t, std::less<>> changefeed_by_name;
+
+  // Of tables and views, by database and name: the name in force, and the one that it is being given.
+  std::map<std::pair<uint64_t, std::string>, uint64_t, std::less<>> schema_names;
 
   void Load(const kv::Reader& state);
 };
@@ -68,6 +76,14 @@ CatalogResult ForgetProcedures(Records& records, commands::ForgetProcedures& com
 CatalogResult ReportRegions(Records& records, commands::ReportRegions& command, Change& change);
 CatalogResult SetFencing(Records& records, commands::SetFencing& command, Change& change);
 CatalogResult LowerFencingBound(Records& records, commands::LowerFencingBound& command, Change& change);
+// apply_changefeeds.cc
+CatalogResult CreateChangefeed(Records& records, commands::CreateChangefeed& command, Change& change);
+CatalogResult SetChangefeedOwner(Records& records, commands::SetChangefeedOwner& command, Change& change);
+CatalogResult ProgressChangefeed(Records& records, commands::ProgressChangefeed& command, Change& change);
+CatalogResult ChangeChangefeed(Records& records, commands::ChangeChangefeed& command, Change& change);
+CatalogResult DropChangefeed(Records& records, commands::DropChangefeed& command, Change& change);
+// A refusal that names the changefeed that follows the database; an empty result if none does.
+CatalogResult CheckNotFollowed(const Records& records, uint64_t database);
 
 // Effects of procedures. As commands: all conditions are checked before the first write.
 CatalogResult DropDatabase(Records& records, uint64_t database, Change& change);
@@ -82,6 +98,14 @@ CatalogResult PublishSlots(Records& records, const commands::ProcedureEffect::Pu
                            Change& change);
 CatalogResult AbandonSplit(Records& records, const commands::ProcedureEffect::AbandonSplit& command,
                            Change& change);
+// apply_schema.cc. The first answers with the id of what it creates, else with none.
+CatalogResult BeginSchemaChange(Records& records, const commands::SchemaIntent& intent, Change& change);
+CatalogResult AdvanceSchema(Records& records, const commands::SchemaStep& step, Change& change);
+// True from format 5 on: what changefeeds need is kept in records.
+bool KeepsHistory(const Records& records);
+// The tables and views of a database go with its record.
+void EraseSchemaOf(Records& records, uint64_t database, Change& change);
+void IndexSchemaNames(Records& records);
 
 }  // namespace apply
 }  // namespace tenure::catalog

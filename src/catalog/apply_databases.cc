@@ -125,6 +125,10 @@ CatalogResult SetDatabaseState(Records& records, commands::SetDatabaseState& com
       refused.reason() != REASON_UNSPECIFIED) {
     return refused;
   }
+  if (command.to() == DATABASE_PRE_DELETE) {
+    if (CatalogResult refused = CheckNotFollowed(records, command.database()); IsRefusal(refused))
+      return refused;
+  }
   if (command.to() == DATABASE_PUBLIC) {
     for (const auto& [id, region] : records.regions.all()) {
       if (region.region().database() == command.database() && region.region().state() == REGION_CREATING) {
@@ -234,6 +238,7 @@ CatalogResult RemoveDatabase(Records& records, commands::RemoveDatabase& command
                      region.modify_revision());
     }
   }
+  EraseSchemaOf(records, command.database(), change);
   records.databases.Erase(command.database(), change);
   return Done(change, true, command.database());
 }

@@ -33,6 +33,10 @@ CatalogResult ApplyEffect(Records& records, commands::ProcedureEffect& effect, C
       return PublishSlots(records, effect.publish_slots(), change);
     case Effect::kAbandonSplit:
       return AbandonSplit(records, effect.abandon_split(), change);
+    case Effect::kSchemaIntent:
+      return BeginSchemaChange(records, effect.schema_intent(), change);
+    case Effect::kSchemaStep:
+      return AdvanceSchema(records, effect.schema_step(), change);
     case Effect::BODY_NOT_SET:
       break;
   }

@@ -158,7 +158,10 @@ CatalogResult RemoveRegions(Records& records, const commands::ProcedureEffect::R
 #ifdef TENURE_MUTANT_name_freed_late
   if (empty) records.database_by_name.erase(database->database().name());
 #endif
-  if (empty) records.databases.Erase(command.database(), change);
+  if (empty) {
+    EraseSchemaOf(records, command.database(), change);
+    records.databases.Erase(command.database(), change);
+  }
   return Done(change);
 }
 

@@ -47,6 +47,13 @@ void Records::Load(const kv::Reader& state) {
   databases.Load(state);
   regions.Load(state);
   procedures.Load(state);
+  tables.Load(state);
+  views.Load(state);
+  changefeeds.Load(state);
+  changefeed_by_name.clear();
+  for (const auto& [id, record] : changefeeds.all())
+    changefeed_by_name.emplace(record.changefeed().name(), id);
+  apply::IndexSchemaNames(*this);
   node_by_uuid.clear();
   for (const auto& [id, record] : nodes.all()) node_by_uuid.emplace(record.node().uuid(), id);
   database_by_name.clear();
@@ -191,6 +198,16 @@ class Catalog::Impl {
         return apply::SetFencing(records_, *command.mutable_set_fencing(), change);
       case Command::kLowerFencingBound:
         return apply::LowerFencingBound(records_, *command.mutable_lower_fencing_bound(), change);
+      case Command::kCreateChangefeed:
+        return apply::CreateChangefeed(records_, *command.mutable_create_changefeed(), change);
+      case Command::kSetChangefeedOwner:
+        return apply::SetChangefeedOwner(records_, *command.mutable_set_changefeed_owner(), change);
+      case Command::kProgressChangefeed:
+        return apply::ProgressChangefeed(records_, *command.mutable_progress_changefeed(), change);
+      case Command::kChangeChangefeed:
+        return apply::ChangeChangefeed(records_, *command.mutable_change_changefeed(), change);
+      case Command::kDropChangefeed:
+        return apply::DropChangefeed(records_, *command.mutable_drop_changefeed(), change);
       case Command::BODY_NOT_SET:
         break;
     }
@@ -291,6 +308,20 @@ const std::map<uint64_t, pb::Record>& Catalog::regions() const {
 const std::map<uint64_t, pb::Record>& Catalog::procedures() const {
   return impl_->records().procedures.all();
 }
+const std::map<uint64_t, pb::Record>& Catalog::tables() const {
+  return impl_->records().tables.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::views() const {
+  return impl_->records().views.all();
+}
+const std::map<uint64_t, pb::Record>& Catalog::changefeeds() const {
+  return impl_->records().changefeeds.all();
+}
+const pb::Record* Catalog::FindChangefeed(std::string_view name) const {
+  const auto& by_name = impl_->records().changefeed_by_name;
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? nullptr : impl_->records().changefeeds.Find(found->second);
+}
 size_t Catalog::client_count() const {
   return impl_->client_count();
 }
@@ -299,6 +330,17 @@ const pb::Record* Catalog::FindDatabase(std::string_view name) const {
   const auto& by_name = impl_->records().database_by_name;
   const auto found = by_name.find(name);
   return found == by_name.end() ? nullptr : impl_->records().databases.Find(found->second);
+}
+
+const pb::Record* Catalog::FindTableOrView(uint64_t database, std::string_view name) const {
+  const auto& by_name = impl_->records().schema_names;
+  const auto found = by_name.find(std::pair(database, std::string(name)));
+  return found == by_name.end() ? nullptr : FindTableOrView(found->second);
+}
+
+const pb::Record* Catalog::FindTableOrView(uint64_t id) const {
+  const pb::Record* table = impl_->records().tables.Find(id);
+  return table != nullptr ? table : impl_->records().views.Find(id);
 }
 
 const pb::Record* Catalog::FindNode(std::string_view uuid) const {

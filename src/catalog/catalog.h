@@ -12,7 +12,7 @@
 // Keys below the catalog's prefix (docs/catalog.md, "format"):
 //   c  cluster record        i  next ids               C <id:8>  controller     N <id:8>  node
 //   D <id:8> database        R <id:8> region           P <id:8>  procedure      E <key>    entry
-//   d <client id:8> deduplication
+//   T <id:8> table           V <id:8> view         F <id:8> changefeed     d <client id:8> deduplication
 //
 // Records other than entries are few and are kept in memory as well; entries are read from the engine.
 #pragma once
@@ -91,8 +91,16 @@ class Catalog {
   const std::map<uint64_t, pb::Record>& databases() const;
   const std::map<uint64_t, pb::Record>& regions() const;
   const std::map<uint64_t, pb::Record>& procedures() const;
+  const std::map<uint64_t, pb::Record>& tables() const;
+  const std::map<uint64_t, pb::Record>& views() const;
+  const std::map<uint64_t, pb::Record>& changefeeds() const;
+  // Of either kind: they share ids and, in a database, names. A name counts until its record goes, and from
+  // the moment on that it is asked for.
+  const pb::Record* FindTableOrView(uint64_t database, std::string_view name) const;
+  const pb::Record* FindTableOrView(uint64_t id) const;
   // Not one that is being dropped: its name is free again.
   const pb::Record* FindDatabase(std::string_view name) const;
+  const pb::Record* FindChangefeed(std::string_view name) const;
   const pb::Record* FindNode(std::string_view uuid) const;
   size_t client_count() const;
 

@@ -39,6 +39,11 @@ constexpr std::array kCommandTypes = {
     CommandType{Command::kReportRegions, "ReportRegions", 3},
     CommandType{Command::kSetFencing, "SetFencing", 4},
     CommandType{Command::kLowerFencingBound, "LowerFencingBound", 4},
+    CommandType{Command::kCreateChangefeed, "CreateChangefeed", kFormatOfChangefeeds},
+    CommandType{Command::kSetChangefeedOwner, "SetChangefeedOwner", kFormatOfChangefeeds},
+    CommandType{Command::kProgressChangefeed, "ProgressChangefeed", kFormatOfChangefeeds},
+    CommandType{Command::kChangeChangefeed, "ChangeChangefeed", kFormatOfChangefeeds},
+    CommandType{Command::kDropChangefeed, "DropChangefeed", kFormatOfChangefeeds},
     // Was never in use: what every build shows that it can pass over.
     CommandType{99, "Retired", 1, /*retired=*/true},
 };
@@ -51,14 +56,29 @@ constexpr std::array kSections = {
     Section{kDatabasePrefix, "databases"},
     Section{kRegionPrefix, "regions"},
     Section{kProcedurePrefix, "procedures"},
+    Section{kTablePrefix, "tables"},
+    Section{kViewPrefix, "views"},
+    Section{kChangefeedPrefix, "changefeeds"},
     Section{kEntryPrefix, "entries"},
     Section{kClientPrefix, "clients"},
     // As the command type 99.
     Section{'z', "retired", /*retired=*/true},
 };
 
-constexpr std::array kFeatures = {Feature{"controller-membership", 2}, Feature{"recovery", 2},
-                                  Feature{"procedures", 3}, Feature{"leases", 4}};
+constexpr std::array kFeatures = {Feature{"controller-membership", 2},
+                                  Feature{"recovery", 2},
+                                  Feature{"procedures", 3},
+                                  Feature{"leases", 4},
+                                  Feature{"tables", kFormatOfTables},
+                                  Feature{"changefeeds", kFormatOfChangefeeds}};
+
+// A program that does not know an effect would pass over it in silence: commands that carry one are of its
+// format.
+uint32_t FormatOf(const ::tenure::internal::v1::ProcedureEffect& effect) {
+  using Step = ::tenure::internal::v1::SchemaStep;
+  if (effect.has_schema_step() && effect.schema_step().op() == Step::SEAL) return kFormatOfChangefeeds;
+  return effect.has_schema_intent() || effect.has_schema_step() ? kFormatOfTables : 0;
+}
 
 }  // namespace
 
@@ -70,6 +90,16 @@ std::span<const Section> Sections() {
 }
 std::span<const Feature> Features() {
   return kFeatures;
+}
+
+uint32_t FormatOf(const Command& command) {
+  const CommandType* type = TypeOf(command);
+  if (type == nullptr) return 0;
+  if (command.has_submit_procedure())
+    return std::max(type->since, FormatOf(command.submit_procedure().effect()));
+  if (command.has_advance_procedure())
+    return std::max(type->since, FormatOf(command.advance_procedure().effect()));
+  return type->since;
 }
 
 const CommandType* TypeOf(const Command& command) {

@@ -24,7 +24,9 @@ namespace tenure::catalog {
 
 // Formats this program reads. A new cluster begins with the newest.
 inline constexpr uint32_t kOldestFormat = 1;
-inline constexpr uint32_t kNewestFormat = 4;
+inline constexpr uint32_t kNewestFormat = 5;
+inline constexpr uint32_t kFormatOfTables = 4;
+inline constexpr uint32_t kFormatOfChangefeeds = 5;
 
 struct CommandType {
   int number;  // of the field in CatalogCommand
@@ -36,6 +38,8 @@ struct CommandType {
 // Null: unknown to this program, or no body at all.
 const CommandType* TypeOf(const ::tenure::internal::v1::CatalogCommand& command);
 std::span<const CommandType> CommandTypes();
+// The format a command of this type needs, with what it carries; 0 if the type is unknown.
+uint32_t FormatOf(const ::tenure::internal::v1::CatalogCommand& command);
 
 // Kinds of records, by the first byte of their keys. Those of a retired section are left alone until the
 // format rises the next time, and go then.

@@ -16,6 +16,9 @@ inline constexpr char kNodePrefix = 'N';
 inline constexpr char kDatabasePrefix = 'D';
 inline constexpr char kRegionPrefix = 'R';
 inline constexpr char kProcedurePrefix = 'P';
+inline constexpr char kTablePrefix = 'T';
+inline constexpr char kViewPrefix = 'V';
+inline constexpr char kChangefeedPrefix = 'F';
 inline constexpr char kEntryPrefix = 'E';
 inline constexpr char kClientPrefix = 'd';
 

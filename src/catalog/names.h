@@ -6,10 +6,10 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "base/utf8.h"
 
 namespace tenure::catalog {
 
-bool IsValidUtf8(std::string_view text);
 // UTF-8, 1..max_bytes bytes, no control characters.
 Status CheckName(std::string_view field, std::string_view name, size_t max_bytes);
 // "host:port", port 1..65535.

@@ -40,6 +40,34 @@ constexpr std::array kRegionMoves = {
     Move<RegionState>{REGION_DEGRADED, REGION_SERVING},  Move<RegionState>{REGION_DEGRADED, REGION_REMOVING},
 };
 
+constexpr std::array kTableMoves = {
+    Move<TableState>{TABLE_CREATING, TABLE_PUBLIC},    // every node knows of it
+    Move<TableState>{TABLE_PUBLIC, TABLE_ALTERING},    // a change was asked for
+    Move<TableState>{TABLE_ALTERING, TABLE_PUBLIC},    // every node knows both shapes; or it was rolled back
+    Move<TableState>{TABLE_PUBLIC, TABLE_PRE_DELETE},  // a drop was asked for
+    Move<TableState>{TABLE_PRE_DELETE, TABLE_PUBLIC},  // rolled back, before data were deleted
+};
+
+constexpr std::array kChangefeedMoves = {
+    Move<ChangefeedState>{CHANGEFEED_NORMAL, CHANGEFEED_WARNING},  // an error, or the checkpoint stands still
+    Move<ChangefeedState>{CHANGEFEED_WARNING, CHANGEFEED_NORMAL},  // progress
+    Move<ChangefeedState>{CHANGEFEED_NORMAL, CHANGEFEED_PAUSED},   // by the operator
+    Move<ChangefeedState>{CHANGEFEED_WARNING, CHANGEFEED_PAUSED},  // by the operator
+    Move<ChangefeedState>{CHANGEFEED_FAILED, CHANGEFEED_PAUSED},   // by the operator
+    Move<ChangefeedState>{CHANGEFEED_NORMAL, CHANGEFEED_FAILED},   // an error that cannot heal
+    Move<ChangefeedState>{CHANGEFEED_WARNING, CHANGEFEED_FAILED},  // no progress for too long
+    Move<ChangefeedState>{CHANGEFEED_PAUSED, CHANGEFEED_FAILED},   // its history is not kept any more
+    Move<ChangefeedState>{CHANGEFEED_PAUSED, CHANGEFEED_NORMAL},   // resumed
+    Move<ChangefeedState>{CHANGEFEED_FAILED, CHANGEFEED_NORMAL},   // resumed
+    Move<ChangefeedState>{CHANGEFEED_NORMAL, CHANGEFEED_FINISHED},  // the target timestamp is reached
+    Move<ChangefeedState>{CHANGEFEED_WARNING, CHANGEFEED_FINISHED},
+    Move<ChangefeedState>{CHANGEFEED_NORMAL, CHANGEFEED_REMOVING},
+    Move<ChangefeedState>{CHANGEFEED_WARNING, CHANGEFEED_REMOVING},
+    Move<ChangefeedState>{CHANGEFEED_PAUSED, CHANGEFEED_REMOVING},
+    Move<ChangefeedState>{CHANGEFEED_FAILED, CHANGEFEED_REMOVING},
+    Move<ChangefeedState>{CHANGEFEED_FINISHED, CHANGEFEED_REMOVING},
+};
+
 template <class Moves, class State>
 bool Contains(const Moves& moves, State from, State to) {
   return std::find(moves.begin(), moves.end(), Move<State>{from, to}) != moves.end();
@@ -64,6 +92,17 @@ bool IsLegalMove(RegionState from, RegionState to) {
   return Contains(kRegionMoves, from, to);
 }
 
+bool IsLegalMove(TableState from, TableState to) {
+  return Contains(kTableMoves, from, to);
+}
+
+bool IsLegalMove(ChangefeedState from, ChangefeedState to) {
+  return Contains(kChangefeedMoves, from, to);
+}
+bool WantsOwner(ChangefeedState state) {
+  return state == CHANGEFEED_NORMAL || state == CHANGEFEED_WARNING;
+}
+
 bool IsLive(NodeState state) {
   return state != NODE_DOWN && state != NODE_REMOVING && state != NODE_REMOVED;
 }
@@ -76,6 +115,12 @@ std::string_view NameOf(DatabaseState state) {
 }
 std::string_view NameOf(RegionState state) {
   return Strip(RegionState_Name(state), "REGION_", state);
+}
+std::string_view NameOf(TableState state) {
+  return Strip(TableState_Name(state), "TABLE_", state);
+}
+std::string_view NameOf(ChangefeedState state) {
+  return Strip(ChangefeedState_Name(state), "CHANGEFEED_", state);
 }
 
 }  // namespace tenure::catalog

@@ -8,6 +8,7 @@
 #include "catalog/names.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
+#include "schema/shape.h"
 
 namespace tenure::catalog {
 namespace {
@@ -158,6 +159,40 @@ Status Check(const ipb::RecoverRegions& recover) {
   return OkStatus();
 }
 
+// What schema/ refuses, as every refusal: only what is invalid whatever the state is.
+Status AsRefusal(const Status& status) {
+  if (status.ok()) return status;
+  return MakeRefusal(REASON_INVALID_ARGUMENT, std::string(MessageOf(status)));
+}
+
+Status Check(const ipb::SchemaIntent& intent) {
+  using Intent = ipb::SchemaIntent;
+  switch (intent.body_case()) {
+    case Intent::kCreateTable: {
+      const auto& create = intent.create_table();
+      TENURE_RETURN_IF_ERROR(schema::CheckName("name", create.name()));
+      TENURE_RETURN_IF_ERROR(schema::CheckColumns(create.columns()));
+      if (create.key_type() != pb::COLUMN_TYPE_UNSPECIFIED && !pb::ColumnType_IsValid(create.key_type()))
+        return Error(StatusCode::kInvalidArgument, "key_type: is none of {}", schema::TypeNames());
+      return schema::CheckTtl(create.ttl_ms());
+    }
+    case Intent::kCreateView:
+      TENURE_RETURN_IF_ERROR(schema::CheckName("name", intent.create_view().name()));
+      return schema::CheckViewColumns(intent.create_view().columns());
+    case Intent::kAlterTable:
+      return schema::CheckAlteration(intent.alter_table());
+    case Intent::kAlterView:
+      return schema::CheckViewColumns(intent.alter_view().columns());
+    case Intent::kRename:
+      return schema::CheckName("to", intent.rename());
+    case Intent::kDrop:
+      return OkStatus();
+    case Intent::BODY_NOT_SET:
+      break;
+  }
+  return Error(StatusCode::kInvalidArgument, "schema_intent: says nothing");
+}
+
 // The limits keep a record the same size however long a procedure runs.
 Status Check(const pb::ProcedureRecord& procedure) {
   TENURE_RETURN_IF_ERROR(CheckName("procedure.type", procedure.type(), 64));
@@ -180,6 +215,7 @@ Status Check(const ipb::AdvanceProcedure& advance) {
 Status Check(const ipb::SubmitProcedure& submit, const CatalogLimits& limits) {
   TENURE_RETURN_IF_ERROR(Check(submit.procedure()));
   if (submit.effect().has_create_database()) return Check(submit.effect().create_database(), limits);
+  if (submit.effect().has_schema_intent()) return AsRefusal(Check(submit.effect().schema_intent()));
   return OkStatus();
 }
 
@@ -193,6 +229,79 @@ Status Check(const ipb::SetFencing& set) {
                   ToMillis(kMinFenceTime), ToMillis(kMaxFenceTime));
   }
   return OkStatus();
+}
+
+// Names stand in names of files, topics and transactions.
+Status CheckChangefeedName(std::string_view name) {
+  constexpr size_t kMaxBytes = 64;
+  if (name.empty()) return Refuse(REASON_INVALID_ARGUMENT, "name: must not be empty");
+  if (name.size() > kMaxBytes) {
+    return Refuse(REASON_INVALID_ARGUMENT, "name: has {} bytes, the limit is {}", name.size(), kMaxBytes);
+  }
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  if (name[0] != '-' && std::all_of(name.begin(), name.end(), allowed)) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT,
+                "name: '{}' has characters other than letters, digits, '-' and '_', or begins with '-'",
+                name);
+}
+
+Status CheckText(std::string_view field, const std::string& text, size_t limit) {
+  if (text.size() <= limit) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "{}: has {} bytes, the limit is {}", field, text.size(), limit);
+}
+
+Status CheckRange(std::string_view field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "{}: {} is not in {}..{}", field, value, low, high);
+}
+
+constexpr size_t kMaxFilterBytes = 16 << 10;
+constexpr size_t kMaxSinkBytes = 4 << 10;
+constexpr int64_t kMinGcTtlMs = 60'000;
+constexpr int64_t kMaxGcTtlMs = int64_t{365} * 24 * 3600 * 1000;
+constexpr int64_t kMinStallMs = 1'000;
+constexpr int64_t kMaxStallMs = int64_t{24} * 3600 * 1000;
+
+Status Check(const ipb::CreateChangefeed& create) {
+  const pb::ChangefeedRecord& feed = create.changefeed();
+  TENURE_RETURN_IF_ERROR(CheckChangefeedName(feed.name()));
+  TENURE_RETURN_IF_ERROR(CheckText("filter", feed.filter(), kMaxFilterBytes));
+  TENURE_RETURN_IF_ERROR(CheckText("sink", feed.sink(), kMaxSinkBytes));
+  if (feed.sink().empty()) return Refuse(REASON_INVALID_ARGUMENT, "sink: must not be empty");
+  if (feed.target_ts() != 0 && feed.target_ts() <= feed.requested_start_ts()) {
+    return Refuse(REASON_INVALID_ARGUMENT, "target_ts: {} is not above start_ts {}", feed.target_ts(),
+                  feed.requested_start_ts());
+  }
+  TENURE_RETURN_IF_ERROR(CheckRange("gc_ttl_ms", feed.gc_ttl_ms(), kMinGcTtlMs, kMaxGcTtlMs));
+  return CheckRange("stall_after_ms", feed.stall_after_ms(), kMinStallMs, kMaxStallMs);
+}
+
+Status Check(const ipb::ChangeChangefeed& change) {
+  if (change.body_case() == ipb::ChangeChangefeed::BODY_NOT_SET)
+    return Refuse(REASON_INVALID_ARGUMENT, "change_changefeed: says nothing");
+  if (!change.has_update()) return OkStatus();
+  const auto& update = change.update();
+  TENURE_RETURN_IF_ERROR(CheckText("filter", update.filter(), kMaxFilterBytes));
+  TENURE_RETURN_IF_ERROR(CheckText("sink", update.sink(), kMaxSinkBytes));
+  if (update.has_sink() && update.sink().empty())
+    return Refuse(REASON_INVALID_ARGUMENT, "sink: must not be empty");
+  if (update.has_gc_ttl_ms())
+    TENURE_RETURN_IF_ERROR(CheckRange("gc_ttl_ms", update.gc_ttl_ms(), kMinGcTtlMs, kMaxGcTtlMs));
+  if (!update.has_stall_after_ms()) return OkStatus();
+  return CheckRange("stall_after_ms", update.stall_after_ms(), kMinStallMs, kMaxStallMs);
+}
+
+// What a coordinator writes names the epoch that it relies on, always.
+Status CheckIfEpoch(std::string_view command, uint64_t if_epoch) {
+  if (if_epoch != 0) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "{}.if_epoch: must not be 0", command);
+}
+
+Status Check(const ipb::ProgressChangefeed& progress) {
+  TENURE_RETURN_IF_ERROR(CheckIfEpoch("progress_changefeed", progress.if_epoch()));
+  return CheckText("fault.message", progress.fault().message(), 4096);
 }
 
 template <class State>
@@ -247,6 +356,16 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
       return OkStatus();
     case Command::kSetFencing:
       return Check(command.set_fencing());
+    case Command::kCreateChangefeed:
+      return Check(command.create_changefeed());
+    case Command::kChangeChangefeed:
+      return Check(command.change_changefeed());
+    case Command::kProgressChangefeed:
+      return Check(command.progress_changefeed());
+    case Command::kSetChangefeedOwner:
+      return CheckIfEpoch("set_changefeed_owner", command.set_changefeed_owner().if_epoch());
+    case Command::kDropChangefeed:
+      return CheckIfEpoch("drop_changefeed", command.drop_changefeed().if_epoch());
     case Command::kRecoverRegions:
       return Check(command.recover_regions());
     case Command::kRecoverCluster:

@@ -12,7 +12,7 @@
 //
 // Driven by the planning functions. Threading: one owner. Lifetime: refers to the state.
 // Determinism: state, order of calls and generator. Invariant: C1 the counts a node is ordered by are those
-// of the state when Refresh was last called for it.
+//              of the state when Refresh was last called for it.
 #pragma once
 
 #include <array>

@@ -69,6 +69,30 @@ TEST(StateMoves, Regions) {
   EXPECT_EQ(Documented("Region states"), expected);
 }
 
+TEST(StateMoves, TablesAndViews) {
+  const Moves expected = {{"CREATING", "PUBLIC"},
+                          {"PUBLIC", "ALTERING"},
+                          {"ALTERING", "PUBLIC"},
+                          {"PUBLIC", "PRE_DELETE"},
+                          {"PRE_DELETE", "PUBLIC"}};
+  EXPECT_EQ(LegalMoves<TableState>(TableState_MAX), expected);
+  EXPECT_EQ(Documented("Table and view states"), expected);
+}
+
+TEST(StateMoves, Changefeeds) {
+  Moves expected = {{"NORMAL", "WARNING"},  {"WARNING", "NORMAL"},  {"PAUSED", "FAILED"},
+                    {"PAUSED", "NORMAL"},   {"FAILED", "NORMAL"},   {"FAILED", "PAUSED"},
+                    {"NORMAL", "FINISHED"}, {"WARNING", "FINISHED"}};
+  for (const char* from : {"NORMAL", "WARNING"}) {
+    expected.emplace(from, "PAUSED");
+    expected.emplace(from, "FAILED");
+  }
+  for (const char* from : {"NORMAL", "WARNING", "PAUSED", "FAILED", "FINISHED"})
+    expected.emplace(from, "REMOVING");
+  EXPECT_EQ(LegalMoves<ChangefeedState>(ChangefeedState_MAX), expected);
+  EXPECT_EQ(Documented("Changefeed states"), expected);
+}
+
 TEST(StateMoves, NamesArePlain) {
   EXPECT_EQ(NameOf(NODE_UP), "UP");
   EXPECT_EQ(NameOf(DATABASE_PRE_DELETE), "PRE_DELETE");
