@@ -60,12 +60,13 @@ std::string NoDatabaseText(FrontEnd& front, const ClientState& client) {
   return fmt::format("ERR no such database '{}'", client.database_name);
 }
 
-std::string MovedElsewhere(FrontEnd& front, ClientState& client, uint16_t slot) {
+std::string MovedElsewhere(FrontEnd& front, ClientState& client, uint16_t slot,
+                           const store::Arguments& arguments) {
   const std::optional<DatabaseId> database = CurrentDatabase(front, client);
   if (!database) return NoDatabaseText(front, client);
   const node::ClusterView* view = front.service().View(*database);
   if (view == nullptr) return {};
-  const node::NodeView* leader = LeaderOf(*view, slot);
+  const node::NodeView* leader = LeaderOf(*view, front.service().SlotOf(*database, slot, arguments));
   if (leader == nullptr || leader->id == view->self) return {};
   return ErrorText(node::Moved{slot, leader->resp_address});
 }

@@ -29,8 +29,10 @@ std::string ErrorText(const node::Unknown& unknown);
 std::optional<DatabaseId> CurrentDatabase(FrontEnd& front, ClientState& client);
 // Why there is none: "CLUSTERDOWN ..." or "ERR no such database ...".
 std::string NoDatabaseText(FrontEnd& front, const ClientState& client);
-// "MOVED ..." if another node is known to lead the slot; empty otherwise.
-std::string MovedElsewhere(FrontEnd& front, ClientState& client, uint16_t slot);
+// "MOVED ..." if another node is known to lead where the keys of the command lie; empty otherwise. `slot` is
+// what the client knows for them.
+std::string MovedElsewhere(FrontEnd& front, ClientState& client, uint16_t slot,
+                           const store::Arguments& arguments);
 
 struct ScanRequest {
   uint64_t cursor = 0;

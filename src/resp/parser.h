@@ -6,11 +6,9 @@
 //
 // Threading: one owner.
 // Errors:    kProtocolError ends the stream: Next must not be called again. kTooLarge costs one request: its
-// bytes
-//            were read and dropped, the next call goes on behind it.
+//            bytes were read and dropped, the next call goes on behind it.
 // Bounds:    memory() never exceeds max_request_bytes + max_line_bytes + one argument's slack, whatever is
-// sent: an
-//            argument's length is believed only as its bytes arrive.
+//            sent: an argument's length is believed only as its bytes arrive.
 #pragma once
 
 #include <cstddef>

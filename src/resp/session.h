@@ -2,19 +2,18 @@
 // data itself, submits data commands to the node and writes the replies in the order of the requests.
 //
 // Driven by a Transport (resp/asio/ in a daemon, the simulator's network in sim/), created by
-// FrontEnd::Connect. Threading: the node's executor. Lifetime:  shared; callbacks of commands under way hold
-// weak references, so a session may go at any time.
+// FrontEnd::Connect.
+// Threading: the node's executor.
+// Lifetime:  shared; callbacks of commands under way hold weak references, so a session may go at any time.
 //
 // Ordering (S1): replies leave in the order of the requests.
 //          (S2): a command sees the effects of every earlier command of this session and of no later one.
-//          Writes
-//                follow each other through the node in order, so many are under way together and share a log
-//                write; so are many reads. A read behind an unanswered write of its slot waits, and so does a
-//                write behind an unanswered read.
+//                Writes follow each other through the node in order, so many are under way together and share
+//                a log write; so are many reads. A read behind an unanswered write of its slot waits, and so
+//                does a write behind an unanswered read.
 // Bounds:  (S3): at most settings.max_in_flight commands and max_in_flight_bytes are under way; beyond that,
-// and
-//                while the client leaves more than output_pause_bytes of replies untaken, input is kept, not
-//                executed, and WantsRead() is false.
+//                and while the client leaves more than output_pause_bytes of replies untaken, input is kept,
+//                not executed, and WantsRead() is false.
 //          (S4): more than output_limit_bytes of untaken replies end the connection.
 // Errors:  a protocol error is answered behind the replies under way, then the connection ends. An oversized
 //          argument costs its request only.

@@ -39,7 +39,8 @@ void Session::Enqueue(Request& request) {
     if (slot && *slot != request.slot) return Refuse(kCrossSlot);
     const auto view = Enter();
     if (!view) return;
-    if (const std::string moved = MovedElsewhere(front_, client_, request.slot); !moved.empty()) {
+    if (const std::string moved = MovedElsewhere(front_, client_, request.slot, request.arguments);
+        !moved.empty()) {
       return Refuse(moved, view);
     }
     // QUEUED says nothing of the catalog; EXEC enters again.

@@ -81,6 +81,14 @@ void Writer::SetString(Entry& entry, std::string_view content, int64_t expiry_ms
   entry.header.expiry_ms = expiry_ms;
   entry.header.fields = 0;
   PutRecord(entry, content);
+  if (changes_ == nullptr) return;
+  ChangeRecord change = ChangeOf(entry, ChangeRecord::Kind::kPut);
+  change.new_value = content;
+  changes_->Append(std::move(change));
+}
+
+ChangeRecord Writer::ChangeOf(const Entry& entry, ChangeRecord::Kind kind) const {
+  return {.kind = kind, .slot = entry.slot, .key = std::string(entry.key)};
 }
 
 void Writer::SetExpiry(Entry& entry, int64_t expiry_ms) {
@@ -97,6 +105,10 @@ void Writer::Remove(Entry& entry) {
   MoveExpiry(entry, entry.header.expiry_ms, 0);
   view_.Delete(entry.record_key);
   CountKey(-1);
+#ifndef TENURE_MUTANT_removal_not_logged
+  if (changes_ != nullptr) changes_->Append(ChangeOf(entry, ChangeRecord::Kind::kDelete));
+#endif
+  changed_fields_.clear();
   entry.exists = false;
   entry.header = {};
 }
@@ -109,6 +121,7 @@ bool Writer::PutField(Entry& entry, std::string_view field, std::string_view val
   const bool is_new = entry.header.fields == 0 || !state().Get(field_key).has_value();
   view_.Put(field_key, value);
   if (is_new) ++entry.header.fields;
+  if (changes_ != nullptr) changed_fields_.emplace_back(field, std::string(value));
   return is_new;
 }
 
@@ -117,6 +130,7 @@ bool Writer::DeleteField(Entry& entry, std::string_view field) {
   if (entry.header.fields == 0 || !state().Get(field_key).has_value()) return false;
   view_.Delete(field_key);
   --entry.header.fields;
+  if (changes_ != nullptr) changed_fields_.emplace_back(field, std::nullopt);
   return true;
 }
 
@@ -126,6 +140,10 @@ void Writer::SaveHash(Entry& entry) {
     return;
   }
   PutRecord(entry, {});
+  if (changes_ == nullptr || changed_fields_.empty()) return;
+  ChangeRecord change = ChangeOf(entry, ChangeRecord::Kind::kPut);
+  change.fields = std::exchange(changed_fields_, {});
+  changes_->Append(std::move(change));
 }
 
 void Writer::PutRecord(Entry& entry, std::string_view content) {

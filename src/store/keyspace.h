@@ -17,6 +17,7 @@
 #include "base/ids.h"
 #include "base/time.h"
 #include "kv/kv.h"
+#include "store/change_log.h"
 #include "store/layout.h"
 
 namespace tenure::store {
@@ -77,8 +78,14 @@ class Keyspace {
 
 class Writer : public Keyspace {
  public:
-  Writer(kv::View& state, WallTime now, LogIndex index, uint64_t max_value_bytes)
-      : Keyspace(state, now), view_(state), version_(index.value()), max_value_bytes_(max_value_bytes) {}
+  // `changes`: the region's change log, if it keeps one.
+  Writer(kv::View& state, WallTime now, LogIndex index, uint64_t max_value_bytes,
+         ChangeWriter* changes = nullptr)
+      : Keyspace(state, now),
+        view_(state),
+        version_(index.value()),
+        max_value_bytes_(max_value_bytes),
+        changes_(changes) {}
 
   // As Find, but a key that has expired is removed.
   Entry Open(std::string_view key);
@@ -98,6 +105,10 @@ class Writer : public Keyspace {
   void SaveHash(Entry& entry);
 
   uint64_t max_value_bytes() const { return max_value_bytes_; }
+  // For rows, which lie beside the keys (row_state.h).
+  kv::View& view() { return view_; }
+  uint64_t version() const { return version_; }
+  ChangeWriter* changes() { return changes_; }  // null: none is kept
   // Writes the counters if they changed. Once, at the end.
   void Finish();
 
@@ -106,11 +117,14 @@ class Writer : public Keyspace {
   void RemoveFields(const Entry& entry);
   void MoveExpiry(const Entry& entry, int64_t from_ms, int64_t to_ms);
   void CountKey(int64_t change);
+  ChangeRecord ChangeOf(const Entry& entry, ChangeRecord::Kind kind) const;
 
   kv::View& view_;
   uint64_t version_;
   uint64_t max_value_bytes_;
-  std::string buffer_;  // of PutRecord
+  ChangeWriter* changes_;
+  std::vector<ChangeRecord::Field> changed_fields_;  // since the last SaveHash
+  std::string buffer_;                               // of PutRecord
 };
 
 template <class Visitor>

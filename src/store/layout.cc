@@ -14,6 +14,9 @@ constexpr uint8_t kHasExpiry = 0x80;
 constexpr size_t kSlotBytes = 2;
 constexpr size_t kExpiryBytes = 8;
 constexpr size_t kHashBytes = 4;
+constexpr size_t kTableBytes = 8;
+constexpr size_t kRowKeyBytes = 1 + kTableBytes + kSlotBytes;                       // and the row's key
+constexpr size_t kRowExpiryKeyBytes = 1 + kTableBytes + kExpiryBytes + kSlotBytes;  // and the row's key
 
 void AppendBigEndian32(std::string& out, uint32_t value) {
   const std::array<char, 4> bytes{static_cast<char>(value >> 24), static_cast<char>(value >> 16),
@@ -25,6 +28,12 @@ uint32_t ReadBigEndian32(const char* bytes) {
   return (static_cast<uint32_t>(GetBigEndian16(bytes)) << 16) | GetBigEndian16(bytes + 2);
 }
 
+std::string WithTable(char prefix, uint64_t table) {
+  std::string out(1, prefix);
+  PutBigEndian64(out, table);
+  return out;
+}
+
 }  // namespace
 
 std::string RecordKey(uint16_t slot, std::string_view key) {
@@ -33,14 +42,6 @@ std::string RecordKey(uint16_t slot, std::string_view key) {
   out.push_back(kRecordPrefix);
   PutBigEndian16(out, slot);
   out.append(key);
-  return out;
-}
-
-std::string RecordKeyOfPosition(std::string_view position) {
-  std::string out;
-  out.reserve(1 + position.size());
-  out.push_back(kRecordPrefix);
-  out.append(position);
   return out;
 }
 
@@ -95,6 +96,66 @@ uint32_t HashInFieldKey(std::string_view field_key, size_t prefix_size) {
 std::string_view FieldOfFieldKey(std::string_view field_key, size_t prefix_size) {
   TENURE_CHECK(field_key.size() >= prefix_size + kHashBytes, "a field key has {} bytes", field_key.size());
   return field_key.substr(prefix_size + kHashBytes);
+}
+
+std::string SchemaKey(uint64_t table) {
+  return WithTable(kSchemaPrefix, table);
+}
+std::string RowsPrefix(uint64_t table) {
+#ifdef TENURE_MUTANT_row_of_old_table
+  table = 0;
+#endif
+  return WithTable(kRowPrefix, table);
+}
+std::string RowCountKey(uint64_t table) {
+  return WithTable(kRowCountPrefix, table);
+}
+std::string RowExpiriesPrefix(uint64_t table) {
+  return WithTable(kRowExpiryPrefix, table);
+}
+
+uint64_t TableOfKey(std::string_view key) {
+  TENURE_CHECK(key.size() >= 1 + kTableBytes, "a key with a table has {} bytes", key.size());
+  return GetBigEndian64(key.data() + 1);
+}
+
+std::string RowStateKey(uint64_t table, uint16_t slot, std::string_view key) {
+  std::string out = RowsPrefix(table);
+  PutBigEndian16(out, slot);
+  return out.append(key);
+}
+
+uint16_t SlotOfRowStateKey(std::string_view row_key) {
+  TENURE_CHECK(row_key.size() >= kRowKeyBytes, "a row's key has {} bytes", row_key.size());
+  return GetBigEndian16(row_key.data() + kRowKeyBytes - kSlotBytes);
+}
+
+std::string_view KeyOfRowStateKey(std::string_view row_key) {
+  TENURE_CHECK(row_key.size() >= kRowKeyBytes, "a row's key has {} bytes", row_key.size());
+  return row_key.substr(kRowKeyBytes);
+}
+
+std::string RowExpiryKey(uint64_t table, int64_t expiry_ms, uint16_t slot, std::string_view key) {
+  TENURE_CHECK(expiry_ms >= 0, "expiry {} is before the epoch: its bytes would not be in order", expiry_ms);
+  std::string out = RowExpiriesPrefix(table);
+  PutBigEndian64(out, static_cast<uint64_t>(expiry_ms));
+  PutBigEndian16(out, slot);
+  return out.append(key);
+}
+
+int64_t ExpiryOfRowExpiryKey(std::string_view expiry_key) {
+  TENURE_CHECK(expiry_key.size() >= kRowExpiryKeyBytes, "a row's expiry key has {} bytes", expiry_key.size());
+  return static_cast<int64_t>(GetBigEndian64(expiry_key.data() + 1 + kTableBytes));
+}
+
+uint16_t SlotOfRowExpiryKey(std::string_view expiry_key) {
+  TENURE_CHECK(expiry_key.size() >= kRowExpiryKeyBytes, "a row's expiry key has {} bytes", expiry_key.size());
+  return GetBigEndian16(expiry_key.data() + kRowExpiryKeyBytes - kSlotBytes);
+}
+
+std::string_view KeyOfRowExpiryKey(std::string_view expiry_key) {
+  TENURE_CHECK(expiry_key.size() >= kRowExpiryKeyBytes, "a row's expiry key has {} bytes", expiry_key.size());
+  return expiry_key.substr(kRowExpiryKeyBytes);
 }
 
 std::string ExpiryKey(int64_t expiry_ms, uint16_t slot, std::string_view key) {

@@ -17,10 +17,14 @@ inline constexpr char kExpiryPrefix = 'e';
 inline constexpr char kFieldPrefix = 'h';
 inline constexpr char kRecordPrefix = 'k';
 inline constexpr char kRangePrefix = 'r';
+inline constexpr char kSchemaPrefix = 's';
+inline constexpr char kRowPrefix = 't';
+inline constexpr char kRowCountPrefix = 'c';
+inline constexpr char kRowExpiryPrefix = 'x';
+inline constexpr char kChangeLogPrefix = 'f';
+inline constexpr char kChangePrefix = 'l';
 
 std::string RecordKey(uint16_t slot, std::string_view key);
-// "k" <position>; a position is <slot> <key>, what SCAN hands out.
-std::string RecordKeyOfPosition(std::string_view position);
 std::string SlotPrefix(uint16_t slot);
 std::string_view KeyOfRecordKey(std::string_view record_key);
 uint16_t SlotOfRecordKey(std::string_view record_key);
@@ -38,6 +42,23 @@ std::string_view FieldOfFieldKey(std::string_view field_key, size_t prefix_size)
 std::string ExpiryKey(int64_t expiry_ms, uint16_t slot, std::string_view key);
 int64_t ExpiryOfExpiryKey(std::string_view expiry_key);
 std::string_view KeyOfExpiryKey(std::string_view expiry_key);
+
+// What the region was told of a table, all rows of it, their number, and their expiry index; ids as 8 bytes,
+// big-endian.
+std::string SchemaKey(uint64_t table);
+std::string RowsPrefix(uint64_t table);
+std::string RowCountKey(uint64_t table);
+std::string RowExpiriesPrefix(uint64_t table);
+// Of a key that begins with a letter and a table.
+uint64_t TableOfKey(std::string_view key);
+
+std::string RowStateKey(uint64_t table, uint16_t slot, std::string_view key);
+uint16_t SlotOfRowStateKey(std::string_view row_key);
+std::string_view KeyOfRowStateKey(std::string_view row_key);
+std::string RowExpiryKey(uint64_t table, int64_t expiry_ms, uint16_t slot, std::string_view key);
+int64_t ExpiryOfRowExpiryKey(std::string_view expiry_key);
+uint16_t SlotOfRowExpiryKey(std::string_view expiry_key);
+std::string_view KeyOfRowExpiryKey(std::string_view expiry_key);
 
 enum class ValueType : uint8_t { kString = 1, kHash = 2 };
 std::string_view NameOf(ValueType type);  // what TYPE answers

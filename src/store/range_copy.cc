@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "store/layout.h"
+#include "store/row_state.h"
+#include "store/schema_state.h"
 
 namespace tenure::store {
 namespace {
@@ -24,6 +26,17 @@ std::unique_ptr<kv::Iterator> RecordsOf(const kv::Reader& state, const SlotRange
   return state.NewIterator(SlotPrefix(slots.first), kv::PrefixEnd(SlotPrefix(slots.last)));
 }
 
+std::unique_ptr<kv::Iterator> RowsOf(uint64_t table, const kv::Reader& state, const SlotRange& slots) {
+  return state.NewIterator(RowStateKey(table, slots.first, {}),
+                           kv::PrefixEnd(RowStateKey(table, slots.last, {})));
+}
+
+bool HasKeys(const kv::Reader& state, const SlotRange& slots) {
+  if (RecordsOf(state, slots)->Valid()) return true;
+  return std::ranges::any_of(TablesWithRows(state),
+                             [&](uint64_t table) { return RowsOf(table, state, slots)->Valid(); });
+}
+
 // The counters and the range, written together with the keys that they are about.
 class RangeWriter {
  public:
@@ -36,14 +49,15 @@ class RangeWriter {
   kv::View& state() { return state_; }
   RegionRange& range() { return range_; }
 
-  void AddHidden(uint64_t keys) {
+  // Rows have counters of their own.
+  void AddHidden(uint64_t keys, uint64_t rows) {
     counters_.keys += keys;
-    range_.hidden_keys += keys;
+    range_.hidden_keys += keys + rows;
   }
-  void TakeHidden(uint64_t keys) {
+  void TakeHidden(uint64_t keys, uint64_t rows) {
     TENURE_CHECK(counters_.keys >= keys, "S1: {} keys are cleared, {} were counted", keys, counters_.keys);
     counters_.keys -= keys;
-    range_.hidden_keys -= std::min(range_.hidden_keys, keys);
+    range_.hidden_keys -= std::min(range_.hidden_keys, keys + rows);
   }
   void Finish() {
     if (!(counters_ == stored_)) state_.Put(std::string_view(&kCountersPrefix, 1), EncodeCounters(counters_));
@@ -74,6 +88,16 @@ std::vector<Found> FirstKeys(const kv::Reader& state, const SlotRange& slots, ui
   return found;
 }
 
+uint64_t ClearRows(const SlotRange& slots, uint64_t limit, kv::View& state) {
+  std::vector<RangeCommand::Pair> found;
+  for (const uint64_t table : TablesWithRows(state)) {
+    for (const auto rows = RowsOf(table, state, slots); rows->Valid() && found.size() < limit; rows->Next())
+      found.emplace_back(rows->key(), rows->value());
+  }
+  for (const auto& [key, value] : found) RemoveStoredRow(key, value, state);
+  return found.size();
+}
+
 // A copy that was broken off may lack fields, so they are not counted. Few are deleted one by one: see
 // keyspace.cc.
 void DeleteFields(uint16_t slot, std::string_view key, uint64_t fields, kv::View& state) {
@@ -102,13 +126,16 @@ Reply Clear(const RangeCommand& command, RangeWriter& writer) {
     if (entry.header.expiry_ms != 0) writer.state().Delete(ExpiryKey(entry.header.expiry_ms, slot, key));
     writer.state().Delete(entry.key);
   }
-  writer.TakeHidden(found.size());
-  return Reply::Integer(static_cast<int64_t>(found.size()));
+  const uint64_t rows = ClearRows(*slots, command.limit - found.size(), writer.state());
+  writer.TakeHidden(found.size(), rows);
+  return Reply::Integer(static_cast<int64_t>(found.size() + rows));
 }
 
 // ---- kChunk, kComplete ----
 
 bool IsInside(const std::string& key, const SlotRange& slots) {
+  if (key.size() >= RowStateKey(0, 0, {}).size() && key[0] == kRowPrefix)
+    return slots.Contains(SlotOfRowStateKey(key));
   if (key.size() < 3 || (key[0] != kRecordPrefix && key[0] != kFieldPrefix)) return false;
   return slots.Contains(SlotOfRecordKey(key));
 }
@@ -119,14 +146,22 @@ Reply PutChunk(const RangeCommand& command, RangeWriter& writer) {
   IncomingSlots& incoming = *writer.range().incoming;
   if (incoming.complete || command.chunk > incoming.next_chunk) return Refused("another chunk is expected");
   if (command.chunk < incoming.next_chunk) return Reply::Integer(0);  // it is here
-  if (command.chunk == 0 && RecordsOf(writer.state(), incoming.slots)->Valid())
+  if (command.chunk == 0 && HasKeys(writer.state(), incoming.slots))
     return Refused("what an earlier copy left is not cleared");
   for (const auto& [key, value] : command.pairs) {
     if (!IsInside(key, incoming.slots)) return Refused("a pair is not of the slots that are copied");
   }
   uint64_t keys = 0;
+  uint64_t rows = 0;
+  uint64_t dropped_rows = 0;
   for (const auto& [key, value] : command.pairs) {
     incoming.hash += HashOfPair(key, value);
+    if (key[0] == kRowPrefix) {
+      const bool dropped = FindSchemaMark(TableOfKey(key), writer.state()).dropped;
+      ++(dropped ? dropped_rows : rows);
+      if (!dropped) PutStoredRow(key, value, writer.state());
+      continue;
+    }
     writer.state().Put(key, value);
     if (key[0] != kRecordPrefix) continue;
     ++keys;
@@ -135,21 +170,47 @@ Reply PutChunk(const RangeCommand& command, RangeWriter& writer) {
     writer.state().Put(ExpiryKey(header.expiry_ms, SlotOfRecordKey(key), KeyOfRecordKey(key)), {});
   }
   incoming.pairs += command.pairs.size();
-  incoming.keys += keys;
+  incoming.keys += keys + rows + dropped_rows;
   ++incoming.next_chunk;
-  writer.AddHidden(keys);
-  return Reply::Integer(static_cast<int64_t>(keys));
+  writer.AddHidden(keys, rows);
+  return Reply::Integer(static_cast<int64_t>(keys + rows));
 }
 
 // What stands against a command in the keys themselves.
 Status CheckKeys(const RangeCommand& command, const RegionRange& range, const kv::Reader& state) {
   const bool forgets = command.op == Op::kEnd && range.outgoing && range.outgoing->released;
-  if (forgets && RecordsOf(state, range.outgoing->slots)->Valid())
+  if (forgets && HasKeys(state, range.outgoing->slots))
     return Error(StatusCode::kFailedPrecondition, "keys of the released slots are still here");
   const bool nothing_came = command.op == Op::kComplete && range.incoming && range.incoming->next_chunk == 0;
-  if (nothing_came && RecordsOf(state, range.incoming->slots)->Valid())
+  if (nothing_came && HasKeys(state, range.incoming->slots))
     return Error(StatusCode::kFailedPrecondition, "what an earlier copy left is not cleared");
   return OkStatus();
+}
+
+ChangeRecord RangeChanged(const SlotRange& slots, bool came) {
+  ChangeRecord record{.kind = ChangeRecord::Kind::kRange};
+  (came ? record.new_value : record.old_value) = EncodeSlots(slots);
+  return record;
+}
+
+// The range changes for changefeeds: here a generation of the region ends, and another one begins.
+void NoteInLog(const RangeCommand& command, const SlotRange& came, RegionRange& range,
+               ChangeWriter& changes) {
+  if (command.op == Op::kRelease) {
+    range.outgoing->keeps_changes = changes.keeps();
+    if (changes.keeps())
+      range.outgoing->released_ts = changes.Append(RangeChanged(range.outgoing->slots, /*came=*/false));
+    return;
+  }
+  if (command.op != Op::kOpen) return;
+  range.opened_ts = 0;
+  if (!command.keep_changes && !changes.keeps()) return;
+  changes.Advance(command.after_ts);
+  const bool kept = changes.keeps();
+  if (!kept) changes.KeepFromHere();
+  range.opened_ts = changes.Append(RangeChanged(came, /*came=*/true));
+  // Of the slots that came nothing is known from before, so neither is it of the whole.
+  if (!kept || !command.keep_changes) changes.BeginHere();
 }
 
 }  // namespace
@@ -157,25 +218,36 @@ Status CheckKeys(const RangeCommand& command, const RegionRange& range, const kv
 RegionExport::RegionExport(const kv::Reader& state, SlotRange slots)
     : records_(RecordsOf(state, slots)),
       fields_(state.NewIterator(SlotFieldsPrefix(slots.first), kv::PrefixEnd(SlotFieldsPrefix(slots.last)))) {
+  for (const uint64_t table : TablesWithRows(state)) rows_.push_back(RowsOf(table, state, slots));
+}
+
+// Records first: a field never comes without the key that it belongs to.
+kv::Iterator* RegionExport::Current() {
+  if (records_->Valid()) return records_.get();
+  if (fields_->Valid()) return fields_.get();
+  for (const auto& rows : rows_) {
+    if (rows->Valid()) return rows.get();
+  }
+  return nullptr;
 }
 
 std::vector<RangeCommand::Pair> RegionExport::Next(size_t bytes) {
   std::vector<RangeCommand::Pair> pairs;
-  // Records first: a field never comes without the key that it belongs to.
   for (size_t taken = 0; taken < bytes || pairs.empty();) {
-    kv::Iterator& from = records_->Valid() ? *records_ : *fields_;
-    if (!from.Valid()) break;
-    if (&from == records_.get()) ++keys_;
-    hash_ += HashOfPair(from.key(), from.value());
-    taken += from.key().size() + from.value().size();
-    pairs.emplace_back(from.key(), from.value());
-    from.Next();
+    kv::Iterator* const from = Current();
+    if (from == nullptr) break;
+    if (from != fields_.get()) ++keys_;
+    hash_ += HashOfPair(from->key(), from->value());
+    taken += from->key().size() + from->value().size();
+    pairs.emplace_back(from->key(), from->value());
+    from->Next();
   }
   pairs_ += pairs.size();
   return pairs;
 }
 
-Reply ApplyRangeCommand(const RangeCommand& command, RegionRange& range, kv::View& state) {
+Reply ApplyRangeCommand(const RangeCommand& command, RegionRange& range, ChangeWriter& changes,
+                        kv::View& state) {
   RegionRange next = range;
   RangeWriter writer(next, state);
   Reply reply = Reply::Integer(0);
@@ -192,6 +264,7 @@ Reply ApplyRangeCommand(const RangeCommand& command, RegionRange& range, kv::Vie
     writer.counters().newest_ms = std::max(writer.counters().newest_ms, command.newest_ms);
   }
   if (reply.IsError()) return reply;
+  NoteInLog(command, range.incoming ? range.incoming->slots : SlotRange(), next, changes);
   writer.Finish();
   range = std::move(next);
   return reply;

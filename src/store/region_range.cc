@@ -16,6 +16,7 @@ using Op = RangeCommand::Op;
 constexpr uint8_t kHasSlots = 1;
 constexpr uint8_t kHasOutgoing = 2;
 constexpr uint8_t kHasIncoming = 4;
+constexpr uint8_t kHasTimestamps = 8;  // from format 5 of the cluster on
 
 void PutSlots(const SlotRange& slots, std::string& out) {
   PutBigEndian16(out, slots.first);
@@ -194,8 +195,10 @@ uint64_t HashOfPair(std::string_view key, std::string_view value) {
 
 std::string EncodeRegionRange(const RegionRange& range) {
   std::string out;
+  const OutgoingSlots given = range.outgoing.value_or(OutgoingSlots());
+  const bool timestamps = range.opened_ts != 0 || given.released_ts != 0 || given.keeps_changes;
   out.push_back(static_cast<char>((range.slots ? kHasSlots : 0) | (range.outgoing ? kHasOutgoing : 0) |
-                                  (range.incoming ? kHasIncoming : 0)));
+                                  (range.incoming ? kHasIncoming : 0) | (timestamps ? kHasTimestamps : 0)));
   for (const uint64_t number : {range.version, range.incarnation, range.epoch, range.changed_by,
                                 range.version_base, range.hidden_keys}) {
     PutVarint(out, number);
@@ -214,6 +217,11 @@ std::string EncodeRegionRange(const RegionRange& range) {
       PutVarint(out, number);
     }
     out.push_back(incoming.complete ? 1 : 0);
+  }
+  if (timestamps) {
+    PutVarint(out, range.opened_ts);
+    PutVarint(out, given.released_ts);
+    out.push_back(given.keeps_changes ? 1 : 0);
   }
   return out;
 }
@@ -242,7 +250,17 @@ RegionRange DecodeRegionRange(std::string_view encoded) {
     }
     incoming.complete = reader.Byte() != 0;
   }
-  TENURE_CHECK(reader.AtEnd() && (parts & ~(kHasSlots | kHasOutgoing | kHasIncoming)) == 0,
+  if ((parts & kHasTimestamps) != 0) {
+    range.opened_ts = reader.Varint();
+    OutgoingSlots given;
+    given.released_ts = reader.Varint();
+    given.keeps_changes = reader.Byte() != 0;
+    if (range.outgoing) {
+      range.outgoing->released_ts = given.released_ts;
+      range.outgoing->keeps_changes = given.keeps_changes;
+    }
+  }
+  TENURE_CHECK(reader.AtEnd() && (parts & ~(kHasSlots | kHasOutgoing | kHasIncoming | kHasTimestamps)) == 0,
                "the region's range is damaged, or of a newer version ({} bytes)", encoded.size());
   return range;
 }
@@ -282,6 +300,9 @@ void EncodeRangeCommand(const RangeCommand& command, std::string& out) {
     PutPrefixed(out, key);
     PutPrefixed(out, value);
   }
+  if (command.after_ts == 0 && !command.keep_changes) return;
+  PutVarint(out, command.after_ts);
+  out.push_back(command.keep_changes ? 1 : 0);
 }
 
 bool DecodeRangeCommand(std::string_view bytes, RangeCommand& command) {
@@ -300,6 +321,10 @@ bool DecodeRangeCommand(std::string_view bytes, RangeCommand& command) {
   for (uint64_t i = 0; i < pairs && reader.ok(); ++i) {
     const std::string_view key = reader.Prefixed();
     command.pairs.emplace_back(key, reader.Prefixed());
+  }
+  if (reader.ok() && !reader.rest().empty()) {
+    command.after_ts = reader.Varint();
+    command.keep_changes = reader.Byte() != 0;
   }
   return reader.AtEnd() && command.op >= Op::kFreeze && command.op <= Op::kEnd;
 }

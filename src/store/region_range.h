@@ -20,6 +20,8 @@
 //                kOpen is asked for when kRelease is known to be
 //                committed and applied by a leader.
 //             R2 nothing in the slots of `outgoing` changes between kFreeze and kEnd or kClear.
+//             R4 what commits in slots after kOpen has later timestamps than what did before kRelease, where
+//                change logs are kept.
 //             R3 a version of a key is never given twice, in whichever region the key lies (WATCH).
 #pragma once
 
@@ -47,6 +49,9 @@ struct OutgoingSlots {
   SlotRange slots;
   uint64_t procedure = 0;
   bool released = false;  // else they are read, and not written
+  // For changefeeds: when they were released, and whether the region keeps a change log. 0: it does not.
+  uint64_t released_ts = 0;
+  bool keeps_changes = false;
   friend bool operator==(const OutgoingSlots&, const OutgoingSlots&) = default;
 };
 
@@ -70,6 +75,7 @@ struct RegionRange {
   uint64_t changed_by = 0;    // the procedure by which `slots` are what they are; 0: as the region began
   uint64_t version_base = 0;  // versions of keys are the log index plus this
   uint64_t hidden_keys = 0;   // keys that lie here and are not served
+  uint64_t opened_ts = 0;     // commit timestamp of the last kOpen; 0: no change log was kept then
   std::optional<OutgoingSlots> outgoing;
   std::optional<IncomingSlots> incoming;
 
@@ -113,6 +119,9 @@ struct RangeCommand {
   uint64_t hash = 0;          // kComplete: sum of HashOfPair
   uint64_t version_base = 0;  // kComplete: no version in the copy is higher
   int64_t newest_ms = 0;      // kComplete: of the region that gives
+  // kOpen: OutgoingSlots of the region that gives.
+  uint64_t after_ts = 0;
+  bool keep_changes = false;
 
   friend bool operator==(const RangeCommand&, const RangeCommand&) = default;
 };

@@ -56,16 +56,25 @@ bool WatchesHold(const std::vector<WatchedKey>& watches, Keyspace& keys) {
   return true;
 #endif
   for (const WatchedKey& watch : watches) {
-    if (VersionIn(keys, watch.key) != watch.version) return false;
+    uint64_t version = 0;
+    if (watch.table == 0) {
+      version = VersionIn(keys, watch.key);
+    } else if (const Row row = FindRow({.table = watch.table, .slot = watch.slot, .key = watch.key}, keys);
+               row.exists) {
+      version = row.version;
+    }
+    if (version != watch.version) return false;
   }
   return true;
 }
 
+constexpr std::string_view kSlotIsElsewhere = "TRYAGAIN The region does not hold this slot any more";
+
 // A transaction is done where its slot is, or not at all.
 std::optional<Reply> CheckTransaction(const WriteCommand& command, const RegionRange& range) {
   for (const WatchedKey& watch : command.watches) {
-    if (!range.Serves(SlotOfKey(watch.key)))
-      return Reply::Error("TRYAGAIN The region does not hold this slot any more");
+    if (!range.Serves(watch.table == 0 ? SlotOfKey(watch.key) : watch.slot))
+      return Reply::Error(std::string(kSlotIsElsewhere));
   }
   for (const Arguments& arguments : command.commands) {
     const CommandSpec* const spec = arguments.empty() ? nullptr : FindCommand(arguments[0]);
@@ -73,6 +82,55 @@ std::optional<Reply> CheckTransaction(const WriteCommand& command, const RegionR
     if (auto error = CheckSlots(*spec, arguments, range)) return error;
   }
   return std::nullopt;
+}
+
+// An error if rows are not to be touched as the command says: a slot that is elsewhere, an older schema.
+std::optional<Reply> CheckRows(const RowCommand& command, const RegionRange& range, const kv::Reader& state) {
+  for (const RowKey& key : command.keys) {
+    if (!range.Serves(key.slot)) return Reply::Error(std::string(kSlotIsElsewhere));
+    if (range.IsFrozen(key.slot) && IsWrite(command.operation))
+      return Reply::Error("TRYAGAIN The slot is moving to another region");
+    if (key.table == 0) continue;
+#ifdef TENURE_MUTANT_row_version_unchecked
+    continue;
+#endif
+    if (auto error = CheckSchema(key.table, key.version, state)) return error;
+  }
+  return std::nullopt;
+}
+
+std::optional<Reply> CheckSteps(const WriteCommand& command, const RegionRange& range,
+                                const kv::Reader& state) {
+  if (auto error = CheckTransaction(command, range)) return error;
+  for (const Step& step : command.steps) {
+    if (const auto* const rows = std::get_if<RowCommand>(&step)) {
+      if (auto error = CheckRows(*rows, range, state)) return error;
+    } else if (const auto* const words = std::get_if<Arguments>(&step)) {
+      const CommandSpec* const spec = FindCommand((*words)[0]);
+      if (spec == nullptr || !CheckArity(*spec, *words).ok()) continue;  // that command's own error
+      if (auto error = CheckSlots(*spec, *words, range)) return error;
+    }
+  }
+  return std::nullopt;
+}
+
+Reply ExecuteSteps(const WriteCommand& command, const RegionRange& range, Writer& keys) {
+  if (auto error = CheckSteps(command, range, keys.state())) return *std::move(error);
+  if (command.kind == WriteCommand::Kind::kRows)
+    return WriteRows(std::get<RowCommand>(command.steps.at(0)), keys);
+  if (!WatchesHold(command.watches, keys)) return Reply::Null();
+  std::vector<Reply> replies;
+  replies.reserve(command.steps.size());
+  for (const Step& step : command.steps) {
+    if (const auto* const rows = std::get_if<RowCommand>(&step)) {
+      replies.push_back(WriteRows(*rows, keys));
+    } else if (const auto* const words = std::get_if<Arguments>(&step)) {
+      replies.push_back(Execute(*words, range, keys));
+    } else {
+      replies.push_back(std::get<Reply>(step));
+    }
+  }
+  return Reply::Array(std::move(replies));
 }
 
 Reply ExecuteTransaction(const WriteCommand& command, const RegionRange& range, Writer& keys) {
@@ -96,7 +154,36 @@ Reply Sweep(uint32_t limit, Writer& keys) {
     TENURE_CHECK(!entry.exists, "S2: the expiry index names a key of {} bytes that has not expired",
                  key.size());
   }
-  return Reply::Integer(static_cast<int64_t>(expired.size()));
+  const auto keys_removed = static_cast<uint32_t>(expired.size());
+  return Reply::Integer(int64_t{keys_removed} + SweepRows(limit - keys_removed, keys));
+}
+
+Reply ExecuteOnKeys(const WriteCommand& command, const RegionRange& range, Writer& keys) {
+  switch (command.kind) {
+    case WriteCommand::Kind::kSingle:
+      TENURE_CHECK(command.commands.size() == 1, "a single command has {} commands", command.commands.size());
+      return Execute(command.commands[0], range, keys);
+    case WriteCommand::Kind::kTransaction:
+      return ExecuteTransaction(command, range, keys);
+    case WriteCommand::Kind::kSweep:
+      return range.IsMoving() ? Reply::Integer(0) : Sweep(command.sweep_limit, keys);
+    case WriteCommand::Kind::kRows:
+    case WriteCommand::Kind::kRowTransaction:
+      return ExecuteSteps(command, range, keys);
+    default:
+      TENURE_CHECK(false, "a command of kind {} does not concern keys", static_cast<int>(command.kind));
+  }
+}
+
+Reply ApplySchema(const SchemaCommand& command, ChangeWriter& changes, kv::View& state) {
+  const SchemaMark before = FindSchemaMark(command.table, state);
+  Reply reply = ApplySchemaCommand(command, state);
+  const SchemaMark after = FindSchemaMark(command.table, state);
+  if (changes.keeps() && after != before) {
+    changes.Append(
+        {.kind = ChangeRecord::Kind::kSchema, .table = command.table, .schema_version = after.version});
+  }
+  return reply;
 }
 
 }  // namespace
@@ -105,6 +192,7 @@ void RegionStore::Load(const kv::Reader& state) {
   range_ = RegionRange();
   range_.slots = initial_;
   if (const auto stored = state.Get(std::string_view(&kRangePrefix, 1))) range_ = DecodeRegionRange(*stored);
+  log_ = LoadChangeLogState(state);
 }
 
 int64_t RegionStore::NewestMillis(const kv::Reader& state) {
@@ -112,26 +200,34 @@ int64_t RegionStore::NewestMillis(const kv::Reader& state) {
 }
 
 Reply RegionStore::Apply(const WriteCommand& command, LogIndex index, kv::View& state) {
-  if (command.kind == WriteCommand::Kind::kRange) {
-    TENURE_CHECK(command.range.has_value(), "a command of kind kRange has no range");
-    return ApplyRangeCommand(*command.range, range_, state);
-  }
-  Writer keys(state, command.now, LogIndex(VersionBound(index)), command.max_value_bytes);
-  Reply reply;
+  ChangeWriter changes(log_, command.now, index, state);
+  Reply reply = Execute(command, index, changes, state);
+  changes.Finish();
+  return reply;
+}
+
+Reply RegionStore::Execute(const WriteCommand& command, LogIndex index, ChangeWriter& changes,
+                           kv::View& state) {
   switch (command.kind) {
-    case WriteCommand::Kind::kSingle:
-      TENURE_CHECK(command.commands.size() == 1, "a single command has {} commands", command.commands.size());
-      reply = Execute(command.commands[0], range_, keys);
-      break;
-    case WriteCommand::Kind::kTransaction:
-      reply = ExecuteTransaction(command, range_, keys);
-      break;
-    case WriteCommand::Kind::kSweep:
-      reply = range_.IsMoving() ? Reply::Integer(0) : Sweep(command.sweep_limit, keys);
-      break;
     case WriteCommand::Kind::kRange:
+      TENURE_CHECK(command.range.has_value(), "a command of kind kRange has no range");
+      return ApplyRangeCommand(*command.range, range_, changes, state);
+    case WriteCommand::Kind::kSchema:
+      TENURE_CHECK(command.schema.has_value(), "a command of kind kSchema has no schema");
+      return ApplySchema(*command.schema, changes, state);
+    case WriteCommand::Kind::kKeepChanges:
+      TENURE_CHECK(command.keep_changes.has_value(), "a command of kind kKeepChanges says nothing");
+      changes.Keep(*command.keep_changes);
+      return Reply::Ok();
+    case WriteCommand::Kind::kResolve:
+      if (changes.keeps()) changes.Advance();
+      return Reply::Ok();
+    default:
       break;
   }
+  Writer keys(state, command.now, LogIndex(VersionBound(index)), command.max_value_bytes,
+              changes.keeps() ? &changes : nullptr);
+  Reply reply = ExecuteOnKeys(command, range_, keys);
   keys.Finish();
   return reply;
 }
@@ -142,6 +238,14 @@ Reply RegionStore::Read(const Arguments& arguments, WallTime now, const kv::Read
   if (spec->write) return Reply::Error(fmt::format("ERR '{}' writes and was given to be read", spec->name));
   Keyspace keys(state, now);
   return ImplementationOf(*spec).read(keys, arguments);
+}
+
+Reply RegionStore::Read(const RowCommand& command, WallTime now, const kv::Reader& state) const {
+  for (const RowKey& key : command.keys) {
+    if (!range_.Serves(key.slot)) return Reply::Error(std::string(kSlotIsElsewhere));
+  }
+  Keyspace keys(state, now);
+  return ReadRows(command, keys);
 }
 
 uint64_t RegionStore::VersionOf(std::string_view key, WallTime now, const kv::Reader& state) const {

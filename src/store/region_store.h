@@ -17,7 +17,10 @@
 //   k <slot:2> <key>          -> value record: type, version (log index of the last change), expiry, content
 //   h <slot:2> <key length:4> <key> <hash of the field:4> <field>  -> value of a hash field
 //   e <expiry ms:8> <slot:2> <key>  -> expiry index
+//   s <table:8>               -> what it was told of a table (schema_state.h)
+//   t <table:8> <slot:2> <key>  -> row of a table; `c` and `x` beside it: row_state.h
 //   m                         -> region counters: keys, newest time that decided something
+//   f, l <commit ts:8>        -> change log (change_log.h)
 //   r                         -> the slots that it serves (region_range.h); none: those it began with
 //
 // Invariants: S1 `m` counts the `k` entries.
@@ -30,17 +33,23 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "kv/kv.h"
+#include "store/change_log.h"
 #include "store/command_table.h"
 #include "store/region_range.h"
 #include "store/reply.h"
+#include "store/row_command.h"
+#include "store/schema_state.h"
 
 namespace tenure::store {
+
+class RowSchemas;  // row_plan.h
 
 // What one node accepts; settings may differ between nodes.
 struct Limits {
@@ -51,9 +60,15 @@ struct Limits {
 // WATCHed key: EXEC is refused (null reply) if the key's version is no longer this. 0: the key was absent. A
 // key that was absent, was written and is absent again counts as unchanged.
 struct WatchedKey {
-  std::string key;
+  std::string key;  // of a row: what stands behind "table:"
   uint64_t version = 0;
+  uint64_t table = 0;  // 0: a plain key
+  uint16_t slot = 0;   // of a row
 };
+
+// One command of a region's log: plain keys' as it was sent, rows' as it was planned, or an answer that was
+// known before, which has its place in a transaction.
+using Step = std::variant<Arguments, RowCommand, Reply>;
 
 // What goes through a region's log.
 struct WriteCommand {
@@ -62,16 +77,29 @@ struct WriteCommand {
     kSingle = 1,  // commands[0]; the result is its reply
     // MULTI/EXEC: all commands (reads too) or, if a watch failed, none; the result is an array or null.
     kTransaction = 2,
-    kSweep = 3,  // removes up to `sweep_limit` keys expired at `now`; the result is how many
-    kRange = 4,  // `range`: slots come or go; the result is an integer (kClear: keys removed) or an error
+    kSweep = 3,   // removes up to `sweep_limit` keys expired at `now`; the result is how many
+    kRange = 4,   // `range`: slots come or go; the result is an integer (kClear: keys removed) or an error
+    kSchema = 5,  // `schema`: what the region is told of a table; the result is OK
+    kRows = 6,    // steps[0], a RowCommand; the result is its reply
+    // As kTransaction, of `steps`. If one of them was checked against a schema that is not in force any more,
+    // nothing is done and the result is that error.
+    kRowTransaction = 7,
+    // `keep_changes`: a change log is kept from here on, or not, or what is not needed of it goes. The result
+    // is OK.
+    kKeepChanges = 8,
+    // Nothing commits at or below `now` any more, if a change log is kept. The result is OK.
+    kResolve = 9,
   };
   Kind kind = Kind::kSingle;
-  std::vector<Arguments> commands;
+  std::vector<Arguments> commands;  // kSingle, kTransaction
   std::vector<WatchedKey> watches;
   uint32_t sweep_limit = 0;
   // The leader's Limits::max_value_bytes: APPEND and SETRANGE know the size of their result only here.
   uint64_t max_value_bytes = Limits{}.max_value_bytes;
   std::optional<RangeCommand> range = std::nullopt;
+  std::optional<SchemaCommand> schema = std::nullopt;
+  std::vector<Step> steps = {};  // kRows, kRowTransaction
+  std::optional<KeepChangesCommand> keep_changes = std::nullopt;
 };
 
 void EncodeWriteCommand(const WriteCommand& command, std::string& out);
@@ -94,6 +122,7 @@ class RegionStore {
   void Load(const kv::Reader& state);
   // As of the last command applied, or as SetRange said: for a store that only reads.
   const RegionRange& range() const { return range_; }
+  const ChangeLogState& change_log() const { return log_; }
   void SetRange(const RegionRange& range) { range_ = range; }
 
   // Applies a decoded command; `index` becomes the version of what it changes. Checks again what Validate
@@ -103,25 +132,34 @@ class RegionStore {
 
   // Executes a read command. `now` is the reader's wall clock. A write command: an error.
   Reply Read(const Arguments& arguments, WallTime now, const kv::Reader& state) const;
+  Reply Read(const RowCommand& command, WallTime now, const kv::Reader& state) const;
   // Current version of a key for WATCH; 0 if absent or expired.
   uint64_t VersionOf(std::string_view key, WallTime now, const kv::Reader& state) const;
 
-  // Keys alive in a slot, up to `limit`, in key order (CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT).
-  std::vector<std::string> KeysInSlot(uint16_t slot, size_t limit, WallTime now,
-                                      const kv::Reader& state) const;
-  uint64_t CountKeysInSlot(uint16_t slot, WallTime now, const kv::Reader& state) const;
-  // Keys that are served, expired ones that no sweep has removed yet included (as Redis' DBSIZE).
-  uint64_t KeyCount(const kv::Reader& state) const;
-  // One step of SCAN: keys from position `from` (slot, key; empty: begin of the region) in order; `next` is
-  // empty when the region is exhausted. Looks at no more than `count` keys.
+  // What follows walks over plain keys and, where `schemas` is not null, over the rows that it has names for;
+  // plain keys that stand where the rows of a table stand are then left out: nobody can reach them.
+
+  // Keys alive in a slot, up to `limit`: plain ones in their order, then rows (CLUSTER COUNTKEYSINSLOT,
+  // GETKEYSINSLOT).
+  std::vector<std::string> KeysInSlot(uint16_t slot, size_t limit, WallTime now, const kv::Reader& state,
+                                      const RowSchemas* schemas = nullptr) const;
+  uint64_t CountKeysInSlot(uint16_t slot, WallTime now, const kv::Reader& state,
+                           const RowSchemas* schemas = nullptr) const;
+  // Keys that are served, expired ones that no sweep has removed yet included (as Redis' DBSIZE), and plain
+  // keys that nobody can reach.
+  uint64_t KeyCount(const kv::Reader& state, const RowSchemas* schemas = nullptr) const;
+  // One step of SCAN: keys from position `from` in order (of slots; in a slot plain keys, then rows by
+  // table); `next` is empty when the region is exhausted. Looks at no more than `count` keys. A position is a
+  // slot in two bytes and what only this function reads; empty: begin of the region.
   struct ScanResult {
     std::vector<std::string> keys;
     std::string next;
   };
   ScanResult Scan(std::string_view from, size_t count, std::optional<std::string_view> match,
-                  std::optional<std::string_view> type, WallTime now, const kv::Reader& state) const;
-  // True if some key is expired at `now`: a sweep is worth proposing. Not while slots come or go: what is
-  // copied stays as it is.
+                  std::optional<std::string_view> type, WallTime now, const kv::Reader& state,
+                  const RowSchemas* schemas = nullptr) const;
+  // True if some key or row is expired at `now`: a sweep is worth proposing. Not while slots come or go: what
+  // is copied stays as it is.
   bool HasExpired(WallTime now, const kv::Reader& state) const;
 
   // The state as RegionExport wants it: the newest time in it, and a version above all that are in it, given
@@ -130,8 +168,11 @@ class RegionStore {
   uint64_t VersionBound(LogIndex applied) const { return applied.value() + range_.version_base; }
 
  private:
+  Reply Execute(const WriteCommand& command, LogIndex index, ChangeWriter& changes, kv::View& state);
+
   std::optional<SlotRange> initial_;
   RegionRange range_;
+  ChangeLogState log_;  // as the state has it
 };
 
 }  // namespace tenure::store

@@ -210,7 +210,8 @@ TEST(RegionStore, ReadsDoNotWrite) {
     const Reply reply = region.Read(arguments, {}, state);
     EXPECT_EQ(reply.IsError() && reply.text.ends_with("was given to be read"), spec.write) << spec.name;
   }
-  EXPECT_EQ(Show(region.Read({}, {}, state)), "(error) ERR unknown command '', with args beginning with: ");
+  EXPECT_EQ(Show(region.Read(Arguments{}, {}, state)),
+            "(error) ERR unknown command '', with args beginning with: ");
 }
 
 // Two replicas that apply the same commands, one through the overlay that a daemon uses, are equal byte by

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <charconv>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "base/codec.h"
@@ -110,6 +112,10 @@ void CheckInvariants(const MapView& state) {
   std::map<std::string, std::string> expected_expiries;
   std::map<std::string, uint64_t> fields;
   std::map<std::string, std::string> expiries;
+  std::map<uint64_t, uint64_t> expected_rows;  // by table
+  std::map<uint64_t, uint64_t> rows;
+  std::set<std::string> expected_row_expiries;
+  std::set<std::string> row_expiries;
   Counters counters;
   for (const auto& [key, value] : state.map()) {
     switch (key[0]) {
@@ -138,6 +144,22 @@ void CheckInvariants(const MapView& state) {
       case kRangePrefix:
         EXPECT_EQ(EncodeRegionRange(DecodeRegionRange(value)), value);
         break;
+      case kSchemaPrefix:
+        break;
+      case kRowPrefix:
+        EXPECT_FALSE(FindSchemaMark(TableOfKey(key), state).dropped) << "S6";
+        ++expected_rows[TableOfKey(key)];
+        if (const int64_t expiry_ms = ExpiryOfRow(value); expiry_ms != 0) {
+          expected_row_expiries.insert(
+              RowExpiryKey(TableOfKey(key), expiry_ms, SlotOfRowStateKey(key), KeyOfRowStateKey(key)));
+        }
+        break;
+      case kRowCountPrefix:
+        rows[TableOfKey(key)] = RowCount(TableOfKey(key), state);
+        break;
+      case kRowExpiryPrefix:
+        row_expiries.insert(key);
+        break;
       default:
         EXPECT_EQ(key, "m");
         counters = DecodeCounters(value);
@@ -146,6 +168,8 @@ void CheckInvariants(const MapView& state) {
   EXPECT_EQ(counters.keys, keys) << "S1";
   EXPECT_EQ(expiries, expected_expiries) << "S2";
   EXPECT_EQ(fields, expected_fields) << "S3";
+  EXPECT_EQ(rows, expected_rows) << "S7";
+  EXPECT_EQ(row_expiries, expected_row_expiries) << "S8";
 }
 
 Reply TestRegion::Run(const Arguments& arguments) {

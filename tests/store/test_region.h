@@ -17,7 +17,8 @@ std::string Quoted(std::string_view bytes);
 std::string Show(const Reply& reply);
 std::string ShowCommand(const Arguments& arguments);
 
-// S1 to S3 of region_store.h; failures are reported to the running test.
+// S1 to S3 of region_store.h, S6 of schema_state.h, S7 and S8 of row_state.h; failures are reported to the
+// running test.
 void CheckInvariants(const MapView& state);
 
 struct TestRegion {

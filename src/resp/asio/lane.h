@@ -7,10 +7,9 @@
 //   sockets writable <- OnOutbound  <== asio::post == FlushSessions: Session::TakeOutput
 //
 // Threading: see each method. Back-pressure crosses in two atomic counters of a Connection: whoever moves one
-// over
-//            its limit, and only he, stops or wakes the other side.
+//            over its limit, and only he, stops or wakes the other side.
 // Lifetime:  shared by its connections and by closures posted to the executor. Stop before the last reference
-// goes.
+//            goes.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>

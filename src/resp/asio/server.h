@@ -2,12 +2,12 @@
 //
 // Built by daemon/. Decodes nothing: bytes go to sessions on the node's executor and come back.
 // Threading: Start, Stop and the destructor from any one thread that is neither the executor nor an I/O
-// thread. Lifetime:  the front end and the executor outlive the server. Stop closes every connection, ends
-// the I/O threads
-//            and, on the executor, every session; when it returns nothing of the server is under way. It may
-//            be called before or after the executor is stopped.
+//            thread.
+// Lifetime:  the front end and the executor outlive the server. Stop closes every connection, ends the I/O
+//            threads and, on the executor, every session; when it returns nothing of the server is under way.
+//            It may be called before or after the executor is stopped.
 // Bounds:    max_clients connections; one more is told so and closed. Out of file descriptors: waits and
-// tries again.
+//            tries again.
 #pragma once
 
 #include <atomic>
