@@ -111,6 +111,7 @@ void Agent::SetIncarnation(uint64_t incarnation) {
 
 void Agent::Register() {
   state_ = State::kRegistering;
+  listener_.OnRegistering();
   tokens_.Sign(registration_);
   link_.Call(kRegister, registration_.SerializeAsString(), options_.register_timeout,
              [this, alive = alive_](StatusOr<std::string> answer) {

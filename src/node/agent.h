@@ -6,11 +6,9 @@
 //
 // Threading:  one executor.
 // Errors:     everything is retried with growing pauses; a registration that can never succeed (another
-// cluster, a
-//             format that is not understood) goes to the listener and ends there.
+//             cluster, a format that is not understood) goes to the listener and ends there.
 // Ordering:   the first report of a stream is a full one; a change is reported at once, but two reports
-// caused by changes
-//             are at least min_report_gap apart.
+//             caused by changes are at least min_report_gap apart.
 #pragma once
 
 #include <memory>
@@ -38,6 +36,8 @@ class ReportSource {
 class AgentListener {
  public:
   virtual ~AgentListener() = default;
+  // A registration is about to be asked for: the one before, if there was one, may be over with it.
+  virtual void OnRegistering() = 0;
   virtual void OnRegistered(const ipb::RegisterResponse& response) = 0;
   // Final: this node cannot take part.
   virtual void OnRegistrationRefused(const Status& status) = 0;

@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::string_view kList = "tenure.v1.Catalog/List";
 constexpr std::string_view kWatch = "tenure.v1.Catalog/Watch";
+// Kinds that controllers of an earlier program do not know, and have none of.
+bool IsRecent(pb::RecordKind kind) {
+  return kind == pb::RECORD_TABLE || kind == pb::RECORD_VIEW || kind == pb::RECORD_CHANGEFEED;
+}
 constexpr Duration kListTimeout = std::chrono::seconds(10);
 
 }  // namespace
@@ -94,8 +98,13 @@ runtime::Task<StatusOr<CatalogFeed::List>> CatalogFeed::ListKind(pb::RecordKind 
 runtime::Task<Status> CatalogFeed::ListAll() {
   std::vector<List> lists;
   for (const pb::RecordKind kind : kKeptKinds) {
-    TENURE_CO_ASSIGN_OR_RETURN(List list, co_await ListKind(kind));
-    lists.push_back(std::move(list));
+    auto list = co_await ListKind(kind);
+    if (!list.ok() && list.status().code() == StatusCode::kInvalidArgument && IsRecent(kind)) {
+      // The controller's program is from before there were such records, so there are none.
+      list = List{{}, lists.back().revision};
+    }
+    if (!list.ok()) co_return list.status();
+    lists.push_back(*std::move(list));
   }
   TENURE_CO_RETURN_IF_ERROR(TakeOver(lists));
   current_ = true;

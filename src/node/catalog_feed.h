@@ -7,9 +7,8 @@
 // Threading:  one executor.
 // Errors:     never given up; retried with growing pauses and logged when the reason changes.
 // Invariants: F1 a list is taken over only whole, only if it names this node under its own id and uuid, and
-// only if it
-//             is not older than anything seen before: another cluster's catalog, or one restored from an old
-//             copy, is not believed (what stands here must not be destroyed on its word).
+//             only if it is not older than anything seen before: another cluster's catalog, or one restored
+//             from an old copy, is not believed (what stands here must not be destroyed on its word).
 #pragma once
 
 #include <functional>

@@ -10,8 +10,12 @@
 namespace tenure::node {
 namespace {
 
-// Encoded form: magic, XXH3-64 of the rest, three revisions, newest revision, a serialized pb::ListResponse.
-constexpr std::string_view kMagic = "TNRVIEW1";
+// Encoded form: magic, XXH3-64 of the rest, six revisions, newest revision, a serialized pb::ListResponse.
+// Of the second version, from before there were changefeeds: five revisions; of the first, from before there
+// were tables: three.
+constexpr std::string_view kMagic = "TNRVIEW3";
+constexpr std::string_view kMagicWithoutChangefeeds = "TNRVIEW2";
+constexpr std::string_view kMagicWithoutTables = "TNRVIEW1";
 
 pb::RecordKind KindOf(const pb::Record& record) {
   switch (record.body_case()) {
@@ -21,6 +25,12 @@ pb::RecordKind KindOf(const pb::Record& record) {
       return pb::RECORD_DATABASE;
     case pb::Record::kRegion:
       return pb::RECORD_REGION;
+    case pb::Record::kTable:
+      return pb::RECORD_TABLE;
+    case pb::Record::kView:
+      return pb::RECORD_VIEW;
+    case pb::Record::kChangefeed:
+      return pb::RECORD_CHANGEFEED;
     default:
       return pb::RECORD_KIND_UNSPECIFIED;
   }
@@ -35,7 +45,8 @@ auto Find(const Records& records, uint64_t id) -> decltype(&records.begin()->sec
 }  // namespace
 
 Revision CatalogView::revision() const {
-  return std::min({node_revision_, database_revision_, region_revision_});
+  return std::min({node_revision_, database_revision_, region_revision_, table_revision_, view_revision_,
+                   changefeed_revision_});
 }
 Revision CatalogView::newest() const {
   return newest_;
@@ -61,6 +72,12 @@ Revision& CatalogView::RevisionOf(pb::RecordKind kind) {
       return node_revision_;
     case pb::RECORD_DATABASE:
       return database_revision_;
+    case pb::RECORD_TABLE:
+      return table_revision_;
+    case pb::RECORD_VIEW:
+      return view_revision_;
+    case pb::RECORD_CHANGEFEED:
+      return changefeed_revision_;
     default:
       TENURE_CHECK(kind == pb::RECORD_REGION, "kind {} is not kept", static_cast<int>(kind));
       return region_revision_;
@@ -68,6 +85,7 @@ Revision& CatalogView::RevisionOf(pb::RecordKind kind) {
 }
 
 void CatalogView::Put(const pb::Record& record) {
+  NoteChange(KindOf(record));
   switch (record.body_case()) {
     case pb::Record::kNode:
       nodes_[record.node().id()] = record.node();
@@ -78,15 +96,66 @@ void CatalogView::Put(const pb::Record& record) {
     case pb::Record::kRegion:
       regions_[record.region().id()] = record.region();
       break;
+    case pb::Record::kTable:
+      if (const pb::TableRecord* before = FindTable(record.table().id())) Unindex(*before);
+      Index(tables_[record.table().id()] = record.table());
+      break;
+    case pb::Record::kView:
+      if (const pb::ViewRecord* before = FindView(record.view().id())) Unindex(*before);
+      Index(views_[record.view().id()] = record.view());
+      break;
+    case pb::Record::kChangefeed:
+      changefeeds_[record.changefeed().id()] = record.changefeed();
+      break;
     default:
       break;
   }
 }
 
+void CatalogView::NoteChange(pb::RecordKind kind) {
+  if (kind == pb::RECORD_DATABASE || kind == pb::RECORD_TABLE || kind == pb::RECORD_VIEW) ++schema_changes_;
+}
+
 void CatalogView::Clear(pb::RecordKind kind) {
+  NoteChange(kind);
   if (kind == pb::RECORD_NODE) nodes_.clear();
   if (kind == pb::RECORD_DATABASE) databases_.clear();
   if (kind == pb::RECORD_REGION) regions_.clear();
+  for (const auto& [id, table] : tables_) {
+    if (kind == pb::RECORD_TABLE) Unindex(table);
+  }
+  for (const auto& [id, view] : views_) {
+    if (kind == pb::RECORD_VIEW) Unindex(view);
+  }
+  if (kind == pb::RECORD_TABLE) tables_.clear();
+  if (kind == pb::RECORD_VIEW) views_.clear();
+  if (kind == pb::RECORD_CHANGEFEED) changefeeds_.clear();
+}
+
+template <class Object>
+void CatalogView::Index(const Object& object) {
+  // In the middle of a rename somebody else may have the name still, in a view that is not complete.
+  if (object.has_next()) names_.try_emplace({object.database(), object.next().name()}, object.id());
+  names_[{object.database(), object.shape().name()}] = object.id();
+}
+
+template <class Object>
+void CatalogView::Unindex(const Object& object) {
+  for (const std::string& name : {object.shape().name(), object.next().name()}) {
+    const auto it = names_.find({object.database(), name});
+    if (it != names_.end() && it->second == object.id()) names_.erase(it);
+  }
+}
+
+uint64_t CatalogView::FindSchemaName(uint64_t database, std::string_view name) const {
+  const auto it = names_.find({database, std::string(name)});
+  return it == names_.end() ? 0 : it->second;
+}
+const pb::TableRecord* CatalogView::FindTable(uint64_t id) const {
+  return Find(tables_, id);
+}
+const pb::ViewRecord* CatalogView::FindView(uint64_t id) const {
+  return Find(views_, id);
 }
 
 Status CatalogView::Replace(pb::RecordKind kind, const std::vector<pb::Record>& records, Revision revision) {
@@ -107,7 +176,8 @@ Status CatalogView::Replace(pb::RecordKind kind, const std::vector<pb::Record>& 
 }
 
 void CatalogView::ForgetRevisions() {
-  node_revision_ = database_revision_ = region_revision_ = newest_ = Revision();
+  node_revision_ = database_revision_ = region_revision_ = table_revision_ = view_revision_ =
+      changefeed_revision_ = newest_ = Revision();
 }
 
 bool CatalogView::Apply(const pb::Event& event) {
@@ -119,9 +189,19 @@ bool CatalogView::Apply(const pb::Event& event) {
     Put(event.new_record());
     return true;
   }
+  NoteChange(kind);
   if (record.has_node()) nodes_.erase(record.node().id());
   if (record.has_database()) databases_.erase(record.database().id());
   if (record.has_region()) regions_.erase(record.region().id());
+  if (record.has_changefeed()) changefeeds_.erase(record.changefeed().id());
+  if (const pb::TableRecord* table = FindTable(record.table().id()); record.has_table() && table != nullptr) {
+    Unindex(*table);
+    tables_.erase(record.table().id());
+  }
+  if (const pb::ViewRecord* view_of = FindView(record.view().id()); record.has_view() && view_of != nullptr) {
+    Unindex(*view_of);
+    views_.erase(record.view().id());
+  }
   return true;
 }
 
@@ -135,10 +215,16 @@ std::string CatalogView::Encode() const {
   for (const auto& [id, node] : nodes_) *list.add_records()->mutable_node() = node;
   for (const auto& [id, database] : databases_) *list.add_records()->mutable_database() = database;
   for (const auto& [id, region] : regions_) *list.add_records()->mutable_region() = region;
+  for (const auto& [id, table] : tables_) *list.add_records()->mutable_table() = table;
+  for (const auto& [id, view] : views_) *list.add_records()->mutable_view() = view;
+  for (const auto& [id, feed] : changefeeds_) *list.add_records()->mutable_changefeed() = feed;
   std::string body;
   PutFixed64(body, node_revision_.value());
   PutFixed64(body, database_revision_.value());
   PutFixed64(body, region_revision_.value());
+  PutFixed64(body, table_revision_.value());
+  PutFixed64(body, view_revision_.value());
+  PutFixed64(body, changefeed_revision_.value());
   PutFixed64(body, newest_.value());
   body += list.SerializeAsString();
   std::string out(kMagic);
@@ -148,7 +234,8 @@ std::string CatalogView::Encode() const {
 
 StatusOr<CatalogView> CatalogView::Decode(std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Raw(kMagic.size()) != kMagic)
+  const std::string_view magic = in.Raw(kMagic.size());
+  if (magic != kMagic && magic != kMagicWithoutChangefeeds && magic != kMagicWithoutTables)
     return Error(StatusCode::kDataLoss, "not a catalog view of a known format");
   const uint64_t checksum = in.Fixed64();
   if (!in.ok() || HashBytes(in.rest()) != checksum) {
@@ -158,6 +245,11 @@ StatusOr<CatalogView> CatalogView::Decode(std::string_view bytes) {
   view.node_revision_ = Revision(in.Fixed64());
   view.database_revision_ = Revision(in.Fixed64());
   view.region_revision_ = Revision(in.Fixed64());
+  if (magic != kMagicWithoutTables) {
+    view.table_revision_ = Revision(in.Fixed64());
+    view.view_revision_ = Revision(in.Fixed64());
+  }
+  if (magic == kMagic) view.changefeed_revision_ = Revision(in.Fixed64());
   view.newest_ = Revision(in.Fixed64());
   pb::ListResponse list;
   if (!in.ok() || !list.ParseFromArray(in.rest().data(), static_cast<int>(in.rest().size()))) {

@@ -3,8 +3,7 @@
 //
 // Threading: the node's executor, for calls and callbacks. A callback may run inside the call.
 // Ordering:  commands of one slot execute in the order of the calls. A read overtakes writes of other slots
-// that are
-//            still under way, also of the same region: it does not wait for their consensus.
+//            that are still under way, also of the same region: it does not wait for their consensus.
 // Durability: a write is answered after a majority holds it durably and it is applied here.
 // Fencing:   whatever is answered from the catalog as this node has cached it - which is all but identity and
 //            counters - stands between Enter and Leave (node/lease/request_fence.h).
@@ -99,6 +98,11 @@ class DataService {
                                   std::vector<store::WatchedKey> watches, Callback<Outcome> done) = 0;
   // For WATCH: the reply is the key's version as an integer.
   virtual void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) = 0;
+  // Where the keys of a command lie that the client knows `slot` for: another slot for rows of a table that
+  // was renamed, and of a view.
+  virtual uint16_t SlotOf(DatabaseId /*database*/, uint16_t slot, const store::Arguments& /*arguments*/) {
+    return slot;
+  }
   // SCAN over the regions this node leads. `cursor` 0 begins; the reply is [next cursor, [keys]] as in Redis.
   virtual void Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
                     std::optional<std::string> type, Callback<Outcome> done) = 0;

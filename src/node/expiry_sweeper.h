@@ -2,9 +2,9 @@
 // ones.
 //
 // Readers do not need it (an expired key is invisible at once); it gives space and key counts back.
-// Threading: one executor. Bounds: per interval it looks at sweep_regions regions; one sweep is under way per
-// region,
-//            of at most sweep_keys keys; a region with more is swept again as soon as that one is applied.
+// Threading: one executor.
+// Bounds:    per interval it looks at sweep_regions regions; one sweep is under way per region, of at most
+//            sweep_keys keys; a region with more is swept again as soon as that one is applied.
 #pragma once
 
 #include <set>

@@ -81,7 +81,8 @@ std::unique_ptr<group::StateMachine> LocalReplicas::MachineFor(const pb::RegionR
   }
   const RegionId id(record.id());
   return std::make_unique<RegionStateMachine>(
-      id, initial, [this, id](const store::RegionRange& range) { table_.SetRange(id, range); });
+      id, initial, [this, id](const store::RegionRange& range) { table_.SetRange(id, range); },
+      [this, id](const store::ChangeLogState& log) { table_.SetChangeLog(id, log); });
 }
 
 // ---- starting ----

@@ -50,7 +50,10 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       tasks_(
           dependencies_.executor, replicas_, copier_, [this] { agent_.NoteChange(); },
           dependencies_.logger.Named("tasks"), dependencies_.task_trace),
-      prober_(dependencies_.network, view_, [this] { agent_.NoteChange(); }),
+      prober_(
+          dependencies_.network, view_,
+          [this] { return fence_.lease().Serves(dependencies_.executor.Now()); },
+          [this] { agent_.NoteChange(); }),
       reporter_(host_, table_, dependencies_.engine, reconciler_, view_, prober_),
       agent_(dependencies_.executor, dependencies_.link, *this, *this, options_,
              dependencies_.logger.Named("agent")),
@@ -59,17 +62,20 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
              .on_change = [this] { OnCatalogChanged(); },
              .on_progress = [this] { OnCatalogAdvanced(); }},
             dependencies_.logger.Named("catalog")),
-      service_(dependencies_.executor, host_, table_, views_, options_),
-      scanner_(dependencies_.executor, host_, table_, options_),
+      service_(dependencies_.executor, host_, table_, views_, schemas_of_rows_, options_),
+      scanner_(dependencies_.executor, host_, table_, schemas_of_rows_, options_),
       sweeper_(dependencies_.executor, host_, table_, options_),
       leadership_(host_, table_, dependencies_.logger.Named("leadership")),
+      fenced_leader_({dependencies_.executor, dependencies_.network, view_, table_, fence_, leadership_}),
       configurations_({dependencies_.executor, host_, view_, dependencies_.transport.addresses(), agent_},
                       dependencies_.logger.Named("configurations")),
       ranges_(dependencies_.executor, host_, table_, agent_),
       copier_({dependencies_.executor, dependencies_.network, host_, table_, view_, agent_,
                options_.copy_chunk_bytes},
               dependencies_.logger.Named("ranges")),
-      internal_(leadership_, configurations_, ranges_),
+      schemas_(dependencies_.executor, host_, table_, agent_),
+      changes_(dependencies_.executor, host_, table_, agent_, options_),
+      internal_(leadership_, configurations_, ranges_, schemas_, changes_),
       taker_(dependencies_.executor, dependencies_.network, table_, view_) {
   table_.SetListener(this);
   fence_.SetTrace(dependencies_.fence_trace);
@@ -88,6 +94,8 @@ void Node::Start() {
   dependencies_.network.Serve(InternalService::kName, internal_);
   dependencies_.network.Serve(Prober::kName, prober_);
   sweeper_.Start();
+  changes_.Start();
+  fenced_leader_.Start();
   ScheduleReconcile();
   agent_.Start(identity_);
 }
@@ -103,6 +111,8 @@ void Node::ScheduleReconcile() {
 void Node::Stop(Duration limit, Closure done) {
   stopping_ = true;
   sweeper_.Stop();
+  changes_.Stop();
+  fenced_leader_.Stop();
   reconcile_timer_.Cancel();
   take_over_timer_.Cancel();
   const Instant deadline = dependencies_.executor.Now() + limit;
@@ -136,9 +146,12 @@ void Node::SetClusterId(const std::string& cluster_id) {
   dependencies_.transport.SetClusterId(cluster_id);
   dependencies_.transport.SetIncarnation(identity_.incarnation);
   leadership_.SetClusterId(cluster_id);
+  fenced_leader_.SetClusterId(cluster_id);
   configurations_.SetClusterId(cluster_id);
   ranges_.SetClusterId(cluster_id);
   copier_.SetClusterId(cluster_id);
+  schemas_.SetClusterId(cluster_id);
+  changes_.SetClusterId(cluster_id);
   prober_.SetClusterId(cluster_id);
   taker_.SetClusterId(cluster_id);
 }
@@ -159,6 +172,7 @@ bool Node::FollowInto(uint64_t incarnation) {
   identity_.incarnation = incarnation;
   dependencies_.transport.SetIncarnation(incarnation);
   fence_.lease().Reset(dependencies_.executor.Now(), "the cluster has a new incarnation");
+  TellObserver();
   feed_.StartOver();
   // Procedures may have gone back to earlier steps with the catalog, and epochs begin anew.
   tasks_.StartOver(tasks_.registration_epoch());
@@ -183,8 +197,13 @@ void Node::Recover() {
   const std::string why = fence_.lease().FencedReason(now);
   if (fence_.lease().OnPulled(feed_.pulled(), now)) {
     dependencies_.logger.Info("serves from revision {} on, was fenced: {}", view_.revision(), why);
+    TellObserver();
     agent_.NoteChange();
   }
+}
+
+void Node::TellObserver() {
+  if (observer_ != nullptr) observer_->OnNodeChanged();
 }
 
 // A burst of changes - the regions of a large database come up one by one - is taken over in few steps, since
@@ -211,9 +230,11 @@ void Node::TakeOverView() {
     if (!view_.regions().contains(id)) service_.RefuseWaiting(region, "the region is gone");
   }
   table_.Update(view_);
+  schemas_of_rows_.Update(view_);
   fence_.OnView(view_.revision());
   reconciler_.Reconcile(feed_.current());
   tasks_.OnView(view_.revision());
+  TellObserver();
   const pb::NodeRecord* self = view_.FindNode(identity_.uuid);
   if (self == nullptr || lease_given_up_) return;
   if (self->state() == pb::NODE_REMOVING || self->state() == pb::NODE_REMOVED)
@@ -247,6 +268,7 @@ void Node::FillReport(bool full, ipb::HeartbeatRequest& request) {
 void Node::GiveUpLease(const std::string& why) {
   lease_given_up_ = true;
   fence_.lease().GiveUp(dependencies_.executor.Now(), why);
+  TellObserver();
   agent_.NoteChange();
 }
 
@@ -266,6 +288,7 @@ void Node::TakeGrant(const ipb::HeartbeatResponse& response) {
   }
   const Instant now = dependencies_.executor.Now();
   fence_.lease().OnGrant(grant, now);
+  TellObserver();
   Recover();
   if (fence_.lease().WantsPull(now)) feed_.Pull();
 }
@@ -274,6 +297,12 @@ void Node::OnLocalRoleChanged(const Region& region) {
   dependencies_.logger.Debug("region {}: role {} term {} leader {}", region.id,
                              static_cast<int>(region.role.role), region.role.term, region.role.leader);
   agent_.NoteChange();
+  changes_.OnRegionChanged(region.id);
+}
+
+void Node::OnRegistering() {
+  registering_ = true;
+  if (observer_ != nullptr) observer_->OnRegistering();
 }
 
 void Node::OnRegistered(const ipb::RegisterResponse& response) {
@@ -287,6 +316,8 @@ void Node::OnRegistered(const ipb::RegisterResponse& response) {
     tasks_.StartOver(response.registration_epoch());
     OnCatalogAdvanced();
   }
+  registering_ = false;
+  TellObserver();
   if (std::exchange(feed_started_, true)) return;
   reconciler_.Reconcile(feed_.current());
   feed_.Start(self, identity_.uuid);
@@ -352,6 +383,9 @@ void Node::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optiona
                 std::optional<std::string> type, Callback<Outcome> done) {
   scanner_.Scan(database, cursor, count, std::move(match), std::move(type), std::move(done));
 }
+uint16_t Node::SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) {
+  return service_.SlotOf(database, slot, arguments);
+}
 uint64_t Node::KeyCount(DatabaseId database) {
   return service_.KeyCount(database);
 }
@@ -400,6 +434,11 @@ std::string Node::FencedText() const {
   const auto since = fence_.lease().FencedSince(now);
   return fmt::format("{}: fenced for {} ms, until a leading controller grants a lease and gives the catalog",
                      fence_.lease().FencedReason(now), since ? ToMillis(now - *since) : 0);
+}
+
+NodeId Node::LeaderOf(RegionId id) const {
+  const auto region = table_.regions().find(id.value());
+  return region == table_.regions().end() ? NodeId() : table_.LeaderOf(region->second);
 }
 
 Node::Stats Node::GetStats() const {

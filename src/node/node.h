@@ -7,11 +7,9 @@
 //
 // Driven by daemon/ and sim/, which give it its surroundings. What it decides stands in its parts.
 // Threading:  one executor, for construction too; everything of `Dependencies` but `disk` and `snapshots`
-// belongs to it.
-//             Those two belong to `background`.
+//             belongs to it. Those two belong to `background`.
 // Lifetime:   Dependencies outlive the node. Either Stop has called back, or the executor has stopped for
-// good, before
-//             it is destroyed.
+//             good, before it is destroyed.
 #pragma once
 
 #include <map>
@@ -24,14 +22,17 @@
 #include "node/agent.h"
 #include "node/catalog_feed.h"
 #include "node/catalog_file.h"
+#include "node/change_logs.h"
 #include "node/cluster_views.h"
 #include "node/configuration_service.h"
 #include "node/data_service.h"
 #include "node/expiry_sweeper.h"
+#include "node/fenced_leader.h"
 #include "node/internal_service.h"
 #include "node/leadership.h"
 #include "node/lease/request_fence.h"
 #include "node/local_replicas.h"
+#include "node/node_facts.h"
 #include "node/node_options.h"
 #include "node/prober.h"
 #include "node/range_copier.h"
@@ -60,6 +61,7 @@ class NodeOwner {
 };
 
 class Node final : public DataService,
+                   public NodeFacts,
                    private RegionTableListener,
                    private ReportSource,
                    private AgentListener {
@@ -115,12 +117,28 @@ class Node final : public DataService,
   };
   Stats GetStats() const;
   void SetLoad(const ProcessLoad& load) { reporter_.SetLoad(load); }
-  const CatalogView& catalog() const { return view_; }
   // Known to a controller, as far as this node knows: it sends heartbeats or looks for whom to send them to.
   bool registered() const { return agent_.registered(); }
   group::GroupHost& groups() { return host_; }
 
   const RequestFence& fence() const { return fence_; }
+
+  // Changefeeds: what is followed, computed from the view; the change logs of the regions led here.
+  void SetFollowedDatabases(FollowedDatabases followed) { changes_.SetFollowed(std::move(followed)); }
+  ChangeLogs& change_logs() { return changes_; }
+
+  // Who is told of changes of these facts; null: nobody. Before Start.
+  void SetObserver(NodeObserver* observer) { observer_ = observer; }
+
+  // --- NodeFacts ---
+  const CatalogView& catalog() const override { return view_; }
+  NodeId self() const override { return table_.self(); }
+  uint64_t registration_epoch() const override { return registering_ ? 0 : tasks_.registration_epoch(); }
+  Instant owns_until() const override { return fence_.lease().owns_until(); }
+  uint64_t lease_recoveries() const override { return fence_.lease().recoveries(); }
+  NodeId LeaderOf(RegionId region) const override;
+  const std::string& cluster_id() const override { return identity_.cluster_id; }
+  uint64_t cluster_incarnation() const override { return identity_.incarnation; }
 
   // --- DataService ---
   std::optional<ViewTicket> Enter() override { return fence_.Enter(); }
@@ -135,6 +153,7 @@ class Node final : public DataService,
   void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) override;
   void Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
             std::optional<std::string> type, Callback<Outcome> done) override;
+  uint16_t SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) override;
   uint64_t KeyCount(DatabaseId database) override;
   Outcome CountKeysInSlot(DatabaseId database, uint16_t slot) override;
   Outcome KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) override;
@@ -149,9 +168,11 @@ class Node final : public DataService,
   // RegionTableListener
   void OnTableChanged() override {}
   void OnLocalRoleChanged(const Region& region) override;
+  void OnChangeLog(const Region& region) override { changes_.OnRegionChanged(region.id); }
   // ReportSource
   void FillReport(bool full, ipb::HeartbeatRequest& request) override;
   // AgentListener
+  void OnRegistering() override;
   void OnRegistered(const ipb::RegisterResponse& response) override;
   void OnRegistrationRefused(const Status& status) override;
   void OnHeartbeatAnswer(const ipb::HeartbeatResponse& response) override;
@@ -168,6 +189,7 @@ class Node final : public DataService,
   void OnCatalogAdvanced();
   void Recover();
   void TakeOverView();
+  void TellObserver();
   void ScheduleReconcile();
 
   Dependencies dependencies_;
@@ -177,6 +199,7 @@ class Node final : public DataService,
   CatalogFile file_;
   RegionTable table_;
   RequestFence fence_;
+  RowSchemaTable schemas_of_rows_;
   group::GroupHost host_;
   ClusterViews views_;
   LocalReplicas replicas_;
@@ -190,15 +213,20 @@ class Node final : public DataService,
   Scanner scanner_;
   ExpirySweeper sweeper_;
   LeadershipService leadership_;
+  FencedLeader fenced_leader_;
   ConfigurationService configurations_;
   RangeService ranges_;
   RangeCopier copier_;
+  SchemaService schemas_;
+  ChangeLogs changes_;
   InternalService internal_;
   LeadershipTaker taker_;
   runtime::Timer reconcile_timer_;
   Instant last_take_over_;
   bool take_over_scheduled_ = false;
   runtime::Timer take_over_timer_;
+  NodeObserver* observer_ = nullptr;
+  bool registering_ = true;
   bool started_ = false;
   bool feed_started_ = false;
   bool stopping_ = false;

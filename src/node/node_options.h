@@ -30,6 +30,11 @@ struct NodeOptions {
   size_t sweep_regions = 16;  // looked at per interval
   uint32_t sweep_keys = 200;  // removed by one command
 
+  // Of regions that changefeeds follow: how often their leaders say up to when nothing more will be
+  // committed, and how much of their changes is kept, whoever still needs it.
+  Duration resolve_interval = std::chrono::seconds(1);
+  uint64_t change_log_bytes = store::kDefaultChangeLogBytes;
+
   size_t copy_chunk_bytes = 256 << 10;  // of slots that are copied to another region, at once
 
   Duration heartbeat_interval = std::chrono::seconds(1);

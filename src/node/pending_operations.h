@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -15,6 +17,15 @@
 #include "node/data_service.h"
 
 namespace tenure::node {
+
+// A write to rows as the client sent it.
+struct RowRequest {
+  bool transaction = false;
+  std::vector<store::Arguments> commands;
+  std::vector<store::WatchedKey> watches;
+  // Of the tables that it touches, as they were when it was checked.
+  std::vector<std::pair<uint64_t, uint64_t>> versions;
+};
 
 class PendingOperations {
  public:
@@ -34,10 +45,12 @@ class PendingOperations {
     Instant deadline;
     DatabaseId database;
     RegionId region;
-    uint16_t slot = 0;
+    uint16_t slot = 0;   // where its keys lie
+    uint16_t asked = 0;  // the slot that the client knows for it: another one for rows of a renamed table
     Kind kind = Kind::kWrite;
-    bool proposed = false;  // its outcome is in the hands of the log
-    std::string key;        // kVersion
+    bool proposed = false;                        // its outcome is in the hands of the log
+    std::string key;                              // kVersion
+    std::unique_ptr<RowRequest> again = nullptr;  // a write to rows that may be checked once more
   };
 
   explicit PendingOperations(size_t capacity) : capacity_(capacity) {}

@@ -48,6 +48,7 @@ void Prober::OnCall(const runtime::CallInfo& info, std::string request, runtime:
   }
   ipb::PingResponse response;
   response.set_node_id(self_.value());
+  response.set_serves(serves_());
   reply(response.SerializeAsString());
 }
 

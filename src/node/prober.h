@@ -1,5 +1,5 @@
-// Says that this process is there, and asks other nodes whether they are, on behalf of the leading
-// controller: a node that it does not hear may be alive and only cut off from it.
+// Says that this process is there and whether it serves, and asks other nodes whether they are, on behalf of
+// the leading controller: a node that it does not hear may be alive and only cut off from it.
 //
 // Threading: the node's executor. Lifetime: destruction drops what is under way.
 #pragma once
@@ -22,8 +22,10 @@ class Prober final : public runtime::Service {
   static constexpr std::string_view kName = "tenure.internal.v1.Probe";
 
   // `on_result`: there is something to report.
-  Prober(runtime::Network& network, const CatalogView& view, std::function<void()> on_result)
-      : network_(network), view_(view), on_result_(std::move(on_result)) {}
+  // `serves`: this node has a lease.
+  Prober(runtime::Network& network, const CatalogView& view, std::function<bool()> serves,
+         std::function<void()> on_result)
+      : network_(network), view_(view), serves_(std::move(serves)), on_result_(std::move(on_result)) {}
   ~Prober() override { *alive_ = false; }
 
   void SetSelf(NodeId self) { self_ = self; }
@@ -43,6 +45,7 @@ class Prober final : public runtime::Service {
  private:
   runtime::Network& network_;
   const CatalogView& view_;
+  const std::function<bool()> serves_;
   const std::function<void()> on_result_;
   NodeId self_;
   std::string cluster_id_;

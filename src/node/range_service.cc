@@ -38,7 +38,9 @@ store::RangeCommand CommandOf(ipb::RangeChange& change) {
       .pair_count = change.pair_count(),
       .hash = change.hash(),
       .version_base = change.version_base(),
-      .newest_ms = change.newest_ms()};
+      .newest_ms = change.newest_ms(),
+      .after_ts = change.after_ts(),
+      .keep_changes = change.keep_changes()};
   for (ipb::RangeChange::Pair& pair : *change.mutable_pairs())
     command.pairs.emplace_back(std::move(*pair.mutable_key()), std::move(*pair.mutable_value()));
   return command;
@@ -120,11 +122,14 @@ StatusOr<RangeService::Response> RangeService::Describe(RegionId id, uint64_t re
   response.set_result(result);
   ipb::RegionRange& out = *response.mutable_range();
   out.set_version(range.version);
+  out.set_opened_ts(range.opened_ts);
   if (range.slots) Fill(*range.slots, *out.mutable_slots());
   if (range.outgoing) {
     Fill(range.outgoing->slots, *out.mutable_outgoing()->mutable_slots());
     out.mutable_outgoing()->set_procedure(range.outgoing->procedure);
     out.mutable_outgoing()->set_released(range.outgoing->released);
+    out.mutable_outgoing()->set_released_ts(range.outgoing->released_ts);
+    out.mutable_outgoing()->set_keeps_changes(range.outgoing->keeps_changes);
   }
   if (range.incoming) {
     Fill(range.incoming->slots, *out.mutable_incoming()->mutable_slots());

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "base/rare_path.h"
+#include "store/errors.h"
 
 namespace tenure::node {
 namespace {
@@ -27,6 +28,29 @@ size_t BytesOf(const store::Arguments& arguments) {
   return bytes;
 }
 
+size_t BytesOf(const store::Step& step) {
+  if (const auto* arguments = std::get_if<store::Arguments>(&step)) return BytesOf(*arguments);
+  // The columns of a whole table are shared.
+  const auto& rows = std::get<store::RowCommand>(step);
+  return sizeof(rows) + rows.keys[0].key.size() + rows.table.size();
+}
+
+constexpr std::string_view kRowsCrossSlots =
+    "CROSSSLOT The keys of the transaction lie in different slots: rows of a table that was renamed, and of "
+    "a view, lie where the table's first name puts them";
+
+bool NamesRow(const DatabaseSchemas& schemas, const store::CommandSpec& spec,
+              const store::Arguments& arguments) {
+  const auto keys = store::KeysOf(spec, arguments);
+  return std::ranges::any_of(keys, [&](std::string_view key) { return schemas.OfKey(key) != nullptr; });
+}
+
+store::Reply NoRow(std::string_view key) {
+  return store::Reply::Error(
+      fmt::format("ERR the database is strict and has rows of tables only: no table is named by the key '{}'",
+                  store::PrintableInError(key.substr(0, 128))));
+}
+
 std::string Encode(const store::WriteCommand& command) {
   size_t bytes = 32;
   for (const store::Arguments& arguments : command.commands) bytes += BytesOf(arguments);
@@ -43,11 +67,12 @@ store::Reply InvalidReply(const Status& status) {
 }  // namespace
 
 RegionService::RegionService(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
-                             ClusterViews& views, const NodeOptions& options)
+                             ClusterViews& views, const RowSchemaTable& schemas, const NodeOptions& options)
     : executor_(executor),
       host_(host),
       table_(table),
       views_(views),
+      schemas_(schemas),
       options_(options),
       operations_(options.max_pending_operations) {}
 
@@ -68,18 +93,19 @@ Region* RegionService::FindRegion(DatabaseId id, uint16_t slot, Outcome* otherwi
   return region;
 }
 
-Region* RegionService::FindLed(DatabaseId database, uint16_t slot, Outcome* otherwise) {
-  Region* region = FindRegion(database, slot, otherwise);
-  if (region == nullptr || (region->leads() && region->Serves(slot))) return region;
+// A client that is sent elsewhere learns it for the slot that it knows: that is where it will ask.
+Region* RegionService::FindLed(DatabaseId database, Place place, Outcome* otherwise) {
+  Region* region = FindRegion(database, place.slot, otherwise);
+  if (region == nullptr || (region->leads() && region->Serves(place.slot))) return region;
   if (region->leads()) TENURE_RARE_PATH("node: a leader is asked for a slot that its log does not have");
-  *otherwise = region->leads() ? Moving(*region, slot) : Redirect(*region, slot);
+  *otherwise = region->leads() ? Moving(*region, place.slot) : Redirect(*region, place.asked);
   return nullptr;
 }
 
-Outcome RegionService::Follow(DatabaseId database, uint16_t slot) {
+Outcome RegionService::Follow(DatabaseId database, Place place) {
   Outcome otherwise;
-  const Region* region = FindLed(database, slot, &otherwise);
-  return region == nullptr ? otherwise : Moving(*region, slot);
+  const Region* region = FindLed(database, place, &otherwise);
+  return region == nullptr ? otherwise : Moving(*region, place.slot);
 }
 
 Outcome RegionService::Redirect(const Region& region, uint16_t slot) const {
@@ -110,15 +136,25 @@ void RegionService::Execute(DatabaseId database, uint16_t slot, store::Arguments
   }
   const store::CommandSpec* spec = store::FindCommand(arguments[0]);
   TENURE_CHECK(spec != nullptr, "a valid command without a specification: {}", arguments[0]);
-  if (!spec->write && mode == ReadMode::kReplica && AnswerFromReplica(database, slot, arguments, done))
+  Place place{slot, slot};
+  store::Step step = std::move(arguments);
+  if (const DatabaseSchemas* schemas = schemas_.Of(database)) {
+    if (spec->write && NamesRow(*schemas, *spec, std::get<store::Arguments>(step))) {
+      auto request = std::make_unique<RowRequest>();
+      request->commands.push_back(std::get<store::Arguments>(std::move(step)));
+      return WriteRows(database, place, *schemas, std::move(request), false, std::move(done));
+    }
+    if (auto refused = Plan(*schemas, place, step, nullptr)) return done(*std::move(refused));
+  }
+  if (!spec->write && mode == ReadMode::kReplica && AnswerFromReplica(database, place.slot, step, done))
     return;
   Outcome otherwise;
-  Region* region = FindLed(database, slot, &otherwise);
+  Region* region = FindLed(database, place, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
-  if (!spec->write) return SubmitRead(*region, slot, Kind::kRead, std::move(arguments), std::move(done));
+  if (!spec->write) return SubmitRead(*region, place, Kind::kRead, std::move(step), std::move(done));
   store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kSingle);
-  command.commands.push_back(std::move(arguments));
-  SubmitWrite(*region, slot, Encode(command), std::move(done));
+  command.commands.push_back(std::get<store::Arguments>(std::move(step)));
+  SubmitWrite(*region, place, Encode(command), std::move(done));
 }
 
 void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot,
@@ -129,58 +165,217 @@ void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot,
       return done(InvalidReply(valid));
     }
   }
+  const Place place{slot, slot};
+  if (const DatabaseSchemas* schemas = schemas_.Of(database)) {
+    auto request = std::make_unique<RowRequest>();
+    request->transaction = true;
+    request->commands = std::move(commands);
+    request->watches = std::move(watches);
+    return ExecuteRowTransaction(database, place, *schemas, std::move(request), false, std::move(done));
+  }
   Outcome otherwise;
-  Region* region = FindLed(database, slot, &otherwise);
+  Region* region = FindLed(database, place, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
   store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
   command.commands = std::move(commands);
   command.watches = std::move(watches);
-  SubmitWrite(*region, slot, Encode(command), std::move(done));
+  SubmitWrite(*region, place, Encode(command), std::move(done));
 }
 
 void RegionService::VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) {
+  Place place{slot, slot};
+  Kind kind = Kind::kVersion;
+  store::Step step = store::Arguments{std::move(key)};
+  if (const DatabaseSchemas* schemas = schemas_.Of(database)) {
+    std::vector<store::WatchedKey> watch(1);
+    watch[0].key = std::get<store::Arguments>(step)[0];
+    if (auto refused = PlanWatches(*schemas, place, watch)) return done(*std::move(refused));
+    if (watch[0].table != 0) {
+      store::RowCommand rows{.operation = store::RowOperation::kVersion,
+                             .columns = std::make_shared<store::RowColumns>()};
+      rows.keys.push_back({.table = watch[0].table,
+                           .version = schemas->VersionOf(watch[0].table),
+                           .slot = watch[0].slot,
+                           .key = std::move(watch[0].key)});
+      step = std::move(rows);
+      kind = Kind::kRead;
+    }
+  }
   Outcome otherwise;
-  Region* region = FindLed(database, slot, &otherwise);
+  Region* region = FindLed(database, place, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
-  store::Arguments arguments;
-  arguments.push_back(std::move(key));
-  SubmitRead(*region, slot, Kind::kVersion, std::move(arguments), std::move(done));
+  SubmitRead(*region, place, kind, std::move(step), std::move(done));
 }
+
+// ---- rows ----
+
+std::optional<store::Reply> RegionService::Plan(const DatabaseSchemas& schemas, Place& place,
+                                                store::Step& step, RowRequest* request) const {
+  const auto& arguments = std::get<store::Arguments>(step);
+  const store::CommandSpec& spec = *store::FindCommand(arguments[0]);
+  if (!NamesRow(schemas, spec, arguments)) {
+    if (schemas.strict()) return NoRow(store::KeysOf(spec, arguments)[0]);
+    return std::nullopt;
+  }
+  auto planned = store::PlanRowCommand(spec, arguments, schemas);
+  if (auto* const refused = std::get_if<store::Reply>(&planned)) return std::move(*refused);
+  auto& rows = std::get<store::RowCommand>(planned);
+  place.slot = store::SlotOf(rows);
+  for (const store::RowKey& key : rows.keys) {
+    if (key.table == 0 && schemas.strict()) return NoRow(key.key);
+    if (key.table != 0 && request != nullptr) request->versions.emplace_back(key.table, key.version);
+  }
+  step = std::move(rows);
+  return std::nullopt;
+}
+
+std::optional<store::Reply> RegionService::PlanWatches(const DatabaseSchemas& schemas, Place& place,
+                                                       std::vector<store::WatchedKey>& watches) const {
+  for (store::WatchedKey& watch : watches) {
+    const store::RowSchema* const schema = schemas.OfKey(watch.key);
+    if (schema == nullptr) {
+      if (schemas.strict()) return NoRow(watch.key);
+      continue;
+    }
+    auto found = store::PlaceOf(*schema, watch.key);
+    if (auto* const refused = std::get_if<store::Reply>(&found)) return std::move(*refused);
+    auto& key = std::get<store::RowKey>(found);
+    watch.table = key.table;
+    watch.slot = place.slot = key.slot;
+    watch.key = std::move(key.key);
+  }
+  return std::nullopt;
+}
+
+void RegionService::ExecuteRowTransaction(DatabaseId database, Place place, const DatabaseSchemas& schemas,
+                                          std::unique_ptr<RowRequest> request, bool again,
+                                          Callback<Outcome> done) {
+  store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kRowTransaction);
+  command.watches = request->watches;
+  std::optional<uint16_t> slot;  // where all of it lies
+  bool one_slot = true;
+  const auto lies_in = [&](uint16_t found) {
+    one_slot = one_slot && slot.value_or(found) == found, slot = found;
+  };
+  if (auto refused = PlanWatches(schemas, place, command.watches)) return done(*std::move(refused));
+  for (const store::WatchedKey& watch : command.watches) lies_in(watch.table == 0 ? place.asked : watch.slot);
+  bool rows =
+      std::ranges::any_of(command.watches, [](const store::WatchedKey& watch) { return watch.table != 0; });
+  bool nothing_to_do = command.watches.empty();
+  for (const store::Arguments& arguments : request->commands) {
+    store::Step step = arguments;
+    Place of_step{place.asked, place.asked};
+    // What is wrong with a command is its reply in the array, as everywhere else.
+    if (auto refused = Plan(schemas, of_step, step, request.get())) step = *std::move(refused);
+    const bool answered = std::holds_alternative<store::Reply>(step);
+    if (!answered) lies_in(of_step.slot);
+    nothing_to_do = nothing_to_do && answered;
+    rows = rows || !std::holds_alternative<store::Arguments>(step);
+    command.steps.push_back(std::move(step));
+  }
+  if (!one_slot) return done(store::Reply::Error(std::string(kRowsCrossSlots)));
+  if (nothing_to_do) {
+    std::vector<store::Reply> answers;
+    for (store::Step& step : command.steps) answers.push_back(std::get<store::Reply>(std::move(step)));
+    return done(store::Reply::Array(std::move(answers)));
+  }
+  place.slot = slot.value_or(place.asked);
+  if (!rows) {
+    command.kind = store::WriteCommand::Kind::kTransaction;
+    command.commands = std::move(request->commands);
+    command.steps.clear();
+  }
+  Outcome otherwise;
+  Region* region = FindLed(database, place, &otherwise);
+  if (region == nullptr) return done(std::move(otherwise));
+  SubmitWrite(*region, place, Encode(command), std::move(done),
+              rows && !again ? std::move(request) : nullptr);
+}
+
+void RegionService::WriteRows(DatabaseId database, Place place, const DatabaseSchemas& schemas,
+                              std::unique_ptr<RowRequest> request, bool again, Callback<Outcome> done) {
+  store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kRows);
+  store::Step step = request->commands[0];
+  if (auto refused = Plan(schemas, place, step, request.get())) return done(*std::move(refused));
+  // The table was dropped since it was checked: what named a row is a plain key now.
+  if (std::holds_alternative<store::Arguments>(step)) {
+    command.kind = store::WriteCommand::Kind::kSingle;
+    command.commands.push_back(std::get<store::Arguments>(std::move(step)));
+  } else {
+    command.steps.push_back(std::move(step));
+  }
+  Outcome otherwise;
+  Region* region = FindLed(database, place, &otherwise);
+  if (region == nullptr) return done(std::move(otherwise));
+  SubmitWrite(*region, place, Encode(command), std::move(done), again ? nullptr : std::move(request));
+}
+
+bool RegionService::MayCheckAgain(const PendingOperations::Operation& operation,
+                                  const Outcome& outcome) const {
+  const auto* const reply = std::get_if<store::Reply>(&outcome);
+  if (operation.again == nullptr || reply == nullptr || !reply->IsError() ||
+      !reply->text.starts_with(store::kOlderSchema)) {
+    return false;
+  }
+  const Region* const region = table_.Find(operation.region);
+  const Database* const database = table_.Find(operation.database);
+  // Whoever came later must not be overtaken by it, nor it by them.
+  if (region == nullptr || database == nullptr || !region->traffic.waiting.empty() ||
+      database->proposed_by_slot[operation.slot] > 0) {
+    return false;
+  }
+  const DatabaseSchemas* const schemas = schemas_.Of(operation.database);
+  if (schemas == nullptr) return false;
+  return std::ranges::any_of(operation.again->versions, [schemas](const auto& checked) {
+    return schemas->VersionOf(checked.first) > checked.second;
+  });
+}
+
+uint16_t RegionService::SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) const {
+  const DatabaseSchemas* const schemas = schemas_.Of(database);
+  if (schemas == nullptr) return slot;
+  Place place{slot, slot};
+  store::Step step = arguments;
+  Plan(*schemas, place, step, nullptr);
+  return place.slot;
+}
+
+// ---- counting ----
 
 uint64_t RegionService::KeyCount(DatabaseId id) {
   Database* database = table_.Find(id);
   if (database == nullptr) return 0;
   uint64_t keys = 0;
   for (const Region* region : database->regions) {
-    if (region->leads()) keys += region->store->KeyCount(*host_.State(region->group()));
+    if (region->leads()) keys += region->store->KeyCount(*host_.State(region->group()), schemas_.Of(id));
   }
   return keys;
 }
 
 Outcome RegionService::CountKeysInSlot(DatabaseId database, uint16_t slot) {
   Outcome otherwise;
-  const Region* region = FindLed(database, slot, &otherwise);
+  const Region* region = FindLed(database, {slot, slot}, &otherwise);
   if (region == nullptr) return otherwise;
-  const uint64_t keys =
-      region->store->CountKeysInSlot(slot, executor_.WallNow(), *host_.State(region->group()));
+  const uint64_t keys = region->store->CountKeysInSlot(slot, executor_.WallNow(),
+                                                       *host_.State(region->group()), schemas_.Of(database));
   return store::Reply::Integer(static_cast<int64_t>(keys));
 }
 
 Outcome RegionService::KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) {
   Outcome otherwise;
-  const Region* region = FindLed(database, slot, &otherwise);
+  const Region* region = FindLed(database, {slot, slot}, &otherwise);
   if (region == nullptr) return otherwise;
   std::vector<store::Reply> keys;
   limit = std::min(limit, options_.max_scan_count);
-  for (std::string& key :
-       region->store->KeysInSlot(slot, limit, executor_.WallNow(), *host_.State(region->group()))) {
+  for (std::string& key : region->store->KeysInSlot(slot, limit, executor_.WallNow(),
+                                                    *host_.State(region->group()), schemas_.Of(database))) {
     keys.push_back(store::Reply::Bulk(std::move(key)));
   }
   return store::Reply::Array(std::move(keys));
 }
 
 // A replica that is recent enough answers by itself; the leader goes the usual way.
-bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const store::Arguments& arguments,
+bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const store::Step& step,
                                       Callback<Outcome>& done) {
   Outcome otherwise;
   const Region* region = FindRegion(database, slot, &otherwise);
@@ -191,13 +386,13 @@ bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const 
   // It hears from the leader, but still applies what it missed while it was away.
   const std::optional<group::GroupStatus> status = host_.StatusOf(region->group());
   if (!status || status->applied < status->commit) return false;
-  done(ReadNow(*region, Kind::kRead, arguments));
+  done(ReadNow(*region, Kind::kRead, step));
   return true;
 }
 
 // ---- submitting ----
 
-std::optional<RegionService::Handle> RegionService::Admit(const Region& region, uint16_t slot, Kind kind,
+std::optional<RegionService::Handle> RegionService::Admit(const Region& region, Place place, Kind kind,
                                                           Callback<Outcome>& done) {
   if (operations_.full()) {
     done(Refused{Refused::Kind::kOverloaded,
@@ -208,18 +403,21 @@ std::optional<RegionService::Handle> RegionService::Admit(const Region& region, 
                                          .deadline = executor_.Now() + options_.write_timeout,
                                          .database = region.database,
                                          .region = region.id,
-                                         .slot = slot,
+                                         .slot = place.slot,
+                                         .asked = place.asked,
                                          .kind = kind,
                                          .key = {}});
   ArmDeadlines();
   return handle;
 }
 
-void RegionService::SubmitWrite(Region& region, uint16_t slot, std::string encoded, Callback<Outcome> done) {
+void RegionService::SubmitWrite(Region& region, Place place, std::string encoded, Callback<Outcome> done,
+                                std::unique_ptr<RowRequest> again) {
   // The log refuses it as well; so it does not get there.
-  if (region.store->range().IsFrozen(slot)) return done(Moving(region, slot));
-  const std::optional<Handle> handle = Admit(region, slot, Kind::kWrite, done);
+  if (region.store->range().IsFrozen(place.slot)) return done(Moving(region, place.slot));
+  const std::optional<Handle> handle = Admit(region, place, Kind::kWrite, done);
   if (!handle) return;
+  if (again) operations_.Find(*handle)->again = std::move(again);
   if (region.traffic.waiting.empty()) return Propose(region, *handle, std::move(encoded));
   RegionTraffic::Waiting waiting{.operation = *handle,
                                  .bytes = encoded.size() + sizeof(RegionTraffic::Waiting)};
@@ -227,18 +425,18 @@ void RegionService::SubmitWrite(Region& region, uint16_t slot, std::string encod
   Enqueue(region, std::move(waiting));
 }
 
-void RegionService::SubmitRead(Region& region, uint16_t slot, Kind kind, store::Arguments arguments,
+void RegionService::SubmitRead(Region& region, Place place, Kind kind, store::Step step,
                                Callback<Outcome> done) {
   const bool nothing_waits = region.traffic.waiting.empty();
   const bool lease = nothing_waits && host_.Serving(region.group());
-  const uint32_t* proposed = ProposedInSlot(region.database, slot);
-  if (lease && *proposed == 0) return done(ReadNow(region, kind, arguments));
-  const std::optional<Handle> handle = Admit(region, slot, kind, done);
+  const uint32_t* proposed = ProposedInSlot(region.database, place.slot);
+  if (lease && *proposed == 0) return done(ReadNow(region, kind, step));
+  const std::optional<Handle> handle = Admit(region, place, kind, done);
   if (!handle) return;
-  if (lease) return ProposeRead(region, *handle, std::move(arguments));
+  if (lease) return ProposeRead(region, *handle, std::move(step));
   RegionTraffic::Waiting waiting{.operation = *handle, .read = true};
-  waiting.bytes = BytesOf(arguments) + sizeof(RegionTraffic::Waiting);
-  waiting.arguments = std::move(arguments);
+  waiting.bytes = BytesOf(step) + sizeof(RegionTraffic::Waiting);
+  waiting.step = std::move(step);
   Enqueue(region, std::move(waiting));
 }
 
@@ -273,14 +471,20 @@ void RegionService::Propose(Region& region, Handle handle, std::string encoded) 
 }
 
 // Behind the writes of its slot that are under way, in front of those that come later.
-void RegionService::ProposeRead(Region& region, Handle handle, store::Arguments arguments) {
+void RegionService::ProposeRead(Region& region, Handle handle, store::Step step) {
   PendingOperations::Operation* operation = operations_.Find(handle);
   store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
+  auto* const arguments = std::get_if<store::Arguments>(&step);
   if (operation->kind == Kind::kVersion) {
-    operation->key = std::move(arguments[0]);  // the log only holds the place
+    operation->key = std::move((*arguments)[0]);  // the log only holds the place
   } else {
     operation->kind = Kind::kReadThroughLog;
-    command.commands.push_back(std::move(arguments));
+    if (arguments != nullptr) {
+      command.commands.push_back(std::move(*arguments));
+    } else {
+      command.kind = store::WriteCommand::Kind::kRowTransaction;
+      command.steps.push_back(std::move(step));
+    }
   }
   Propose(region, handle, Encode(command));
 }
@@ -294,7 +498,18 @@ void RegionService::OnProposed(Handle handle, group::ProposeOutcome outcome) {
   }
   if (!operation.done) return;  // its time ran out before
   Callback<Outcome> done = std::move(operation.done);
-  done(OutcomeOf(operation, std::move(outcome)));
+  Outcome answer = OutcomeOf(operation, std::move(outcome));
+  if (!MayCheckAgain(operation, answer)) return done(std::move(answer));
+  const Place place{operation.asked, operation.asked};
+  const DatabaseSchemas& schemas = *schemas_.Of(operation.database);
+  const bool transaction = operation.again->transaction;
+  operation.again->versions.clear();
+  if (transaction) {
+    ExecuteRowTransaction(operation.database, place, schemas, std::move(operation.again), true,
+                          std::move(done));
+  } else {
+    WriteRows(operation.database, place, schemas, std::move(operation.again), true, std::move(done));
+  }
 }
 
 Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
@@ -305,13 +520,15 @@ Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
     case ProposeKind::kApplied: {
       if (operation.kind == Kind::kVersion) {
         if (region == nullptr || !region->running) break;
-        if (!region->Serves(operation.slot)) return Follow(operation.database, operation.slot);
-        return ReadNow(*region, Kind::kVersion, {operation.key});
+        if (!region->Serves(operation.slot))
+          return Follow(operation.database, {operation.slot, operation.asked});
+        return ReadNow(*region, Kind::kVersion, store::Arguments{operation.key});
       }
       StatusOr<store::Reply> reply = store::DecodeReply(outcome.result);
       TENURE_CHECK(reply.ok(), "region {}: the reply of its own log: {}", operation.region,
                    MessageOf(reply.status()));
-      // Of a transaction that reads: the region did not hold the slot any more when its turn came.
+      // Of a transaction that reads: the region did not hold the slot any more when its turn came, or the
+      // schema of its rows has changed since it was planned.
       if (operation.kind == Kind::kWrite || reply->IsError()) return std::move(*reply);
       TENURE_CHECK(reply->elements.size() == 1, "region {}: {} replies to one read", operation.region,
                    reply->elements.size());
@@ -336,13 +553,15 @@ Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
   }
   if (region == nullptr) return ClusterDown(fmt::format("region {} is gone", operation.region));
   if (region->leads()) return ClusterDown(fmt::format("region {} is changing its leader", operation.region));
-  return Redirect(*region, operation.slot);
+  return Redirect(*region, operation.asked);
 }
 
-store::Reply RegionService::ReadNow(const Region& region, Kind kind,
-                                    const store::Arguments& arguments) const {
+store::Reply RegionService::ReadNow(const Region& region, Kind kind, const store::Step& step) const {
   const kv::Reader* state = host_.State(region.group());
   TENURE_CHECK(state != nullptr, "region {} is marked as running and has no state", region.id);
+  if (const auto* rows = std::get_if<store::RowCommand>(&step))
+    return region.store->Read(*rows, executor_.WallNow(), *state);
+  const auto& arguments = std::get<store::Arguments>(step);
   if (kind == Kind::kVersion) {
     return store::Reply::Integer(
         static_cast<int64_t>(region.store->VersionOf(arguments[0], executor_.WallNow(), *state)));
@@ -377,7 +596,7 @@ void RegionService::OnConfirmed(RegionId id, const Status& status) {
       if (operations_.Find(waiting.operation) == nullptr) continue;
       auto operation = operations_.Release(waiting.operation);
       operation.done(region->leads() ? ClusterDown(fmt::format("region {} is changing its leader", id))
-                                     : Redirect(*region, operation.slot));
+                                     : Redirect(*region, operation.asked));
     }
   }
   if (region->traffic.waiting.empty() || std::exchange(region->traffic.confirmation_scheduled, true)) return;
@@ -402,12 +621,12 @@ void RegionService::RunConfirmed(RegionId id, size_t count) {
       Propose(*region, waiting.operation, std::move(waiting.encoded));
       region->traffic.waiting.pop_front();
     } else if (*ProposedInSlot(region->database, operation->slot) > 0) {
-      ProposeRead(*region, waiting.operation, std::move(waiting.arguments));
+      ProposeRead(*region, waiting.operation, std::move(waiting.step));
       region->traffic.waiting.pop_front();
     } else {
       Outcome outcome = region->Serves(operation->slot)
-                            ? Outcome(ReadNow(*region, operation->kind, waiting.arguments))
-                            : Follow(operation->database, operation->slot);
+                            ? Outcome(ReadNow(*region, operation->kind, waiting.step))
+                            : Follow(operation->database, {operation->slot, operation->asked});
       auto finished = operations_.Release(waiting.operation);
       region->traffic.waiting.pop_front();
       finished.done(std::move(outcome));

@@ -10,11 +10,16 @@ void RegionStateMachine::Reset(const kv::Reader& state, LogIndex applied) {
   store_.Load(state);
   range_changed_ = false;
   on_range_(store_.range());
+  told_ = store_.change_log();
+  on_log_(told_);
 }
 
 void RegionStateMachine::OnBatchWritten(LogIndex applied) {
   (void)applied;
   if (std::exchange(range_changed_, false)) on_range_(store_.range());
+  if (told_ == store_.change_log()) return;
+  told_ = store_.change_log();
+  on_log_(told_);
 }
 
 std::string RegionStateMachine::Apply(const group::ApplyContext& context, std::string_view command,

@@ -4,8 +4,7 @@
 // Driven by group::GroupHost. Holds nothing of its own but the region's range, as the state has it.
 // Threading: the regions' executor.
 // Errors:    a committed command that cannot be decoded was written by a program this one does not
-// understand:
-//            going on would let the replicas part, so it is a broken invariant.
+//            understand: going on would let the replicas part, so it is a broken invariant.
 #pragma once
 
 #include <functional>
@@ -23,10 +22,11 @@ namespace tenure::node {
 class RegionStateMachine final : public group::StateMachine {
  public:
   // `initial`: the slots that the region began with. `on_range` is told of the range whenever readers of the
-  // state may find another one.
+  // state may find another one, `on_log` of the change log likewise.
   RegionStateMachine(RegionId region, std::optional<store::SlotRange> initial,
-                     std::function<void(const store::RegionRange&)> on_range)
-      : region_(region), store_(initial), on_range_(std::move(on_range)) {}
+                     std::function<void(const store::RegionRange&)> on_range,
+                     std::function<void(const store::ChangeLogState&)> on_log)
+      : region_(region), store_(initial), on_range_(std::move(on_range)), on_log_(std::move(on_log)) {}
 
   void Reset(const kv::Reader& state, LogIndex applied) override;
   // The result is the encoded store::Reply.
@@ -37,6 +37,8 @@ class RegionStateMachine final : public group::StateMachine {
   const RegionId region_;
   store::RegionStore store_;
   std::function<void(const store::RegionRange&)> on_range_;
+  std::function<void(const store::ChangeLogState&)> on_log_;
+  store::ChangeLogState told_;  // on_log_, last
   bool range_changed_ = false;
 };
 

@@ -127,6 +127,13 @@ void RegionTable::Route(const Region& region) {
   if (it != databases_.end()) RouteSlots(it->second);
 }
 
+void RegionTable::SetChangeLog(RegionId id, const store::ChangeLogState& log) {
+  Region* region = Find(id);
+  if (region == nullptr) return;
+  region->change_log = log;
+  if (listener_ != nullptr) listener_->OnChangeLog(*region);
+}
+
 void RegionTable::SetRange(RegionId id, const store::RegionRange& range) {
   Region* region = Find(id);
   if (region == nullptr) return;

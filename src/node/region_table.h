@@ -33,8 +33,8 @@ struct RegionTraffic {
   struct Waiting {
     PendingOperations::Handle operation;
     bool read = false;
-    store::Arguments arguments;  // of a read
-    std::string encoded;         // a write command
+    store::Step step;     // of a read
+    std::string encoded;  // a write command
     size_t bytes = 0;
   };
   std::deque<Waiting> waiting;  // reads to be confirmed, and writes that came after them
@@ -66,6 +66,7 @@ struct Region {
   Term reported_term;
 
   std::unique_ptr<store::RegionStore> store;  // its range is that of the local replica's log, if one runs
+  store::ChangeLogState change_log;           // of the local replica, as its readers find it
   RegionTraffic traffic;
 
   GroupId group() const { return GroupId(id.value()); }
@@ -95,6 +96,7 @@ class RegionTableListener {
   virtual ~RegionTableListener() = default;
   virtual void OnTableChanged() = 0;                          // records, leaders, health: views are stale
   virtual void OnLocalRoleChanged(const Region& region) = 0;  // role, term or serving of a replica here
+  virtual void OnChangeLog(const Region& /*region*/) {}       // there is more in it, or it is kept or not
 };
 
 class RegionTable final : public group::GroupObserver {
@@ -111,6 +113,7 @@ class RegionTable final : public group::GroupObserver {
   void SetRunning(RegionId region, bool running);
   // The range in the state of the replica here, as its readers find it.
   void SetRange(RegionId region, const store::RegionRange& range);
+  void SetChangeLog(RegionId region, const store::ChangeLogState& log);
   // None: the region has no leader as far as the controller knows. It says so once, at catalog revision
   // `as_of`, which may be ahead of the view: what it says of a region that is not there yet is kept until the
   // view has got there.

@@ -58,8 +58,13 @@ std::optional<std::string> ScanCursors::PositionOf(uint64_t cursor) const {
 }
 
 Scanner::Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
-                 const NodeOptions& options)
-    : executor_(executor), host_(host), table_(table), options_(options), scope_(executor) {}
+                 const RowSchemaTable& schemas, const NodeOptions& options)
+    : executor_(executor),
+      host_(host),
+      table_(table),
+      schemas_(schemas),
+      options_(options),
+      scope_(executor) {}
 Scanner::~Scanner() = default;
 
 void Scanner::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
@@ -140,7 +145,7 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
   };
   store::RegionStore::ScanResult result =
       region.store->Scan(from, step.count - keys.size(), view(step.match), view(step.type),
-                         executor_.WallNow(), *host_.State(region.group()));
+                         executor_.WallNow(), *host_.State(region.group()), schemas_.Of(step.database));
   for (std::string& key : result.keys) keys.push_back(store::Reply::Bulk(std::move(key)));
   if (!result.next.empty()) {
     *cursor = cursors_.AtPosition(std::move(result.next));

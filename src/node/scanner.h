@@ -20,6 +20,7 @@
 #include "node/data_service.h"
 #include "node/node_options.h"
 #include "node/region_table.h"
+#include "node/row_schemas.h"
 #include "runtime/task.h"
 
 namespace tenure::node {
@@ -31,7 +32,7 @@ class ScanCursors {
 
   // Goes on at the first key of `slot`; the slot after the last one ends the scan: cursor 0.
   static uint64_t AtSlot(uint32_t slot);
-  // Goes on at `position` (slot and key, as RegionStore::Scan gives it).
+  // Goes on at `position` (as RegionStore::Scan gives it: a slot and what only it reads).
   uint64_t AtPosition(std::string position);
   // The position to go on from: at least the slot. None if the cursor names no slot.
   std::optional<std::string> PositionOf(uint64_t cursor) const;
@@ -45,7 +46,7 @@ class ScanCursors {
 class Scanner {
  public:
   Scanner(runtime::Executor& executor, group::GroupHost& host, RegionTable& table,
-          const NodeOptions& options);
+          const RowSchemaTable& schemas, const NodeOptions& options);
   ~Scanner();
   Scanner(const Scanner&) = delete;
   Scanner& operator=(const Scanner&) = delete;
@@ -71,6 +72,7 @@ class Scanner {
   runtime::Executor& executor_;
   group::GroupHost& host_;
   RegionTable& table_;
+  const RowSchemaTable& schemas_;
   const NodeOptions& options_;
   ScanCursors cursors_;
   runtime::TaskScope scope_;

@@ -352,6 +352,9 @@ class FakeControllers {
     if (record.has_node()) return {pb::RECORD_NODE, record.node().id()};
     if (record.has_database()) return {pb::RECORD_DATABASE, record.database().id()};
     if (record.has_entry()) return {pb::RECORD_ENTRY, 0};
+    if (record.has_table()) return {pb::RECORD_TABLE, record.table().id()};
+    if (record.has_view()) return {pb::RECORD_VIEW, record.view().id()};
+    if (record.has_changefeed()) return {pb::RECORD_CHANGEFEED, record.changefeed().id()};
     return {pb::RECORD_REGION, record.region().id()};
   }
   std::shared_ptr<Shared> Find(Shared* shared) {

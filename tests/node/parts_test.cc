@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/codec.h"
+#include "base/hash.h"
 #include "node/catalog_view.h"
 #include "node/cluster_views.h"
 #include "node/pending_operations.h"
@@ -32,6 +33,9 @@ TEST(CatalogViewTest, ListsOfDifferentRevisionsAndOneWatch) {
   ASSERT_TRUE(view.Replace(pb::RECORD_NODE, {NodeRecordOf(1, "a")}, Revision(10)).ok());
   ASSERT_TRUE(view.Replace(pb::RECORD_DATABASE, {}, Revision(12)).ok());
   ASSERT_TRUE(view.Replace(pb::RECORD_REGION, {}, Revision(12)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_TABLE, {}, Revision(12)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_VIEW, {}, Revision(12)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_CHANGEFEED, {}, Revision(12)).ok());
   EXPECT_EQ(view.revision(), Revision(10));
   EXPECT_EQ(view.newest(), Revision(12));
   // Known already.
@@ -71,6 +75,65 @@ TEST(CatalogViewTest, SurvivesEncodingAndNoticesDamage) {
     damaged[i] = static_cast<char>(damaged[i] ^ 0x40);
     EXPECT_FALSE(CatalogView::Decode(damaged).ok()) << i;
   }
+}
+
+pb::Record TableOf(uint64_t id, const std::string& name, const std::string& next = "") {
+  pb::Record record;
+  pb::TableRecord& table = *record.mutable_table();
+  table.set_id(id);
+  table.set_database(1);
+  table.mutable_shape()->set_name(name);
+  if (!next.empty()) table.mutable_next()->set_name(next);
+  return record;
+}
+
+TEST(CatalogViewTest, TablesAndViewsAreFoundByName) {
+  CatalogView view;
+  pb::Record shown;
+  shown.mutable_view()->set_id(3);
+  shown.mutable_view()->set_database(1);
+  shown.mutable_view()->mutable_shape()->set_name("short");
+  ASSERT_TRUE(view.Replace(pb::RECORD_TABLE, {TableOf(2, "orders")}, Revision(10)).ok());
+  ASSERT_TRUE(view.Replace(pb::RECORD_VIEW, {shown}, Revision(10)).ok());
+  pb::Record feed;
+  feed.mutable_changefeed()->set_id(6);
+  feed.mutable_changefeed()->set_name("f");
+  ASSERT_TRUE(view.Replace(pb::RECORD_CHANGEFEED, {feed}, Revision(10)).ok());
+  EXPECT_EQ(view.FindSchemaName(1, "orders"), 2u);
+  EXPECT_EQ(view.FindSchemaName(1, "short"), 3u);
+  EXPECT_EQ(view.FindSchemaName(2, "orders"), 0u) << "another database";
+  EXPECT_TRUE(view.Apply(Changed(11, TableOf(2, "orders", "sales"))));
+  EXPECT_EQ(view.FindSchemaName(1, "orders"), 2u);
+  EXPECT_EQ(view.FindSchemaName(1, "sales"), 2u) << "the name that it is being given";
+  EXPECT_TRUE(view.Apply(Changed(12, TableOf(2, "sales"))));
+  EXPECT_EQ(view.FindSchemaName(1, "orders"), 0u);
+  EXPECT_TRUE(view.Apply(Changed(13, TableOf(4, "orders"))));
+  const auto decoded = CatalogView::Decode(view.Encode());
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(decoded->FindSchemaName(1, "orders"), 4u);
+  EXPECT_EQ(decoded->FindView(3)->shape().name(), "short");
+  pb::Event deleted;
+  deleted.set_revision(14);
+  *deleted.mutable_old_record() = TableOf(2, "sales");
+  EXPECT_TRUE(view.Apply(deleted));
+  EXPECT_EQ(view.FindSchemaName(1, "sales"), 0u);
+  EXPECT_EQ(view.FindTable(2), nullptr);
+  EXPECT_EQ(view.FindSchemaName(1, "orders"), 4u);
+}
+
+TEST(CatalogViewTest, AViewFromBeforeThereWereTablesIsRead) {
+  pb::ListResponse list;
+  *list.add_records() = NodeRecordOf(1, "a");
+  std::string body;
+  for (const uint64_t revision : {7u, 8u, 9u, 9u}) PutFixed64(body, revision);
+  body += list.SerializeAsString();
+  std::string bytes = "TNRVIEW1";
+  PutFixed64(bytes, HashBytes(body));
+  const auto decoded = CatalogView::Decode(bytes + body);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->FindNode(NodeId(1))->name(), "a");
+  EXPECT_EQ(decoded->newest(), Revision(9));
+  EXPECT_EQ(decoded->revision(), Revision()) << "tables have to be listed";
 }
 
 Instant At(int seconds) {

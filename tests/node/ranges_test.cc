@@ -346,8 +346,9 @@ TEST_F(RangesTest, TransactionsWatchesAndScansGoOn) {
 TEST(RegionStateMachineTest, TheRangeComesWithTheState) {
   std::optional<store::RegionRange> told;
   const auto machine = [&told] {
-    return RegionStateMachine(RegionId(1), store::SlotRange{0, 16383},
-                              [&told](const store::RegionRange& range) { told = range; });
+    return RegionStateMachine(
+        RegionId(1), store::SlotRange{0, 16383}, [&told](const store::RegionRange& range) { told = range; },
+        [](const store::ChangeLogState&) {});
   };
   const auto apply = [](RegionStateMachine& to, uint64_t index, store::RangeCommand change, kv::View& state) {
     store::WriteCommand command;

@@ -65,6 +65,8 @@ class NodeLease {
 
   // May use what is owned by one node at a time, in either mode.
   bool Owns(Instant now) const { return recovered_ && now < until_; }
+  // Until then it may; in the past if it may not.
+  Instant owns_until() const { return recovered_ ? until_ : Instant(); }
   // May answer from the cached view.
   bool Serves(Instant now) const { return mode_ == ::tenure::v1::FENCING_AVAILABLE ? has_view_ : Owns(now); }
   // Until then it may, if it may now.
