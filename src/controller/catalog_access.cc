@@ -13,7 +13,7 @@ using group::ProposeOutcome;
 
 void CatalogAccess::Propose(ipb::CatalogCommand command, ProposeDone done) {
   const catalog::CommandType* type = catalog::TypeOf(command);
-  command.set_version(type == nullptr ? 0 : type->since);
+  command.set_version(catalog::FormatOf(command));
   if (command.version() > catalog().format_version()) {
     done(catalog::Refuse(
         pb::REASON_UNSUPPORTED_FORMAT,

@@ -6,14 +6,19 @@
 #include "base/format.h"
 #include "catalog/controllers.h"
 #include "controller/api/catalog_service.h"
+#include "controller/api/changefeeds_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/fencing_api.h"
 #include "controller/api/observation.h"
 #include "controller/api/procedures_service.h"
+#include "controller/api/tables_service.h"
 #include "controller/barriers/barrier_service.h"
+#include "controller/barriers/procedure_barrier.h"
 #include "controller/catalog_access.h"
 #include "controller/catalog_group.h"
 #include "controller/catalog_machine.h"
+#include "controller/changefeeds/changefeed_coordinator.h"
+#include "controller/changefeeds/node_change_history.h"
 #include "controller/controller_directory.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
@@ -137,7 +142,7 @@ class Controller::Impl : public group::GroupObserver {
                  logger_.Named("leadership")),
         node_monitor_(executor_, access_, agents_, options_.node_health, logger_.Named("nodes")),
         region_reports_(executor_, access_, agents_, logger_.Named("regions")),
-        procedure_types_(options_.procedure_types),
+        procedure_types_(options_.procedure_types, procedure_barrier_),
         procedures_(executor_, network_, access_, agents_, tasks_, options_.procedures,
                     dependencies.prng.Fork("procedures"), logger_.Named("procedures")),
         adoption_(executor_, access_, logger_.Named("procedures")),
@@ -159,14 +164,20 @@ class Controller::Impl : public group::GroupObserver {
         placement_api_(executor_, access_, leadership_, agents_, dependencies.prng.Fork("placement api")),
         cluster_service_(executor_, access_, leadership_, observation_, placement_api_, fencing_api_),
         regions_service_(executor_, access_, leadership_, observation_, agents_, placement_api_),
-        procedures_service_(access_, leadership_, procedures_) {
+        procedures_service_(access_, leadership_, procedures_),
+        tables_service_(access_, leadership_),
+        node_calls_(executor_, network_, access_, agents_, options_.self.id(), options_.incarnation),
+        change_history_(access_, agents_, node_calls_),
+        changefeeds_(executor_, access_, barriers_, node_calls_, change_history_, options_.changefeeds,
+                     dependencies.prng.Fork("changefeeds"), logger_.Named("changefeeds")),
+        changefeeds_service_(executor_, access_, leadership_, changefeeds_, change_history_) {
     procedure_types_.AddTo(procedures_);
     for (CatalogListener* listener :
          {static_cast<CatalogListener*>(&addresses_), static_cast<CatalogListener*>(&cluster_id_),
           static_cast<CatalogListener*>(&agents_), static_cast<CatalogListener*>(&procedures_),
           static_cast<CatalogListener*>(&adoption_), static_cast<CatalogListener*>(&membership_),
           static_cast<CatalogListener*>(&database_api_), static_cast<CatalogListener*>(&watches_),
-          static_cast<CatalogListener*>(&barriers_)}) {
+          static_cast<CatalogListener*>(&barriers_), static_cast<CatalogListener*>(&changefeeds_)}) {
       machine_.AddListener(*listener);
     }
     machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
@@ -183,8 +194,9 @@ class Controller::Impl : public group::GroupObserver {
           static_cast<LeaderService*>(&watches_), static_cast<LeaderService*>(&barriers_),
           static_cast<LeaderService*>(&bound_keeper_), static_cast<LeaderService*>(&node_monitor_),
           static_cast<LeaderService*>(&region_reports_), static_cast<LeaderService*>(&procedures_),
-          static_cast<LeaderService*>(&adoption_), static_cast<LeaderService*>(&scheduler_),
-          static_cast<LeaderService*>(&database_api_), static_cast<LeaderService*>(&membership_)}) {
+          static_cast<LeaderService*>(&changefeeds_), static_cast<LeaderService*>(&adoption_),
+          static_cast<LeaderService*>(&scheduler_), static_cast<LeaderService*>(&database_api_),
+          static_cast<LeaderService*>(&membership_)}) {
       leadership_.AddService(*service);
     }
     for (LeaderService* service : options_.more_services) leadership_.AddService(*service);
@@ -210,6 +222,9 @@ class Controller::Impl : public group::GroupObserver {
     network_.Serve(ClusterService::kName, cluster_service_);
     network_.Serve(RegionsService::kName, regions_service_);
     network_.Serve(ProceduresService::kName, procedures_service_);
+    network_.Serve(TablesService::kName, tables_service_);
+    network_.Serve(ChangefeedsService::kName, changefeeds_service_);
+    network_.Serve(ChangefeedCoordinator::kName, changefeeds_);
     network_.Serve(AgentService::kName, agents_);
     network_.Serve(kAnnounceService, announcements_);
     network_.Serve(StandbyView::kName, standby_);
@@ -229,8 +244,12 @@ class Controller::Impl : public group::GroupObserver {
       cluster_service_.Stop([this, done = std::move(done)]() mutable {
         regions_service_.Stop([this, done = std::move(done)]() mutable {
           fencing_api_.StopAndJoin([this, done = std::move(done)]() mutable {
-            leadership_.Stop(
-                [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+            changefeeds_service_.StopAndJoin([this, done = std::move(done)]() mutable {
+              leadership_.Stop([this, done = std::move(done)]() mutable {
+                changefeeds_.StopAndJoin(
+                    [this, done = std::move(done)]() mutable { procedures_.StopAndJoin(std::move(done)); });
+              });
+            });
           });
         });
       });
@@ -252,6 +271,7 @@ class Controller::Impl : public group::GroupObserver {
   const Observation& observation() const { return observation_; }
   group::GroupHost& host() { return host_; }
   BarrierNumbers barrier_numbers() const { return barriers_.Numbers(); }
+  ChangefeedCoordinator::Numbers changefeed_numbers() const { return changefeeds_.GetNumbers(); }
   ProcedureNumbers procedure_numbers() const {
     ProcedureNumbers numbers = procedures_.Numbers();
     numbers.repairs_running = scheduler_.RunningRepairs();
@@ -311,6 +331,7 @@ class Controller::Impl : public group::GroupObserver {
   DatabaseApi database_api_;
   WatchHub watches_;
   BarrierService barriers_;
+  ProcedureBarrier procedure_barrier_{barriers_};
   BoundKeeper bound_keeper_;
   FencingApi fencing_api_;
   Observation observation_;
@@ -319,6 +340,11 @@ class Controller::Impl : public group::GroupObserver {
   ClusterService cluster_service_;
   RegionsService regions_service_;
   ProceduresService procedures_service_;
+  TablesService tables_service_;
+  NodeCalls node_calls_;
+  NodeChangeHistory change_history_;
+  ChangefeedCoordinator changefeeds_;
+  ChangefeedsService changefeeds_service_;
 };
 
 Controller::Controller(Dependencies dependencies, ControllerOptions options, Callback<Status> on_refused)
@@ -373,6 +399,9 @@ const StandbyView& Controller::standby_view() const {
 }
 ProcedureNumbers Controller::procedure_numbers() const {
   return impl_->procedure_numbers();
+}
+ChangefeedCoordinator::Numbers Controller::changefeed_numbers() const {
+  return impl_->changefeed_numbers();
 }
 BarrierNumbers Controller::barrier_numbers() const {
   return impl_->barrier_numbers();

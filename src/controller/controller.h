@@ -25,6 +25,7 @@
 #include "controller/api/database_api.h"
 #include "controller/api/watch_hub.h"
 #include "controller/barriers/barrier_service.h"
+#include "controller/changefeeds/changefeed_coordinator.h"
 #include "controller/leadership/leadership.h"
 #include "controller/leadership/warm_up.h"
 #include "controller/placement/region_scheduler.h"
@@ -71,6 +72,7 @@ struct ControllerOptions {
   ProcedureOptions procedures;
   ProcedureTypeOptions procedure_types;
   SchedulerOptions scheduler;
+  FeedOptions changefeeds;
   // Leader services beside the controller's own, started with them and stopped before them. They outlive it.
   std::vector<LeaderService*> more_services;
 };
@@ -126,6 +128,8 @@ class Controller {
   BarrierNumbers barrier_numbers() const;
   // Complete on the leader only.
   ProcedureNumbers procedure_numbers() const;
+  // Complete on the leader only.
+  ChangefeedCoordinator::Numbers changefeed_numbers() const;
 
  private:
   class Impl;

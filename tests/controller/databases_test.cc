@@ -247,7 +247,7 @@ TEST_F(DatabasesTest, StatusOfALeader) {
   EXPECT_EQ(status->nodes(0).state(), "UP");
   EXPECT_GE(status->nodes(0).last_heard_ms(), 0);
   EXPECT_EQ(status->nodes(0).leaders() + status->nodes(1).leaders() + status->nodes(2).leaders(), 2u);
-  EXPECT_EQ(status->services_size(), 11);
+  EXPECT_EQ(status->services_size(), 12);
   EXPECT_EQ(status->services(0).state(), "running");
   EXPECT_EQ(status->transitions_size(), 1);
 }

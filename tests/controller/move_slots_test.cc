@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "catalog/format.h"
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
@@ -62,6 +63,8 @@ struct FakeRanges : public runtime::Service {
       case Op::RELEASE: {
         if (!range.has_outgoing()) return "nothing is frozen";
         range.mutable_outgoing()->set_released(true);
+        range.mutable_outgoing()->set_released_ts(released_ts);
+        range.mutable_outgoing()->set_keeps_changes(released_ts != 0);
         keys[region] = 2500;
         const auto& slots = range.outgoing().slots();
         if (slots.first() == range.slots().first()) {
@@ -74,6 +77,9 @@ struct FakeRanges : public runtime::Service {
       }
       case Op::OPEN: {
         if (!range.incoming().complete()) return "no copy is complete";
+        if (change.after_ts() != released_ts || change.keep_changes() != (released_ts != 0))
+          return "it is not said when the slots were released";
+        if (released_ts != 0) range.set_opened_ts(released_ts + 1);
         const pb::SlotRange slots = range.incoming().slots();
         const bool has = range.has_slots();
         range.mutable_slots()->set_first(has ? std::min(slots.first(), range.slots().first())
@@ -116,6 +122,7 @@ struct FakeRanges : public runtime::Service {
   std::map<uint64_t, uint64_t> keys;
   std::vector<std::string> history;
   uint64_t epoch = 0;
+  uint64_t released_ts = 0;  // of all releases, by the change logs; 0: there are none
   bool drop_answers = false;
 };
 
@@ -155,7 +162,9 @@ class MoveSlotsTest : public ::testing::Test {
     for (int i = 0; i < rounds; ++i) {
       Report();
       t.executor.Advance(milliseconds(30));
-      for (auto& node : nodes) node->Beat();
+      for (auto& node : nodes) {
+        if (node.get() != silent) node->Beat();
+      }
       t.executor.Advance(milliseconds(30));
     }
   }
@@ -234,6 +243,7 @@ class MoveSlotsTest : public ::testing::Test {
   int failing_copies = 0;
   TestController t;
   std::vector<std::unique_ptr<FakeNode>> nodes;
+  const FakeNode* silent = nullptr;
 };
 
 TEST_F(MoveSlotsTest, ASplit) {
@@ -272,6 +282,41 @@ TEST_F(MoveSlotsTest, AMerge) {
   EXPECT_THAT(ranges.history, ElementsAre("FREEZE 2", "RELEASE 2", "OPEN 1"));
   EXPECT_EQ(t.machine.catalog().regions().at(1).region().initial_slots().last(), 8191u);
   EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
+}
+
+TEST_F(MoveSlotsTest, AMergedRegionStaysWhileAChangefeedNeedsItsHistory) {
+  CreateDatabase(2);
+  const auto propose = [this](ipb::CatalogCommand command) {
+    command.set_version(catalog::FormatOf(command));
+    command.set_now_ms(1);
+    t.group.Propose(command.SerializeAsString(), [](const group::ProposeOutcome&) {});
+    t.executor.Advance(milliseconds(1));
+  };
+  ipb::CatalogCommand create;
+  auto& feed = *create.mutable_create_changefeed()->mutable_changefeed();
+  feed.set_name("feed");
+  feed.set_database(1);
+  feed.set_filter("table:*");
+  feed.set_sink("stdout:");
+  feed.set_gc_ttl_ms(1000);
+  feed.set_stall_after_ms(60000);
+  propose(create);
+  ASSERT_EQ(t.machine.catalog().changefeeds().size(), 1u);
+  ranges.released_ts = 500;
+  const uint64_t id = Merge(2, 1)->procedure().procedure().id();
+  ASSERT_TRUE(BeatUntilEnded(id));
+  Beat(50);
+  ASSERT_TRUE(t.machine.catalog().regions().contains(2));
+  const auto removal = std::prev(t.machine.catalog().procedures().end());
+  EXPECT_EQ(removal->second.procedure().type(), "RemoveRegions");
+  ipb::CatalogCommand done;
+  done.mutable_progress_changefeed()->set_changefeed(1);
+  done.mutable_progress_changefeed()->set_if_epoch(
+      t.machine.catalog().changefeeds().at(1).changefeed().owner_epoch());
+  done.mutable_progress_changefeed()->set_checkpoint_ts(500);
+  propose(done);
+  Beat(50);
+  EXPECT_FALSE(t.machine.catalog().regions().contains(2));
 }
 
 TEST_F(MoveSlotsTest, WhatIsRefused) {
@@ -421,6 +466,24 @@ TEST_F(MoveSlotsTest, AnotherNodeCopies) {
   leader_replica = 2;
   failing_copies = 0;
   ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(Slots(), "1:0-99 2:100-16383");
+}
+
+// Writes wait for the copy, so nobody waits until a silent node is taken for lost.
+TEST_F(MoveSlotsTest, ASilentNodeIsNotWaitedFor) {
+  CreateDatabase(1);
+  failing_copies = 1000;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  for (int i = 0; i < 100 && copies < 1; ++i) Beat();
+  silent = nodes[0].get();
+  leader_replica = 2;
+  failing_copies = 0;
+  const auto state = [this] { return t.machine.catalog().nodes().at(1).node().state(); };
+  for (int i = 0; i < 200 && state() != pb::NODE_SUSPECT; ++i) Beat();
+  Beat(20);
+  EXPECT_EQ(state(), pb::NODE_SUSPECT);
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
   EXPECT_EQ(Slots(), "1:0-99 2:100-16383");
 }

@@ -16,10 +16,12 @@
 
 #include "catalog/refusal.h"
 #include "controller/api/catalog_service.h"
+#include "controller/api/changefeeds_service.h"
 #include "controller/api/cluster_service.h"
 #include "controller/api/fencing_api.h"
 #include "controller/api/procedures_service.h"
 #include "controller/barriers/barrier_service.h"
+#include "controller/changefeeds/changefeed_coordinator.h"
 #include "controller/leadership/cluster_record.h"
 #include "controller/leadership/standby_view.h"
 #include "controller/leases/bound_keeper.h"
@@ -141,6 +143,21 @@ inline std::vector<pb::ControllerRecord> ThreeControllers() {
   return controllers;
 }
 
+// Nothing holds it up.
+struct OpenBarrier : public ClusterBarrier {
+  runtime::Task<Status> Pass(Revision, Duration, runtime::StopToken) override { co_return OkStatus(); }
+};
+
+// From when on every region keeps its changes; until a test says so, none does.
+struct FakeHistory : public ChangeHistory {
+  runtime::Task<StatusOr<changefeed::CommitTs>> BeginOf(uint64_t, runtime::StopToken) override {
+    ++asked;
+    co_return begin;
+  }
+  StatusOr<changefeed::CommitTs> begin = Error(StatusCode::kUnavailable, "no region keeps its changes");
+  int asked = 0;
+};
+
 class TestController {
  public:
   static constexpr const char* kEndpoint = "c1:7100";
@@ -156,13 +173,13 @@ class TestController {
         tokens(std::move(with_tokens)),
         watches(executor, leadership, watch, {}) {
     for (CatalogListener* listener : std::initializer_list<CatalogListener*>{
-             &agents, &procedures, &adoption, &database_api, &watches, &barriers}) {
+             &agents, &procedures, &adoption, &database_api, &watches, &barriers, &changefeeds}) {
       machine.AddListener(*listener);
     }
     machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
     for (LeaderService* service : std::initializer_list<LeaderService*>{
              &agents, &cluster_record, &watches, &barriers, &bound_keeper, &monitor, &region_reports,
-             &procedures, &adoption, &scheduler, &database_api}) {
+             &procedures, &changefeeds, &adoption, &scheduler, &database_api}) {
       leadership.AddService(*service);
     }
     network->Serve(CatalogService::kName, catalog_service);
@@ -170,6 +187,8 @@ class TestController {
     network->Serve(RegionsService::kName, regions_service);
     network->Serve(AgentService::kName, agents);
     network->Serve(ProceduresService::kName, procedures_service);
+    network->Serve(ChangefeedsService::kName, changefeeds_service);
+    network->Serve(ChangefeedCoordinator::kName, changefeeds);
     procedure_types.AddTo(procedures);
     group.status.self = ReplicaId(1);
     for (uint64_t id = 1; id <= 3; ++id) group.status.configuration.members.push_back({ReplicaId(id), id});
@@ -178,8 +197,12 @@ class TestController {
     bool stopped = false;
     cluster_service.Stop([&] {
       regions_service.Stop([&] {
-        fencing_api.StopAndJoin(
-            [&] { leadership.Stop([&] { procedures.StopAndJoin([&] { stopped = true; }); }); });
+        fencing_api.StopAndJoin([&] {
+          changefeeds_service.StopAndJoin([&] {
+            leadership.Stop(
+                [&] { changefeeds.StopAndJoin([&] { procedures.StopAndJoin([&] { stopped = true; }); }); });
+          });
+        });
       });
     });
     executor.Advance(std::chrono::seconds(1));
@@ -267,7 +290,8 @@ class TestController {
                       {}};
   NodeMonitor monitor{executor, access, agents, {}, {}};
   RegionReports region_reports{executor, access, agents, {}};
-  ProcedureTypes procedure_types{{}};
+  OpenBarrier procedure_barrier;
+  ProcedureTypes procedure_types{{}, procedure_barrier};
   ProcedureEngine procedures{executor, *network, access, agents, tasks, {.kept_for = std::chrono::hours(2)},
                              Prng(1),  {}};
   Adoption adoption{executor, access, {}};
@@ -285,6 +309,11 @@ class TestController {
   ClusterService cluster_service{executor, access, leadership, observation, placement_api, fencing_api};
   RegionsService regions_service{executor, access, leadership, observation, agents, placement_api};
   ProceduresService procedures_service{access, leadership, procedures};
+  FakeHistory history;
+  NodeCalls node_calls{executor, *network, access, agents, 1, incarnation};
+  ChangefeedCoordinator changefeeds{executor, access,        barriers, node_calls,
+                                    history,  FeedOptions(), Prng(4),  {}};
+  ChangefeedsService changefeeds_service{executor, access, leadership, changefeeds, history};
 };
 
 // A client's end of a stream that keeps what it hears.

@@ -32,6 +32,12 @@ const std::map<uint64_t, pb::Record>* RecordsOf(pb::RecordKind kind, const catal
       return &catalog.regions();
     case pb::RECORD_PROCEDURE:
       return &catalog.procedures();
+    case pb::RECORD_TABLE:
+      return &catalog.tables();
+    case pb::RECORD_VIEW:
+      return &catalog.views();
+    case pb::RECORD_CHANGEFEED:
+      return &catalog.changefeeds();
     default:
       return nullptr;
   }

@@ -2,9 +2,8 @@
 // decoded together and proposed in order; answers leave in order of completion, those of one executor turn in
 // one message.
 //
-// Threading: the controller's executor. Lifetime: owned by the network; answers that come after the stream's
-//            end are
-// dropped.
+// Threading: the controller's executor.
+// Lifetime:  owned by the network; answers that come after the stream's end are dropped.
 // Bounds:    requests under way per stream by count and bytes (beyond: OVERLOADED); a client that does not
 //            take its answers is cut off.
 #pragma once

@@ -1,9 +1,8 @@
 // tenure.v1.Cluster and tenure.v1.Regions: what the cluster looks like, and handing leaderships over.
 //
 // Cluster is answered by any controller from what it knows; Regions by the leader, which hears the nodes.
-// Threading: the controller's executor. Lifetime: Stop is called and finished before destruction, unless the
-//            executor
-// has stopped for good.
+// Threading: the controller's executor.
+// Lifetime:  Stop is called and finished before destruction, unless the executor has stopped for good.
 #pragma once
 
 #include <memory>

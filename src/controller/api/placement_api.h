@@ -2,8 +2,8 @@
 // removing nodes, and whether a node may be stopped. Checks the wish, lets the planner choose what was left
 // open, submits a procedure.
 //
-// Threading: the controller's executor. Errors: refusals name the region or node and why; with dry_run
-// nothing is submitted.
+// Threading: the controller's executor.
+// Errors:    refusals name the region or node and why; with dry_run nothing is submitted.
 #pragma once
 
 #include <string>

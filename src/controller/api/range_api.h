@@ -1,8 +1,8 @@
 // What operators ask for about regions' slots: splitting a region, merging it into the one beside it. Checks
 // the wish and submits a procedure.
 //
-// Threading: the controller's executor. Errors: refusals name the region, the slot and why; with dry_run
-// nothing is submitted.
+// Threading: the controller's executor.
+// Errors:    refusals name the region, the slot and why; with dry_run nothing is submitted.
 #pragma once
 
 #include "controller/api/call.h"

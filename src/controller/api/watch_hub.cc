@@ -28,6 +28,12 @@ pb::RecordKind KindOf(const pb::Record& record) {
       return pb::RECORD_ENTRY;
     case pb::Record::kProcedure:
       return pb::RECORD_PROCEDURE;
+    case pb::Record::kTable:
+      return pb::RECORD_TABLE;
+    case pb::Record::kView:
+      return pb::RECORD_VIEW;
+    case pb::Record::kChangefeed:
+      return pb::RECORD_CHANGEFEED;
     case pb::Record::BODY_NOT_SET:
       break;
   }

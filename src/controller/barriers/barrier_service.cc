@@ -80,7 +80,7 @@ BarrierOutcome BarrierService::Look(Revision revision) const {
   outcome.revision = revision;
   const auto proceed_after = catalog::ProceedAfter(catalog::FencingOf(access_.catalog().cluster()));
   bool safe = true;
-  for (const planner::BarrierEvidence& evidence : EvidenceFor(nullptr, executor_.Now())) {
+  for (const planner::BarrierEvidence& evidence : EvidenceFor(revision, executor_.Now())) {
     const auto disposition = planner::ComputeDisposition(evidence, revision, proceed_after);
     safe = safe && disposition != planner::Disposition::kUnsafe;
     outcome.nodes.push_back({evidence, disposition});
@@ -89,14 +89,14 @@ BarrierOutcome BarrierService::Look(Revision revision) const {
   return outcome;
 }
 
-std::vector<planner::BarrierEvidence> BarrierService::EvidenceFor(const Waiter* waiter, Instant now) const {
-  auto nodes =
-      agents_.contacts().Evidence(access_.catalog().nodes(), access_.catalog().format_version(), now);
+std::vector<planner::BarrierEvidence> BarrierService::EvidenceFor([[maybe_unused]] Revision revision,
+                                                                  Instant now) const {
+  const auto& records = access_.catalog().nodes();
+  auto nodes = agents_.contacts().Evidence(records, access_.catalog().format_version(), now);
 #ifdef TENURE_MUTANT_registering_ignored
-  if (waiter != nullptr)
-    std::erase_if(nodes, [&](const auto& node) { return !waiter->known.contains(node.node.value()); });
-#else
-  (void)waiter;
+  std::erase_if(nodes, [&](const auto& node) {
+    return records.at(node.node.value()).create_revision() > revision.value();
+  });
 #endif
   return nodes;
 }
@@ -112,7 +112,6 @@ runtime::Task<StatusOr<BarrierOutcome>> BarrierService::Pass(Revision revision, 
   BarrierOutcome outcome;
   outcome.revision = revision;
   Waiter waiter(executor_, std::move(outcome), executor_.Now());
-  for (const auto& [id, record] : access_.catalog().nodes()) waiter.known.insert(id);
   const auto after = std::find_if(waiters_.begin(), waiters_.end(),
                                   [&](const Waiter* other) { return other->outcome.revision > revision; });
   waiter.position = waiters_.insert(after, &waiter);
@@ -153,7 +152,7 @@ void BarrierService::LookAtAll() {
   const auto proceed_after = catalog::ProceedAfter(catalog::FencingOf(access_.catalog().cluster()));
   while (!waiters_.empty()) {
     Waiter& first = *waiters_.front();
-    const auto nodes = EvidenceFor(&first, executor_.Now());
+    const auto nodes = EvidenceFor(first.outcome.revision, executor_.Now());
     if (!planner::MayProceed(nodes, first.outcome.revision, proceed_after)) {
       if (const auto left = planner::NextFenced(nodes, first.outcome.revision, proceed_after))
         next_fenced_ = executor_.After(*left, [this] { LookAtAll(); });

@@ -105,14 +105,13 @@ class BarrierService : public LeaderService, public CatalogListener {
     runtime::Event ended;
     runtime::Timer budget;
     std::list<Waiter*>::iterator position;
-    std::set<uint64_t> known;  // nodes when it began
   };
 
   void LookLater();
   void LookAtAll();
   void End(Waiter& waiter, bool proceeded);
   void ConfirmLeadership();
-  std::vector<planner::BarrierEvidence> EvidenceFor(const Waiter* waiter, Instant now) const;
+  std::vector<planner::BarrierEvidence> EvidenceFor(Revision revision, Instant now) const;
 
   runtime::Executor& executor_;
   CatalogAccess& access_;

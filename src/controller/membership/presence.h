@@ -7,8 +7,8 @@
 // one minimum election timeout neither votes nor stands (raft R8). What is not reached here the transport
 // notices with the first message.
 //
-// Threading: the controller's executor. Lifetime: Stop before destruction, or the executor has stopped for
-// good.
+// Threading: the controller's executor.
+// Lifetime:  Stop before destruction, or the executor has stopped for good.
 #pragma once
 
 #include <map>

@@ -8,12 +8,12 @@
 // entry of its epoch, and the node is not on its way out (docs/fencing.md). What else goes on here does not
 // depend on it.
 //
-// Threading:  the controller's executor. Lifetime: streams may outlive this (the network owns their
-// handlers). Invariants: A1 a stream belongs to one registration of one node; a report of any other is
-// refused (STALE_EPOCH) and
-//             the node registers again. A2 a node that has seen a higher leadership epoch ends the stream:
-//             this leader is deposed and does not know it yet. A3 one stream per node: the newest. A4 only
-//             the answer to a heartbeat grants, and only under the leader lease.
+// Threading:  the controller's executor.
+// Lifetime:   streams may outlive this (the network owns their handlers).
+// Invariants: A1 a stream belongs to one registration of one node; a report of any other is refused
+//             (STALE_EPOCH) and the node registers again. A2 a node that has seen a higher leadership epoch
+//             ends the stream: this leader is deposed and does not know it yet. A3 one stream per node: the
+//             newest. A4 only the answer to a heartbeat grants, and only under the leader lease.
 #pragma once
 
 #include <cstdint>

@@ -379,6 +379,8 @@ pb::ProcedureStatus ProcedureEngine::StatusOf(const pb::Record& record) const {
     total += report->total();
   }
   if (isolated_.contains(procedure.id())) {
+    // In what is shown only: a program that can run it goes on with the record as it is.
+    status.mutable_record()->mutable_procedure()->set_state(pb::PROCEDURE_NEEDS_OPERATOR);
     status.set_progress("this program cannot run it: see the log of the leading controller");
   } else if (!status.waits().empty()) {
     status.set_progress("waits for its locks");

@@ -8,12 +8,11 @@
 // A procedure whose record this program cannot read or whose type it does not know is isolated: logged, shown
 // as NEEDS_OPERATOR, left as it is (its locks too) for a program that knows it; nothing else waits for it.
 //
-// Threading:  the controller's executor. Lifetime: Stop(joined) has called back before destruction, unless
-// the executor has
-//             stopped for good.
+// Threading:  the controller's executor.
+// Lifetime:   Stop(joined) has called back before destruction, unless the executor has stopped for good.
 // Invariants: P1 one body per procedure at a time, only in the current leadership epoch. P2 nothing of a step
-// takes effect in
-//             the catalog but by a command that is conditional on the record's revision and on the epoch.
+//             takes effect in the catalog but by a command that is conditional on the record's revision and
+//             on the epoch.
 // Reference:  docs/procedures.md.
 #pragma once
 

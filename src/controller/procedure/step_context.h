@@ -76,6 +76,9 @@ class StepContext {
   // it is then. False: stopped, or the procedure is not in this step any more.
   runtime::Task<bool> News(Duration limit = kLook);
 
+  // Ends the News() that is awaited: work that the body started has ended.
+  void Wake() { news_.Set(); }
+
   // What the step waits for, for people; not kept.
   void WaitsFor(std::string what) { waits_for_ = std::move(what); }
 

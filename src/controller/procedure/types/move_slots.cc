@@ -10,6 +10,7 @@
 #include "catalog/state_moves.h"
 #include "controller/procedure/types/bodies.h"
 #include "controller/procedure/types/create_replica.h"
+#include "controller/procedure/types/feed_history.h"
 #include "controller/procedure/types/remove_regions.h"
 
 namespace tenure::controller {
@@ -71,6 +72,11 @@ bool Holds(const ipb::RegionRange& range, const ipb::MoveSlotsBody& body) {
 bool IsDown(const catalog::Catalog& catalog, NodeId id) {
   const auto node = catalog.nodes().find(id.value());
   return node == catalog.nodes().end() || !catalog::IsLive(node->second.node().state());
+}
+
+bool IsSilent(const catalog::Catalog& catalog, NodeId id) {
+  const auto node = catalog.nodes().find(id.value());
+  return node != catalog.nodes().end() && node->second.node().state() == pb::NODE_SUSPECT;
 }
 
 pb::ProcedureRecord New(std::string_view type, std::string description, const ipb::MoveSlotsBody& body) {
@@ -289,9 +295,11 @@ MoveSlots::End MoveSlots::Copy(StepContext& context, Body body) {
                               body.first(), body.last(), body.from(), look.last_error));
     }
     // Any replica that has the freeze can copy; the leader's node is a good choice, unless it was tried in
-    // vain.
+    // vain. Writes wait for the copy, so a silent node is not waited for: a copy that begins supersedes what
+    // one that still runs would write.
     const NodeId leader = LeaderOf(context, body.from());
-    const bool given_up = look.state == TaskLook::State::kGone || look.failures >= options_.max_failures;
+    const bool given_up = look.state == TaskLook::State::kGone || look.failures >= options_.max_failures ||
+                          IsSilent(context.catalog(), NodeId(body.copy_node()));
     if (given_up && !leader.IsNone() && leader.value() != body.copy_node()) {
       StepEnd end = StepEnd::Next("copy");
       body.set_copy_node(leader.value());
@@ -316,6 +324,8 @@ MoveSlots::End MoveSlots::Switch(StepContext& context, Body body) {
       effect.set_to(body.to());
       effect.set_procedure(context.procedure().id());
       FillSlots(body, *effect.mutable_slots());
+      effect.set_released_ts(from->outgoing().released_ts());
+      effect.set_opened_ts(to->opened_ts());
       if (!splits()) end.spawn.push_back(RemoveRegions::NewOf(context.catalog(), body.from()));
       co_return end;
     }
@@ -333,7 +343,10 @@ MoveSlots::End MoveSlots::Switch(StepContext& context, Body body) {
       release.set_keys(to->incoming().keys());
       if (co_await Ask(context, body.from(), std::move(release))) continue;
     } else if (from) {
-      if (co_await Ask(context, body.to(), Change(context, RangeChange::OPEN, *to))) continue;
+      RangeChange open = Change(context, RangeChange::OPEN, *to);
+      open.set_after_ts(from->outgoing().released_ts());
+      open.set_keep_changes(from->outgoing().keeps_changes());
+      if (co_await Ask(context, body.to(), std::move(open))) continue;
     }
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
   }
@@ -341,7 +354,10 @@ MoveSlots::End MoveSlots::Switch(StepContext& context, Body body) {
 
 MoveSlots::End MoveSlots::Drop(StepContext& context, Body body) {
   while (true) {
-    if (Find(context, body.from()) == nullptr || co_await Tidy(context, body.from()))
+    const std::string needed = SnapshotNeeded(context.catalog(), body.from());
+    if (!needed.empty()) {
+      context.WaitsFor(needed);
+    } else if (Find(context, body.from()) == nullptr || co_await Tidy(context, body.from()))
       co_return StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
   }

@@ -6,7 +6,9 @@
 #include <map>
 #include <utility>
 
+#include "catalog/fencing.h"
 #include "controller/procedure/types/bodies.h"
+#include "controller/procedure/types/feed_history.h"
 #include "tenure/internal/v1/procedure.pb.h"
 
 namespace tenure::controller {
@@ -15,6 +17,8 @@ namespace pb = ::tenure::v1;
 namespace ipb = ::tenure::internal::v1;
 
 namespace {
+
+constexpr std::string_view kDestroyReplicas = "destroy_replicas";
 
 // The records of regions in state REMOVING do not change: the tasks are the same at every look.
 std::vector<NodeTask> TasksFor(const catalog::Catalog& catalog, const ipb::RemoveRegionsBody& body) {
@@ -37,6 +41,14 @@ std::vector<NodeTask> TasksFor(const catalog::Catalog& catalog, const ipb::Remov
   std::vector<NodeTask> list;
   for (auto& [node, task] : tasks) list.push_back(std::move(task));
   return list;
+}
+
+// The changefeed that has not delivered what one of the regions committed; empty: none.
+std::string StillNeeded(const catalog::Catalog& catalog, const ipb::RemoveRegionsBody& body) {
+  for (const uint64_t id : body.regions()) {
+    if (std::string needed = HistoryNeeded(catalog, id); !needed.empty()) return needed;
+  }
+  return "";
 }
 
 }  // namespace
@@ -70,12 +82,39 @@ pb::ProcedureRecord RemoveRegions::NewOf(const catalog::Catalog& catalog, uint64
 
 Status RemoveRegions::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<ipb::RemoveRegionsBody>(procedure).status());
-  return procedure.step().empty() || procedure.step() == first_step() ? OkStatus() : UnknownStep(procedure);
+  const bool known =
+      procedure.step().empty() || procedure.step() == first_step() || procedure.step() == kDestroyReplicas;
+  return known ? OkStatus() : UnknownStep(procedure);
+}
+
+// Nobody's data go while somebody is still served from them.
+runtime::Task<StatusOr<StepEnd>> RemoveRegions::Announce(StepContext& context, uint64_t database) {
+  const auto record = context.catalog().databases().find(database);
+  const bool dropped = record != context.catalog().databases().end() &&
+                       record->second.database().state() == pb::DATABASE_PRE_DELETE;
+  // Programs of before leases confirm nothing.
+  if (!dropped || context.catalog().format_version() < catalog::kFormatOfLeases)
+    co_return StepEnd::Next(kDestroyReplicas);
+  const Revision revision(record->second.modify_revision());
+  context.WaitsFor(
+      fmt::format("every node to know revision {}, or to have lost its lease", revision.value()));
+  const Status passed = co_await barrier_.Pass(revision, Duration(), context.stop());
+  if (passed.ok()) co_return StepEnd::Next(kDestroyReplicas);
+  // There is no way back: it waits for as long as it takes.
+  if (passed.code() == StatusCode::kDeadlineExceeded)
+    co_return StepEnd::Retry(std::string(MessageOf(passed)));
+  co_return passed;
 }
 
 runtime::Task<StatusOr<StepEnd>> RemoveRegions::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveRegionsBody>(context.procedure()));
+  if (context.procedure().step() == first_step()) co_return co_await Announce(context, body.database());
   while (true) {
+    if (const std::string needed = StillNeeded(context.catalog(), body); !needed.empty()) {
+      context.WaitsFor(needed);
+      if (!co_await context.News()) co_return absl::CancelledError("stopped");
+      continue;
+    }
     TENURE_CO_ASSIGN_OR_RETURN(const TaskLooks looks,
                                co_await context.Tend(TasksFor(context.catalog(), body)));
 #ifdef TENURE_MUTANT_removal_unconfirmed

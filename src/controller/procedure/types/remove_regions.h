@@ -1,11 +1,13 @@
 // RemoveRegions: takes the replicas of regions in state REMOVING off their nodes, then the records away.
 // Needs no majority, is never given up, and is nobody's child: it outlives whatever asked for it.
 //
+//   announce --no node serves the dropped database--> destroy_replicas
 //   destroy_replicas --every replica confirmed gone, or its node removed--> SUCCEEDED: the regions' records
 //   go, with the last
 //                                                                           one that of the dropped database
 #pragma once
 
+#include "controller/procedure/cluster_barrier.h"
 #include "controller/procedure/procedure_type.h"
 #include "controller/procedure/step_context.h"
 
@@ -15,17 +17,25 @@ class RemoveRegions : public ProcedureType {
  public:
   static constexpr std::string_view kName = "RemoveRegions";
 
+  // `barrier` outlives this.
+  explicit RemoveRegions(ClusterBarrier& barrier) : barrier_(barrier) {}
+
   // Of all regions of a database that is being dropped in the same command, or was before.
   static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, uint64_t database);
   // Of one region that becomes REMOVING in the same command.
   static ::tenure::v1::ProcedureRecord NewOf(const catalog::Catalog& catalog, uint64_t region);
 
   std::string_view name() const override { return kName; }
-  std::string_view first_step() const override { return "destroy_replicas"; }
+  std::string_view first_step() const override { return "announce"; }
   size_t max_running() const override { return 64; }
   bool IsCancellable(std::string_view) const override { return false; }
   Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
+
+ private:
+  runtime::Task<StatusOr<StepEnd>> Announce(StepContext& context, uint64_t database);
+
+  ClusterBarrier& barrier_;
 };
 
 }  // namespace tenure::controller
