@@ -2,7 +2,7 @@
 //
 // Threading: pure functions (the configuration file and the token file are read here).
 // Errors:    INVALID_ARGUMENT naming the flag (or the file's key and line), what was given and what is
-// allowed.
+//            allowed.
 #pragma once
 
 #include <cstdint>

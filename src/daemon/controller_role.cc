@@ -279,7 +279,8 @@ std::optional<ControllerNumbers> ControllerRole::Numbers() {
         .slow_turns = slow_turns_,
         .slowest_turn_us = std::chrono::duration_cast<std::chrono::microseconds>(slowest_turn_).count(),
         .procedures = leadership.leading() ? std::optional(controller_->procedure_numbers()) : std::nullopt,
-        .barriers = leadership.leading() ? std::optional(controller_->barrier_numbers()) : std::nullopt};
+        .barriers = leadership.leading() ? std::optional(controller_->barrier_numbers()) : std::nullopt,
+        .changefeeds = controller_->changefeed_numbers()};
   });
 }
 

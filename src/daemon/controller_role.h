@@ -1,7 +1,7 @@
 // The controller of a process: the Controller and what it needs from its surroundings.
 //
 // Threading: Start, Stop and Numbers from threads that are no executor; the rest happens on the controller's
-// executor.
+//            executor.
 #pragma once
 
 #include <cstdint>

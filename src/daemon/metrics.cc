@@ -137,6 +137,33 @@ void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out
             static_cast<double>(procedures.repairs_stuck));
 }
 
+void AddCoordinator(const controller::ChangefeedCoordinator::Numbers& changefeeds, Families& out) {
+  using prometheus::MetricType;
+  out.Begin("tenure_changefeed_state", "1 for each changefeed, with its state", MetricType::Gauge);
+  for (const auto& feed : changefeeds.feeds)
+    out.Sample({{"changefeed", feed.name}, {"state", feed.state}}, 1);
+  out.Begin("tenure_changefeed_lag_seconds", "how far its checkpoint is behind now", MetricType::Gauge);
+  for (const auto& feed : changefeeds.feeds)
+    out.Sample({{"changefeed", feed.name}}, static_cast<double>(feed.lag_ms) / 1000);
+  out.Begin("tenure_changefeed_rows_per_second", "what its dispatchers deliver", MetricType::Gauge);
+  for (const auto& feed : changefeeds.feeds) out.Sample({{"changefeed", feed.name}}, D(feed.rows_per_second));
+  out.Begin("tenure_changefeed_owner_epoch", "epoch of its owner", MetricType::Gauge);
+  for (const auto& feed : changefeeds.feeds) out.Sample({{"changefeed", feed.name}}, D(feed.epoch));
+  out.Begin("tenure_changefeed_reports_refused_total", "reports of maintainers that were refused, by kind",
+            MetricType::Counter);
+  for (const auto& [kind, count] : changefeeds.refusals) out.Sample({{"kind", kind}}, D(count));
+}
+
+void AddChangefeedAgent(const changefeed::ChangefeedAgent::Numbers& agent, Families& out) {
+  out.Gauge("tenure_node_changefeed_maintainers", "maintainers that run here", D(agent.maintainers));
+  out.Gauge("tenure_node_changefeed_dispatchers", "dispatchers that run here", D(agent.dispatchers));
+  out.Gauge("tenure_node_changefeed_rows_per_second", "what they deliver", D(agent.rows_per_second));
+  out.Begin("tenure_node_changefeed_messages_refused_total",
+            "messages of the changefeed protocol that were refused here, by kind",
+            prometheus::MetricType::Counter);
+  for (const auto& [kind, count] : agent.refusals) out.Sample({{"kind", kind}}, D(count));
+}
+
 void AddNode(const node::Node::Stats& node, Families& out) {
   const auto seconds = [](Duration duration) { return std::chrono::duration<double>(duration).count(); };
   out.Gauge("tenure_node_fenced", "1 while nothing is served, for want of a lease", node.fenced);
@@ -206,7 +233,9 @@ std::string MetricsText(const ProcessNumbers& numbers) {
   if (numbers.controller && numbers.controller->barriers) AddBarriers(*numbers.controller->barriers, out);
   if (numbers.controller && numbers.controller->procedures)
     AddProcedures(*numbers.controller->procedures, out);
+  if (numbers.controller) AddCoordinator(numbers.controller->changefeeds, out);
   if (numbers.node) AddNode(*numbers.node, out);
+  if (numbers.changefeeds) AddChangefeedAgent(*numbers.changefeeds, out);
   if (numbers.resp) AddResp(*numbers.resp, numbers.resp_connections, out);
   AddStorage(numbers, out);
   out.Gauge("process_resident_memory_bytes", "resident memory", D(numbers.resident_bytes));

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "changefeed/agent/changefeed_agent.h"
 #include "controller/controller.h"
 #include "kv/rocksdb/rocksdb_engine.h"
 #include "node/node.h"
@@ -29,6 +30,7 @@ struct ControllerNumbers {
   int64_t slowest_turn_us = 0;
   std::optional<controller::ProcedureNumbers> procedures;  // of the leader
   std::optional<controller::BarrierNumbers> barriers;      // of the leader
+  controller::ChangefeedCoordinator::Numbers changefeeds;  // of the leader
 };
 
 struct ProcessNumbers {
@@ -36,6 +38,7 @@ struct ProcessNumbers {
   std::optional<node::Node::Stats> node;
   std::optional<resp::FrontEndCounters> resp;
   size_t resp_connections = 0;
+  std::optional<changefeed::ChangefeedAgent::Numbers> changefeeds;
   kv::RocksStats engine;
   uint64_t wal_bytes = 0;
   bool wal_low_on_space = false;

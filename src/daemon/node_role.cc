@@ -96,6 +96,8 @@ void NodeRole::Build() {
                                                                 .prng = prng_.Fork("node"),
                                                                 .logger = logger_},
                                        identity, Options(), storage_.view_path(), std::move(saved));
+  changefeeds_ =
+      std::make_unique<ChangefeedRole>(threads_, *network_, *link_, *node_, logger_.Named("changefeeds"));
   resp::FrontEndSettings settings;
   settings.version = kVersion;
   settings.port = config_.resp_advertise.port;
@@ -117,7 +119,10 @@ Status NodeRole::Start() {
 }
 
 void NodeRole::Run() {
-  threads_.regions.RunAndWait([this] { node_->Start(); });
+  threads_.regions.RunAndWait([this] {
+    node_->Start();
+    changefeeds_->Start();
+  });
 }
 
 void NodeRole::Stop(Duration limit) {
@@ -133,8 +138,10 @@ void NodeRole::ClosePort() {
 
 std::optional<NodeRole::Numbers> NodeRole::GetNumbers() {
   return Ask<Numbers>(threads_.regions, kAskLimit, [this] {
-    return Numbers{
-        .node = node_->GetStats(), .resp = front_end_->counters(), .connections = front_end_->client_count()};
+    return Numbers{.node = node_->GetStats(),
+                   .resp = front_end_->counters(),
+                   .connections = front_end_->client_count(),
+                   .changefeeds = changefeeds_->numbers()};
   });
 }
 

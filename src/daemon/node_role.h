@@ -1,7 +1,7 @@
 // The data node of a process: the Node, its way to the controllers, and its Redis-protocol port.
 //
 // Threading: Start, Stop and Numbers from threads that are no executor; the rest happens on the regions'
-// executor.
+//            executor.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include <string>
 
 #include "client/controller_client.h"
+#include "daemon/changefeed_role.h"
 #include "daemon/config.h"
 #include "daemon/storage.h"
 #include "daemon/threads.h"
@@ -39,6 +40,7 @@ class NodeRole final : private node::NodeOwner {
     node::Node::Stats node;
     resp::FrontEndCounters resp;
     size_t connections = 0;
+    changefeed::ChangefeedAgent::Numbers changefeeds;
   };
   // None if the executor does not answer.
   std::optional<Numbers> GetNumbers();
@@ -64,6 +66,7 @@ class NodeRole final : private node::NodeOwner {
   std::unique_ptr<node::ControllerLink> link_;
   std::unique_ptr<group::Transport> transport_;
   std::unique_ptr<node::Node> node_;
+  std::unique_ptr<ChangefeedRole> changefeeds_;
   std::unique_ptr<resp::FrontEnd> front_end_;
   std::unique_ptr<resp::Server> server_;
 };

@@ -92,6 +92,7 @@ ProcessNumbers Process::Numbers() {
       numbers.node = node->node;
       numbers.resp = node->resp;
       numbers.resp_connections = node->connections;
+      numbers.changefeeds = node->changefeeds;
     }
   }
   numbers.engine = storage_->engine().Stats();

@@ -1,8 +1,7 @@
 // What a process keeps on disk: its data directory with identity, log, engine and snapshots.
 //
 // Errors:   Open refuses a directory that is locked, another cluster's, another process's, damaged or of a
-// newer
-//           format; the message says which. After Open the first I/O error of log or engine goes to
+//           newer format; the message says which. After Open the first I/O error of log or engine goes to
 //           `on_failure`, once, from any thread: the process must end.
 // Threading: Open and Close from the main thread; UpdateIdentity any thread.
 #pragma once

@@ -18,7 +18,8 @@ struct Threads {
   runtime::RealExecutor regions{"regions"};                 // region groups, the agent, Redis sessions
   runtime::RealExecutor wal{"wal", Work::kBlocking};        // fdatasync of the log
   runtime::RealExecutor engine{"engine", Work::kBlocking};  // flushes of the key-value engine
-  runtime::RealExecutor background{"background", Work::kBlocking};  // snapshots and other files
+  runtime::RealExecutor background{"background", Work::kBlocking};    // snapshots and other files
+  runtime::RealExecutor changefeeds{"changefeeds", Work::kBlocking};  // dispatchers, and sinks into files
 
   void StopAll();
   template <class Visit>
@@ -28,6 +29,7 @@ struct Threads {
     visit("wal", wal);
     visit("engine", engine);
     visit("background", background);
+    visit("changefeeds", changefeeds);
   }
 };
 

@@ -1,0 +1,72 @@
+// Where a dispatcher's messages go. A sink takes messages in order, delivers them, and says up to which one
+// everything is delivered durably, as far as the receiving system promises that.
+//
+// Threading:  one executor: Write, Flush, destruction and every callback. Some sinks have a thread of their
+// own inside. Ordering:   messages of one key arrive in the order of Write. `position` rises with every
+// message. Bounds:     at most max_buffered_bytes are held; then Write refuses, and OnWritable follows.
+// Errors:     the first one ends the sink: OnFailed is the last callback, what was not flushed may or may not
+// have
+//             arrived. Whoever drives it makes a new sink and begins behind what was flushed. A delivery that
+//             makes no progress fails within `timeout`.
+// Fencing:    `permit` is asked before anything goes to the wire, from any thread; once it says no, nothing
+// more is
+//             sent and the sink fails.
+// Lifetime:   no callback follows destruction; what is buffered is dropped. Observer and executor outlive the
+// sink. Invariants: K1 nothing is reported flushed that was not delivered, nor behind something that was not.
+//             K2 buffered_bytes <= max_buffered_bytes, but for one message that is larger by itself.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+#include "base/time.h"
+#include "changefeed/format/encoder.h"
+#include "changefeed/protocol/feed_error.h"
+
+namespace tenure::changefeed {
+
+class SinkObserver {
+ public:
+  virtual ~SinkObserver() = default;
+  // Of a sink behind a network: it is connected, and was not refused. Others are open when they are made.
+  virtual void OnOpened() {}
+  // Everything up to and with `position` is delivered.
+  virtual void OnFlushed(uint64_t position) = 0;
+  // After a refused Write: there is room again.
+  virtual void OnWritable() = 0;
+  virtual void OnFailed(FeedError error) = 0;
+};
+
+// Whether the lease and the owner epoch still hold. Called from any thread.
+using WritePermit = std::function<bool()>;
+
+// Who writes: names of files and transactions are made of it.
+struct SinkIdentity {
+  std::string changefeed;
+  std::string dispatcher;  // the same for the same span in every epoch; letters, digits, - and _
+  OwnerEpoch epoch;
+};
+
+struct SinkLimits {
+  size_t max_buffered_bytes = size_t{16} << 20;
+  Duration timeout = std::chrono::seconds(10);
+};
+
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  // False: full (or failed), `message` was not taken.
+  [[nodiscard]] virtual bool Write(uint64_t position, Message& message) = 0;
+  // Deliver what is buffered now rather than when it is worth it.
+  virtual void Flush() = 0;
+  virtual size_t buffered_bytes() const = 0;
+  // The first line of what is begun from now on, for sinks that have such (files).
+  virtual void SetHeader(std::string /*header*/) {}
+};
+
+// What a sink that may not write any more says.
+FeedError NotPermitted();
+
+}  // namespace tenure::changefeed
