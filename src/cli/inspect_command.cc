@@ -56,6 +56,10 @@ Json GroupJson(GroupId id, const wal::InspectedGroup& group, const DirectoryInsp
   const auto hash = found.state_hashes.find(id);
   json["state_hash"] =
       hash == found.state_hashes.end() ? Json(nullptr) : Json(fmt::format("{:016x}", hash->second));
+  json["rows"] = Json::object();
+  if (const auto rows = found.rows.find(id); rows != found.rows.end()) {
+    for (const auto& [table, count] : rows->second) json["rows"][IdText(table)] = count;
+  }
   json["first_index"] = group.state.mark.index.Next().value();
   json["last_index"] = group.state.last_index.value();
   json["configuration"] = ConfigurationToJson(group.configuration());

@@ -13,6 +13,7 @@
 #include "node/catalog_file.h"
 #include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
+#include "store/row_state.h"
 #include "tenure/internal/v1/command.pb.h"
 #include "wal/repair.h"
 
@@ -176,6 +177,8 @@ void ReadState(const std::string& path, const Entries& catalog_entries, Director
       result.applied[group] = StoredApplied(*engine, group, inspected.gone);
       const auto hash = engine->Get(group::GroupHost::HostPrefix(group) + std::string(kStateHashKey));
       if (hash) result.state_hashes[group] = ByteReader(*hash).Fixed64();
+      if (group == kCatalogGroup) continue;
+      result.rows[group] = store::StoredRows(kv::PrefixReader(*engine, group::GroupHost::StatePrefix(group)));
     }
     ReadCatalog(*engine, catalog_entries, result);
     CheckStateHash(*engine, result);

@@ -6,11 +6,9 @@
 // written: files are opened for reading only, the lock is taken without touching its file.
 //
 // Threading: blocks the calling thread. Shares the directory's lock, so a running process is never looked at
-// and none
-//            can start meanwhile.
+//            and none can start meanwhile.
 // Errors:    NOT_FOUND: no data directory. FAILED_PRECONDITION: in use, or of a newer format. What cannot be
-// read
-//            beyond that is a note.
+//            read beyond that is a note.
 #pragma once
 
 #include <map>
@@ -41,11 +39,12 @@ struct DirectoryInspection {
   wal::Identity identity;
   wal::Inspection log;
   bool identity_readable = true;
-  std::map<GroupId, LogIndex> applied;       // of the stored state
-  std::map<GroupId, uint64_t> state_hashes;  // of the stored state, as it was kept with it
-  std::vector<GroupId> stored_groups;        // with any key in kv/, whether the log knows them or not
-  std::vector<std::string> snapshots;        // files, whole or not
-  std::vector<tenure::v1::Record> catalog;   // without entries
+  std::map<GroupId, LogIndex> applied;                   // of the stored state
+  std::map<GroupId, uint64_t> state_hashes;              // of the stored state, as it was kept with it
+  std::map<GroupId, std::map<uint64_t, uint64_t>> rows;  // of the stored state: how many of which table
+  std::vector<GroupId> stored_groups;       // with any key in kv/, whether the log knows them or not
+  std::vector<std::string> snapshots;       // files, whole or not
+  std::vector<tenure::v1::Record> catalog;  // without entries
   size_t catalog_entries = 0;
   Revision catalog_revision;          // that `catalog` stands for
   std::vector<LogEntryView> entries;  // if asked for: live ones, by group and index

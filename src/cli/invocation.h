@@ -57,6 +57,8 @@ void AddControllerCommands(CLI::App& app, Invocation& invocation);
 void AddUpgradeCommands(CLI::App& app, Invocation& invocation);
 void AddNodeCommands(CLI::App& app, Invocation& invocation);
 void AddDatabaseCommands(CLI::App& app, Invocation& invocation);
+void AddSchemaCommands(CLI::App& app, Invocation& invocation);  // table, view
+void AddChangefeedCommands(CLI::App& app, Invocation& invocation);
 void AddRegionCommands(CLI::App& app, Invocation& invocation);
 void AddEntryCommands(CLI::App& app, Invocation& invocation);
 void AddRecordCommands(CLI::App& app, Invocation& invocation);

@@ -79,6 +79,58 @@ Json WordToJson(std::string_view word) {
   return IsUtf8(word) ? Json(std::string(word)) : Json({{"base64", Base64(word)}});
 }
 
+std::string RowKeyText(const store::RowKey& key) {
+  return key.table == 0 ? Printable(key.key) : fmt::format("{}:{}", key.table, Printable(key.key));
+}
+
+// "set 7:42 qty=3": the table by its id, columns by their names.
+std::string RowsToText(const store::RowCommand& rows) {
+  std::string text(store::NameOf(rows.operation));
+  for (const store::RowKey& key : rows.keys) text += " " + RowKeyText(key);
+  for (size_t i = 0; i < rows.columns->size() && text.size() <= kMaxText; ++i) {
+    text += " " + Printable((*rows.columns)[i].name);
+    if (i < rows.values.size()) text += "=" + Printable(rows.values[i]);
+  }
+  return text;
+}
+
+Json RowsToJson(const store::RowCommand& rows) {
+  Json json = {{"operation", std::string(store::NameOf(rows.operation))}, {"ttl_ms", rows.ttl_ms}};
+  json["keys"] = Json::array();
+  for (const store::RowKey& key : rows.keys) {
+    json["keys"].push_back({{"table", IdText(key.table)},
+                            {"version", IdText(key.version)},
+                            {"slot", key.slot},
+                            {"key", WordToJson(key.key)}});
+  }
+  json["columns"] = Json::array();
+  for (size_t i = 0; i < rows.columns->size(); ++i) {
+    const store::RowColumn& column = (*rows.columns)[i];
+    Json shown = {{"id", column.id}, {"name", WordToJson(column.name)}};
+    if (i < rows.values.size()) shown["value"] = WordToJson(rows.values[i]);
+    json["columns"].push_back(std::move(shown));
+  }
+  return json;
+}
+
+std::string StepToText(const store::Step& step) {
+  if (const auto* rows = std::get_if<store::RowCommand>(&step)) return RowsToText(*rows);
+  if (const auto* answer = std::get_if<store::Reply>(&step)) return "answered: " + Printable(answer->text);
+  std::string text;
+  for (const std::string& word : std::get<store::Arguments>(step)) {
+    if (text.size() <= kMaxText) text += (text.empty() ? "" : " ") + Printable(word);
+  }
+  return text;
+}
+
+Json StepToJson(const store::Step& step) {
+  if (const auto* rows = std::get_if<store::RowCommand>(&step)) return RowsToJson(*rows);
+  if (const auto* answer = std::get_if<store::Reply>(&step)) return {{"answered", WordToJson(answer->text)}};
+  Json words = Json::array();
+  for (const std::string& word : std::get<store::Arguments>(step)) words.push_back(WordToJson(word));
+  return words;
+}
+
 Json RegionCommandToJson(std::string_view payload) {
   const StatusOr<store::WriteCommand> command = store::DecodeWriteCommand(payload);
   if (!command.ok()) return Undecodable(MessageOf(command.status()));
@@ -102,6 +154,27 @@ Json RegionCommandToJson(std::string_view payload) {
       json["slots"] = {command->range->slots.first, command->range->slots.last};
       json["pairs"] = command->range->pairs.size();
       break;
+    case store::WriteCommand::Kind::kSchema:
+      json["kind"] = "schema";
+      json["table"] = IdText(command->schema->table);
+      json["version"] = command->schema->version;
+      json["drop"] = command->schema->drop;
+      return json;
+    case store::WriteCommand::Kind::kKeepChanges:
+      json["kind"] = "keep_changes";
+      json["keep"] = command->keep_changes->keep;
+      json["floor_ts"] = IdText(command->keep_changes->floor_ts);
+      json["max_bytes"] = IdText(command->keep_changes->max_bytes);
+      break;
+    case store::WriteCommand::Kind::kResolve:
+      json["kind"] = "resolve";
+      break;
+    case store::WriteCommand::Kind::kRows:
+      json["kind"] = "rows";
+      break;
+    case store::WriteCommand::Kind::kRowTransaction:
+      json["kind"] = "row_transaction";
+      break;
   }
   json["now_ms"] = ToMillis(command->now);
   if (command->commands.empty() && command->kind != store::WriteCommand::Kind::kTransaction) return json;
@@ -111,10 +184,13 @@ Json RegionCommandToJson(std::string_view payload) {
     for (const auto& argument : arguments) words.push_back(WordToJson(argument));
     json["commands"].push_back(std::move(words));
   }
+  for (const store::Step& step : command->steps) json["commands"].push_back(StepToJson(step));
   if (command->watches.empty()) return json;
   json["watches"] = Json::array();
-  for (const store::WatchedKey& watch : command->watches)
+  for (const store::WatchedKey& watch : command->watches) {
     json["watches"].push_back({{"key", WordToJson(watch.key)}, {"version", IdText(watch.version)}});
+    if (watch.table != 0) json["watches"].back()["table"] = IdText(watch.table);
+  }
   return json;
 }
 
@@ -128,7 +204,22 @@ std::string RegionCommandToText(std::string_view payload) {
                        command->range->procedure, command->range->slots.first, command->range->slots.last,
                        command->range->pairs.size());
   }
-  std::string text = command->kind == store::WriteCommand::Kind::kTransaction ? "MULTI" : "";
+  if (command->kind == store::WriteCommand::Kind::kSchema) {
+    return command->schema->drop ? fmt::format("table {} is dropped", command->schema->table)
+                                 : fmt::format("table {} has version {} of its schema",
+                                               command->schema->table, command->schema->version);
+  }
+  if (command->kind == store::WriteCommand::Kind::kKeepChanges) {
+    return command->keep_changes->keep
+               ? fmt::format("changes are kept after {}", command->keep_changes->floor_ts)
+               : "changes are not kept any more";
+  }
+  if (command->kind == store::WriteCommand::Kind::kResolve)
+    return fmt::format("changes are resolved up to {} ms", ToMillis(command->now));
+  const bool transaction = command->kind == store::WriteCommand::Kind::kTransaction ||
+                           command->kind == store::WriteCommand::Kind::kRowTransaction;
+  std::string text = transaction ? "MULTI" : "";
+  for (const store::Step& step : command->steps) text += (text.empty() ? "" : "; ") + StepToText(step);
   for (const store::Arguments& arguments : command->commands) {
     if (!text.empty()) text += "; ";
     for (size_t i = 0; i < arguments.size() && text.size() <= kMaxText; ++i)

@@ -7,7 +7,7 @@
 // Threading: one owner.
 // Lifetime:  destroying a Process leaves the program running.
 // Errors:    Start: NOT_FOUND or PERMISSION_DENIED if the program or the log cannot be opened, naming the
-// path.
+//            path.
 #pragma once
 
 #include <sys/types.h>

@@ -10,9 +10,10 @@ namespace tenure::cli {
 namespace {
 
 const std::map<std::string, pb::RecordKind> kKinds = {
-    {"cluster", pb::RECORD_CLUSTER},    {"controller", pb::RECORD_CONTROLLER}, {"node", pb::RECORD_NODE},
-    {"database", pb::RECORD_DATABASE},  {"region", pb::RECORD_REGION},         {"entry", pb::RECORD_ENTRY},
-    {"procedure", pb::RECORD_PROCEDURE}};
+    {"cluster", pb::RECORD_CLUSTER},      {"controller", pb::RECORD_CONTROLLER}, {"node", pb::RECORD_NODE},
+    {"database", pb::RECORD_DATABASE},    {"region", pb::RECORD_REGION},         {"entry", pb::RECORD_ENTRY},
+    {"procedure", pb::RECORD_PROCEDURE},  {"table", pb::RECORD_TABLE},           {"view", pb::RECORD_VIEW},
+    {"changefeed", pb::RECORD_CHANGEFEED}};
 
 struct GetOptions {
   std::string kind;
@@ -30,6 +31,9 @@ std::string NameOf(const pb::Record& record) {
   if (record.has_controller()) return record.controller().name();
   if (record.has_node()) return record.node().name();
   if (record.has_database()) return record.database().name();
+  if (record.has_table()) return record.table().shape().name();
+  if (record.has_view()) return record.view().shape().name();
+  if (record.has_changefeed()) return record.changefeed().name();
   return record.has_entry() ? record.entry().key() : "";
 }
 

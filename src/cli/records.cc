@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "catalog/procedures.h"
+#include "changefeed/sink/address.h"
+#include "schema/values.h"
 
 namespace tenure::cli {
 namespace {
@@ -123,6 +125,36 @@ Json BodyOf(const pb::ClusterRecord& cluster) {
   return json;
 }
 
+Json BodyOf(const pb::ColumnRecord& column) {
+  Json json;
+  json["id"] = column.id();
+  json["name"] = column.name();
+  json["type"] = schema::NameOf(column.type());
+  json["nullable"] = column.nullable();
+  if (column.has_default_value()) SetBytes(json, "default", column.default_value());
+  return json;
+}
+
+Json BodyOf(const pb::TableShape& shape) {
+  Json json;
+  json["schema_version"] = shape.version();
+  json["name"] = shape.name();
+  json["columns"] = Json::array();
+  for (const pb::ColumnRecord& column : shape.columns()) json["columns"].push_back(BodyOf(column));
+  json["ttl_ms"] = shape.ttl_ms();
+  return json;
+}
+
+Json BodyOf(const pb::ViewShape& shape) {
+  Json json;
+  json["schema_version"] = shape.version();
+  json["name"] = shape.name();
+  json["columns"] = Json::array();
+  for (const pb::ViewColumn& column : shape.columns())
+    json["columns"].push_back({{"name", column.name()}, {"column_id", column.column()}});
+  return json;
+}
+
 Json BodyOf(const pb::Record& record) {
   switch (record.body_case()) {
     case pb::Record::kCluster:
@@ -139,6 +171,12 @@ Json BodyOf(const pb::Record& record) {
       return BodyOf(record.entry());
     case pb::Record::kProcedure:
       return ToJson(record.procedure());
+    case pb::Record::kTable:
+      return ToJson(record.table());
+    case pb::Record::kView:
+      return ToJson(record.view());
+    case pb::Record::kChangefeed:
+      return ToJson(record.changefeed());
     case pb::Record::BODY_NOT_SET:
       break;
   }
@@ -161,6 +199,12 @@ std::string StateText(pb::ControllerState state) {
 }
 std::string StateText(pb::DatabaseState state) {
   return WithoutPrefix(pb::DatabaseState_Name(state), "DATABASE_");
+}
+std::string StateText(pb::ChangefeedState state) {
+  return WithoutPrefix(pb::ChangefeedState_Name(state), "CHANGEFEED_");
+}
+std::string StateText(pb::TableState state) {
+  return WithoutPrefix(pb::TableState_Name(state), "TABLE_");
 }
 std::string StateText(pb::RegionState state) {
   return WithoutPrefix(pb::RegionState_Name(state), "REGION_");
@@ -374,6 +418,89 @@ Json ToJson(const pb::Record& record) {
   return json;
 }
 
+Json ToJson(const pb::TableRecord& table) {
+  Json json;
+  json["id"] = IdText(table.id());
+  json["database_id"] = IdText(table.database());
+  json["state"] = StateText(table.state());
+  json.update(BodyOf(table.shape()));
+  json["key_type"] = schema::NameOf(table.key_type());
+  json["slot_name"] = table.slot_name();
+  if (table.has_next()) json["next"] = BodyOf(table.next());
+  if (table.data_deletion()) json["data_deletion"] = true;
+  json["created_at"] = FormatTime(table.created_at_ms());
+  return json;
+}
+
+Json ToJson(const pb::ViewRecord& view) {
+  Json json;
+  json["id"] = IdText(view.id());
+  json["database_id"] = IdText(view.database());
+  json["table_id"] = IdText(view.table());
+  json["state"] = StateText(view.state());
+  json.update(BodyOf(view.shape()));
+  if (view.has_next()) json["next"] = BodyOf(view.next());
+  json["created_at"] = FormatTime(view.created_at_ms());
+  return json;
+}
+
+std::string SinkText(const std::string& sink) {
+  const auto address = changefeed::ParseSinkAddress(sink);
+  return address.ok() ? changefeed::WithoutSecrets(*address) : "(unreadable)";
+}
+
+std::string FaultText(const pb::ChangefeedFault& fault) {
+  if (fault.code().empty()) return "";
+  const std::string text = fmt::format("{}: {}", fault.code(), fault.message());
+  return fault.node() == 0 ? text : fmt::format("{} (node {})", text, fault.node());
+}
+
+Json ToJson(const pb::ChangefeedRecord& feed) {
+  Json json;
+  json["id"] = IdText(feed.id());
+  json["name"] = feed.name();
+  json["state"] = StateText(feed.state());
+  json["epoch"] = IdText(feed.owner_epoch());
+  json["owner"] = feed.owner_node() == 0 ? Json(nullptr) : Json(IdText(feed.owner_node()));
+  json["owner_incarnation"] = IdText(feed.owner_incarnation());
+  json["checkpoint_ts"] = IdText(feed.checkpoint_ts());
+  json["error"] = FaultText(feed.fault());
+  json["database_id"] = IdText(feed.database());
+  json["filter"] = feed.filter();
+  json["sink"] = SinkText(feed.sink());
+  json["initial_snapshot"] = feed.initial_snapshot();
+  json["start_ts"] = IdText(feed.start_ts());
+  json["target_ts"] = IdText(feed.target_ts());
+  json["gc_ttl_ms"] = feed.gc_ttl_ms();
+  json["stall_after_ms"] = feed.stall_after_ms();
+  json["history_given_up"] = feed.history_given_up();
+  json["halted_at"] = FormatTime(feed.halted_at_ms());
+  json["created_at"] = FormatTime(feed.created_at_ms());
+  return json;
+}
+
+Json ToJson(const pb::Changefeed& feed) {
+  Json json = ToJson(feed.record());
+  json["checkpoint_ts"] = IdText(feed.checkpoint_ts());
+  json["owner_name"] = feed.owner_name();
+  json["lag_ms"] = feed.lag_ms();
+  json["database"] = feed.database();
+  json["operator"] = feed.pending();
+  json["dispatchers"] = Json::array();
+  for (const pb::ChangefeedDispatcher& dispatcher : feed.dispatchers()) {
+    json["dispatchers"].push_back(
+        {{"table", dispatcher.table()},
+         {"region", IdText(dispatcher.region())},
+         {"node", dispatcher.node() == 0 ? Json(nullptr) : Json(IdText(dispatcher.node()))},
+         {"position", IdText(dispatcher.position_ts())},
+         {"rate", dispatcher.rows_per_second()},
+         {"error", dispatcher.error()},
+         {"state", dispatcher.state()}});
+  }
+  if (!feed.explanation().empty()) json["explanation"] = feed.explanation();
+  return json;
+}
+
 std::string KindText(const pb::Record& record) {
   switch (record.body_case()) {
     case pb::Record::kCluster:
@@ -390,6 +517,12 @@ std::string KindText(const pb::Record& record) {
       return "entry";
     case pb::Record::kProcedure:
       return "procedure";
+    case pb::Record::kTable:
+      return "table";
+    case pb::Record::kView:
+      return "view";
+    case pb::Record::kChangefeed:
+      return "changefeed";
     case pb::Record::BODY_NOT_SET:
       break;
   }
@@ -410,6 +543,12 @@ std::string IdOf(const pb::Record& record) {
       return Printable(record.entry().key());
     case pb::Record::kProcedure:
       return IdText(record.procedure().id());
+    case pb::Record::kTable:
+      return IdText(record.table().id());
+    case pb::Record::kView:
+      return IdText(record.view().id());
+    case pb::Record::kChangefeed:
+      return IdText(record.changefeed().id());
     default:
       return "-";
   }
@@ -447,6 +586,18 @@ std::string Summary(const pb::Record& record) {
       return fmt::format("{}: {}, {}{}{}", record.procedure().type(), record.procedure().description(),
                          StateText(record.procedure().state()),
                          record.procedure().step().empty() ? "" : " in ", record.procedure().step());
+    case pb::Record::kTable:
+      return fmt::format("{} of database {}, {} columns, version {}, {}", record.table().shape().name(),
+                         record.table().database(), record.table().shape().columns_size(),
+                         record.table().shape().version(), StateText(record.table().state()));
+    case pb::Record::kView:
+      return fmt::format("{} of table {}, {} columns, version {}, {}", record.view().shape().name(),
+                         record.view().table(), record.view().shape().columns_size(),
+                         record.view().shape().version(), StateText(record.view().state()));
+    case pb::Record::kChangefeed:
+      return fmt::format("{} of database {} to {}, epoch {}, {}", record.changefeed().name(),
+                         record.changefeed().database(), SinkText(record.changefeed().sink()),
+                         record.changefeed().owner_epoch(), StateText(record.changefeed().state()));
     case pb::Record::BODY_NOT_SET:
       break;
   }

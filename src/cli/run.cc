@@ -71,6 +71,8 @@ int Run(int argc, char** argv) {
   AddUpgradeCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddDatabaseCommands(app, invocation);
+  AddSchemaCommands(app, invocation);
+  AddChangefeedCommands(app, invocation);
   AddRegionCommands(app, invocation);
   AddEntryCommands(app, invocation);
   AddRecordCommands(app, invocation);

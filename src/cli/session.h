@@ -3,8 +3,7 @@
 //
 // Threading: blocks the main thread; the network's callbacks run on the session's own executor.
 // Errors:    a refusal carries tenure.v1.Refusal (output.h prints it); UNAVAILABLE or DEADLINE_EXCEEDED names
-// the
-//            controllers that were tried.
+//            the controllers that were tried.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
