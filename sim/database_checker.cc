@@ -6,9 +6,9 @@
 #include <charconv>
 #include <functional>
 
-#include "base/codec.h"
 #include "base/format.h"
 #include "base/hash.h"
+#include "sim/leftovers.h"
 #include "sim/server.h"
 #include "sim/world.h"
 #include "store/region_store.h"
@@ -163,8 +163,7 @@ std::string DatabaseChecker::UnsettledReplicas(controller::Controller& serving) 
 }
 
 std::string DatabaseChecker::UnsettledRest(controller::Controller& serving, Machine& machine) {
-  Server* const server = RunningNode(machine);
-  if (server == nullptr) return machine.name + " to be up";
+  if (RunningNode(machine) == nullptr) return machine.name + " to be up";
   const auto here = [&](GroupId group) {
     const pb::RegionRecord* const record = RegionOf(serving, group);
     return record != nullptr && std::any_of(record->replicas().begin(), record->replicas().end(),
@@ -175,27 +174,7 @@ std::string DatabaseChecker::UnsettledRest(controller::Controller& serving, Mach
                                                      node->second.node().address() == machine.address;
                                             });
   };
-  for (const GroupId group : server->node()->groups().groups()) {
-    if (!here(group)) return fmt::format("region {} to run no more on {}", group, machine.name);
-  }
-  for (auto state = server->engine().NewIterator({}, {}); state->Valid();) {
-    const GroupId group(GetBigEndian64(state->key().data()));
-    if (group != kCatalogGroup && !here(group))
-      return fmt::format("the state of region {} to go from {}", group, machine.name);
-    std::string next;
-    PutBigEndian64(next, group.value() + 1);
-    state->Seek(next);
-  }
-  for (const std::string& path : machine.disk.Paths()) {
-    const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
-    uint64_t id = 0;
-    if (path.find("/snapshots/") == std::string::npos ||
-        std::from_chars(name.data(), name.data() + name.size(), id).ec != std::errc())
-      continue;
-    if (GroupId(id) != kCatalogGroup && !here(GroupId(id)))
-      return fmt::format("{} to go from {}", path, machine.name);
-  }
-  return {};
+  return FindLeftover(machine, here);
 }
 
 void DatabaseChecker::CheckAtRest() {

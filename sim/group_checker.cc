@@ -15,7 +15,7 @@ void GroupChecker::CheckTakesPart(GroupId group, ReplicaId replica) {
 
 void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) {
   CheckTakesPart(group, self);
-  if (follower_ != nullptr) follower_->OnApply(group, self, entry);
+  for (group::GroupTrace* follower : followers_) follower->OnApply(group, self, entry);
   const uint64_t hash = HashBytes(entry.payload.view(), static_cast<uint64_t>(entry.type));
   const auto [it, first] = applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self});
   entries_ += first ? 1 : 0;
@@ -29,7 +29,7 @@ void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& ent
 
 void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
   CheckTakesPart(group, self);
-  if (follower_ != nullptr) follower_->OnLead(group, self, term);
+  for (group::GroupTrace* follower : followers_) follower->OnLead(group, self, term);
   ++elections_;
   const auto [it, first] = leaders_.try_emplace({group, term}, self);
   if (first || it->second == self) return;
@@ -38,7 +38,7 @@ void GroupChecker::OnLead(GroupId group, ReplicaId self, Term term) {
 }
 
 void GroupChecker::OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) {
-  if (follower_ != nullptr) follower_->OnStateHash(group, self, index, hash);
+  for (group::GroupTrace* follower : followers_) follower->OnStateHash(group, self, index, hash);
   const auto [it, first] = hashes_.try_emplace({group, index}, StateHash{hash, self});
   comparisons_ += first ? 0 : 1;
   if (first || it->second.hash == hash) return;
@@ -50,7 +50,7 @@ void GroupChecker::OnStateHash(GroupId group, ReplicaId self, LogIndex index, ui
 
 void GroupChecker::OnConfiguration(GroupId group, ReplicaId self, bool leads,
                                    const raft::Configuration& configuration) {
-  if (follower_ != nullptr) follower_->OnConfiguration(group, self, leads, configuration);
+  for (group::GroupTrace* follower : followers_) follower->OnConfiguration(group, self, leads, configuration);
   if (group == kCatalogGroup && leads) on_change_(self, configuration);
 }
 

@@ -40,8 +40,8 @@ class GroupChecker final : public group::GroupTrace {
   void OnConfiguration(GroupId group, ReplicaId self, bool leads,
                        const raft::Configuration& configuration) override;
 
-  // Is told of everything that this is told of; null: nobody. Outlives this.
-  void SetFollower(group::GroupTrace* follower) { follower_ = follower; }
+  // Is told of everything that this is told of. Outlives this.
+  void AddFollower(group::GroupTrace* follower) { followers_.push_back(follower); }
 
   // A recovery goes on from a log that ends at `last`: what was applied beyond it, rightly, is gone.
   void ForgetBeyond(GroupId group, LogIndex last);
@@ -63,7 +63,7 @@ class GroupChecker final : public group::GroupTrace {
   OnViolation on_violation_;
   OnChange on_change_;
   OnEntry on_entry_;
-  group::GroupTrace* follower_ = nullptr;
+  std::vector<group::GroupTrace*> followers_;
   std::map<GroupId, std::map<LogIndex, AppliedEntry>> applied_;
   struct StateHash {
     uint64_t hash;

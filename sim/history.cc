@@ -26,6 +26,10 @@ void History::FinishRead(const Ticket& ticket, Instant returned, std::optional<s
   Finish(ticket, returned);
 }
 
+void History::Limit(const Ticket& ticket, Instant latest) {
+  operations_[ticket.key][ticket.index]->latest = latest;
+}
+
 void History::Discard(const Ticket& ticket) {
   operations_[ticket.key][ticket.index].reset();
 }
@@ -36,6 +40,23 @@ uint64_t History::unknown() const {
     for (const auto& operation : operations) count += operation && !operation->returned ? 1 : 0;
   }
   return count;
+}
+
+std::map<std::string, std::string> History::AcknowledgedValues(std::string_view prefix, Instant since,
+                                                               Instant before) const {
+  std::map<std::string, std::string> values;
+  for (const auto& [key, operations] : operations_) {
+    if (!key.starts_with(prefix)) continue;
+    for (const auto& operation : operations) {
+      if (operation && operation->kind == Operation::Kind::kWrite && operation->returned &&
+          operation->value && operation->called >= since && *operation->returned < before) {
+        values[*operation->value] =
+            fmt::format("write of {} to {} at {} to {} ms", operation->value->substr(0, 20), key,
+                        ToMillis(operation->called - Instant()), ToMillis(*operation->returned - Instant()));
+      }
+    }
+  }
+  return values;
 }
 
 History::Silence History::LongestSilence(std::string_view prefix, Instant from, Instant to) const {

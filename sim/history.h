@@ -27,12 +27,18 @@ class History {
   Ticket Begin(const std::string& key, Operation operation);
   void Finish(const Ticket& ticket, Instant returned);
   void FinishRead(const Ticket& ticket, Instant returned, std::optional<std::string> value);
+  // Whatever the outcome: it took effect by then, or never.
+  void Limit(const Ticket& ticket, Instant latest);
   // It certainly did not happen.
   void Discard(const Ticket& ticket);
 
   uint64_t acknowledged() const { return acknowledged_; }
   uint64_t acknowledged_writes() const { return acknowledged_writes_; }
   uint64_t unknown() const;
+  // Values of writes to registers whose name begins with `prefix`, called at or after `since` and
+  // acknowledged before `before`; with the write in words.
+  std::map<std::string, std::string> AcknowledgedValues(std::string_view prefix, Instant since,
+                                                        Instant before) const;
   // Writes acknowledged at or after `time`: progress.
   std::optional<Instant> last_acknowledged() const { return last_acknowledged_; }
 

@@ -36,6 +36,8 @@ class LeaseChecker final : public controller::BarrierTrace {
   std::string NotServing() const;
 
   uint64_t proceeded() const { return count_; }
+  // The newest revision whose barrier has proceeded.
+  Revision proceeded_revision() const { return proceeded_; }
   uint64_t results() const { return results_; }
 
  private:

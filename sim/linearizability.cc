@@ -44,7 +44,7 @@ class Search {
 
   CheckResult Run() {
     CheckResult result;
-    const bool found = Place(Value(), 0, 0);
+    const bool found = Place(Value(), 0, 0, Instant::min());
     result.steps = steps_;
     if (found) return result;
     if (steps_ >= max_steps_) {
@@ -61,8 +61,9 @@ class Search {
   bool Taken(size_t i) const { return (taken_[i / 64] >> (i % 64)) & 1; }
   void Flip(size_t i) { taken_[i / 64] ^= uint64_t{1} << (i % 64); }
 
-  // `first`: every operation before it is taken. `done`: taken operations that had an answer.
-  bool Place(const Value& value, size_t first, size_t done) {
+  // `first`: every operation before it is taken. `done`: taken operations that had an answer. `now`: those
+  // that are taken were not all called before it.
+  bool Place(const Value& value, size_t first, size_t done, Instant now) {
     if (done == required_) return true;
     if (++steps_ >= max_steps_) return false;
     if (!seen_.emplace(taken_, value).second) return false;
@@ -76,9 +77,11 @@ class Search {
       const Operation& op = ops_[i];
       if (op.kind == Operation::Kind::kRead && op.value != value) continue;
       if (op.expected && *op.expected != value) continue;
+      if (op.latest && *op.latest < now) continue;
       Flip(i);
       const bool is_write = op.kind == Operation::Kind::kWrite;
-      if (Place(is_write ? op.value : value, first, done + (op.returned ? 1 : 0))) return true;
+      if (Place(is_write ? op.value : value, first, done + (op.returned ? 1 : 0), std::max(now, op.called)))
+        return true;
       Flip(i);
       if (steps_ >= max_steps_) return false;
     }

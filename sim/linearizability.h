@@ -29,6 +29,8 @@ struct Operation {
   std::string by;  // for messages
   // A write that was to happen only if the register had this value, and did: nullopt inside: was absent.
   std::optional<std::optional<std::string>> expected = std::nullopt;
+  // Without an answer: it took effect by then, or never.
+  std::optional<Instant> latest = std::nullopt;
 };
 
 enum class Verdict : uint8_t { kLinearizable, kViolation, kUndecided };

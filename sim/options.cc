@@ -73,6 +73,12 @@ constexpr OptionField kFields[] = {
        return std::chrono::duration_cast<std::chrono::milliseconds>(o.max_rest).count();
      },
      [](SimOptions& o, int64_t v) { o.max_rest = std::chrono::milliseconds(v); }},
+    {"workload", "tables", 0, 8,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.tables); },
+     [](SimOptions& o, int64_t v) { o.tables = static_cast<decltype(o.tables)>(v); }},
+    {"workload", "changefeeds", 0, 4,
+     [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.changefeeds); },
+     [](SimOptions& o, int64_t v) { o.changefeeds = static_cast<decltype(o.changefeeds)>(v); }},
     {"workload", "databases", 0, 8,
      [](const SimOptions& o) -> int64_t { return static_cast<int64_t>(o.databases); },
      [](SimOptions& o, int64_t v) { o.databases = static_cast<decltype(o.databases)>(v); }},
@@ -245,8 +251,12 @@ SimOptions DrawOptions(uint64_t seed) {
   // Shorter than most faults, so that nodes are fenced all the time; or so long that few are.
   if (fencing.Chance(2, 3)) options.fence_time = std::chrono::milliseconds(fencing.Between(3000, 5000));
   options.change_fencing = fencing.Chance(1, 4);
+  Prng tables = Prng(seed).Fork("tables");
+  if (tables.Chance(1, 2)) options.tables = static_cast<uint32_t>(tables.Between(1, 3));
   Prng databases = Prng(seed).Fork("databases");
   if (databases.Chance(1, 2)) options.databases = static_cast<uint32_t>(databases.Between(1, 3));
+  Prng changefeeds = Prng(seed).Fork("changefeeds");
+  if (changefeeds.Chance(1, 3)) options.changefeeds = static_cast<uint32_t>(changefeeds.Between(1, 2));
   DrawPlacement(Prng(seed).Fork("placement"), options);
   Prng leadership = Prng(seed).Fork("leadership");
   if (leadership.Chance(1, 3)) options.erratic_services = static_cast<uint32_t>(leadership.Between(1, 2));

@@ -33,6 +33,7 @@ struct SimOptions {
   uint32_t registers = 4;                                // of each kind
   Duration think_time = std::chrono::milliseconds(200);  // of a client between two operations, at most
   uint32_t databases = 0;  // names under which an operator creates and drops databases
+  uint32_t tables = 0;     // tables whose schemas an operator changes all the time
   // Leader services beside the product's, whose starts hang, fail and take their time (erratic_service.h).
   uint32_t erratic_services = 0;
   bool storms = false;  // an operator hands the catalog's leadership to and fro (leadership_storms.h)
@@ -61,9 +62,10 @@ struct SimOptions {
   bool small_log = false;
   // After the last fault a disk hangs, then the groups are to sleep (docs/testing.md).
   bool more_phases = true;
-  bool token = false;       // processes are let in by a token, which is being changed all the time
-  bool slot_moves = false;  // regions are split and merged all the time
-  bool recovery = false;    // in the end a majority is lost for good, recovered from, and revived
+  bool token = false;        // processes are let in by a token, which is being changed all the time
+  uint32_t changefeeds = 0;  // that an operator creates, moves, pauses, resumes and removes
+  bool slot_moves = false;   // regions are split and merged all the time
+  bool recovery = false;     // in the end a majority is lost for good, recovered from, and revived
 };
 
 // A number among the options, by the name it has in scenarios and reports. Times are in the unit that the

@@ -40,6 +40,7 @@ class ProcedureRun : private Phases {
     if (Play() && Settle()) Judge();
     if (!world_.failed() && crash_ && !outcome_.crashed)
       world_.Fail("a run is a function of its seed", "the change for the crash did not come");
+    outcome_.ended = ended_;
     outcome_.result = Sum();
     return std::move(outcome_);
   }
@@ -162,6 +163,7 @@ struct Count {
   uint64_t cases = 0;
   uint64_t passed = 0;
   uint64_t steps = 0;
+  std::map<std::string, uint64_t> ends;  // how the story's procedure ended, how often
 };
 
 void RunOne(const Story& story, std::optional<ProcedureCrash> crash, bool print, Count& count,
@@ -169,6 +171,7 @@ void RunOne(const Story& story, std::optional<ProcedureCrash> crash, bool print,
   Trace trace(print, print ? 0 : kLastLines);
   ProcedureOutcome one = RunProcedure(story, crash, &trace);
   ++count.cases;
+  if (one.ended) ++count.ends[std::string(catalog::NameOf(*one.ended))];
   if (one.result.failures.empty()) {
     ++count.passed;
   } else {
@@ -247,8 +250,11 @@ int RunProcedureCases(uint64_t stride, const std::string& only, bool trace) {
         RunOne(story, ProcedureCrash{change, machine}, false, count, nullptr);
       }
     }
-    fmt::print("{:<22} {:>3} changes, {:>3} cases, {:>3} passed\n", story.name, count.steps, count.cases,
-               count.passed);
+    std::string ends;
+    for (const auto& [state, times] : count.ends)
+      ends += fmt::format("{}{} {}", ends.empty() ? "" : ", ", times, state);
+    fmt::print("{:<22} {:>3} changes, {:>3} cases, {:>3} passed: {}\n", story.name, count.steps, count.cases,
+               count.passed, ends);
     std::fflush(stdout);
     total.cases += count.cases;
     total.passed += count.passed;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "sim/schema_stories.h"
 #include "sim/server.h"
 
 namespace tenure::sim {
@@ -65,6 +66,39 @@ void SoonDown(SimOptions& options) {
 void SoonRepaired(SimOptions& options) {
   SoonDown(options);
   options.repair_after = std::chrono::milliseconds(500);
+}
+
+bool SplitRegion(Stage& stage) {
+  pb::SplitRegionRequest request;
+  request.set_region(1);
+  request.set_at_slot(5000);
+  return stage.Ask("tenure.v1.Regions/Split", std::move(request));
+}
+
+bool HasTwoRegions(Stage& stage) {
+  return SplitRegion(stage) && Rest(stage);
+}
+
+// What the split made, into what it was made of: that one ends.
+bool MergeRegions(Stage& stage) {
+  controller::Controller* const serving = stage.world().ServingController();
+  if (serving == nullptr) return false;
+  pb::MergeRegionsRequest request;
+  for (const auto& [id, record] : serving->catalog().regions()) request.set_region(id);
+  request.set_with(1);
+  return stage.Ask("tenure.v1.Regions/Merge", std::move(request));
+}
+
+void CancelInCopy(Stage& stage, const pb::ProcedureRecord& after) {
+  const bool moves_slots = after.type() == "SplitRegion" || after.type() == "MergeRegions";
+  if (moves_slots && after.step() == "copy") stage.Cancel(after.id());
+}
+
+bool AnyoneIsAway(Stage& stage) {
+  for (size_t i = 0; i < stage.world().machines().size(); ++i) {
+    if (stage.IsAway(i)) return true;
+  }
+  return false;
 }
 
 void BringAllBack(Stage& stage) {
@@ -228,6 +262,34 @@ std::vector<Story> MakeStories() {
     if (after.step() == "switch") TakeNewestAway(stage);
     if (after.step() == "destroy") BringAllBack(stage);
   };
+
+  story = &add("split-region", "SplitRegion", {pb::PROCEDURE_SUCCEEDED});
+  story->act = SplitRegion;
+
+  story = &add("cancelled-split", "SplitRegion", {pb::PROCEDURE_CANCELLED, pb::PROCEDURE_SUCCEEDED});
+  story->act = SplitRegion;
+  story->on_change = CancelInCopy;
+
+  // Who leads the region, and is to copy it, dies when that begins, and is back when the copy is there.
+  story = &add("split-without-leader", "SplitRegion", {pb::PROCEDURE_SUCCEEDED});
+  story->act = SplitRegion;
+  story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
+    if (after.type() != "SplitRegion") return;
+    const auto leader = stage.Leader();
+    if (after.step() == "copy" && !AnyoneIsAway(stage) && leader) stage.TakeAway(*leader);
+    if (after.step() == "switch") BringAllBack(stage);
+  };
+
+  story = &add("merge-regions", "MergeRegions", {pb::PROCEDURE_SUCCEEDED});
+  story->prepare = HasTwoRegions;
+  story->act = MergeRegions;
+
+  story = &add("cancelled-merge", "MergeRegions", {pb::PROCEDURE_CANCELLED, pb::PROCEDURE_SUCCEEDED});
+  story->prepare = HasTwoRegions;
+  story->act = MergeRegions;
+  story->on_change = CancelInCopy;
+
+  AddSchemaStories(stories);
   return stories;
 }
 

@@ -56,7 +56,10 @@ bool RecoveryScenario::RecoverCatalog() {
 void RecoveryScenario::Plan(recovery::Survivors& survivors, std::optional<Status>& outcome) {
   const recovery::DirectorySurvey& survey = survivors.survey().front();
   if (!std::exchange(surveyed_, true)) {
-    for (const auto& [id, group] : survey.groups) world_.groups().ForgetBeyond(id, group.last_index);
+    for (const auto& [id, group] : survey.groups) {
+      world_.groups().ForgetBeyond(id, group.last_index);
+      if (id == kCatalogGroup) world_.schemas().ForgetBeyond(group.last_index);
+    }
     world_.leases().Forget();
   }
   recovery::Survivors::Request request;

@@ -19,9 +19,16 @@ void Totals::Add(const RunResult& result) {
   sum.power_losses += result.power_losses;
   sum.torn_files += result.torn_files;
   sum.undecided += result.undecided;
+  sum.schema_changes += result.schema_changes;
+  sum.schema_undone += result.schema_undone;
+  sum.rows_answered += result.rows_answered;
+  sum.rows_refused += result.rows_refused;
   sum.databases_created += result.databases_created;
   sum.databases_dropped += result.databases_dropped;
   sum.barriers += result.barriers;
+  sum.feeds_created += result.feeds_created;
+  sum.feed_messages += result.feed_messages;
+  sum.feed_duplicates += result.feed_duplicates;
 }
 
 std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
@@ -38,10 +45,15 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
     for (const auto& [type, ended] : sum.procedures) losses += fmt::format(" {} {}", ended, type);
     losses += "\n";
   }
+  if (sum.feeds_created > 0) {
+    losses += fmt::format("{} changefeeds created, {} messages arrived, {} changes came again\n",
+                          sum.feeds_created, sum.feed_messages, sum.feed_duplicates);
+  }
   const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
   return losses + fmt::format(
                       "{} faults, {} elections, {} changes of voters, {} databases created and {} dropped, "
                       "{} barriers, "
+                      "{} schema changes made and {} undone, {} operations on rows answered and {} refused, "
                       "{} entries, {} state hashes compared, {} operations "
                       "acknowledged, {} unknown, {} registers undecided\n"
                       "totals: seeds={} runs={} simulated_min={:.2f} events={} wall_s={:.2f} core_s={:.2f} "
@@ -49,7 +61,8 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
                       "{:.2f} simulated hours, {} events, {:.1f} s: {:.1f} cluster-minutes per core second\n"
                       "{} passed, {} failed\n",
                       sum.faults, sum.elections, sum.changes, sum.databases_created, sum.databases_dropped,
-                      sum.barriers, sum.entries, sum.comparisons, sum.acknowledged, sum.unknown,
+                      sum.barriers, sum.schema_changes, sum.schema_undone, sum.rows_answered,
+                      sum.rows_refused, sum.entries, sum.comparisons, sum.acknowledged, sum.unknown,
                       sum.undecided, totals.passed + totals.failed, totals.runs, minutes, totals.events,
                       wall_s, core_s, sum.undecided, sum.databases_created, minutes / 60, totals.events,
                       wall_s, core_s > 0 ? minutes / core_s : 0, totals.passed, totals.failed);

@@ -29,7 +29,8 @@ struct RespClient::Request {
   Callback<RespAnswer> done;
 };
 
-// Collects bytes into replies; the commands used here answer with a line, an integer or a bulk string.
+// Collects bytes into replies; the commands used here answer with a line, an integer, a bulk string, or an
+// array of those.
 struct RespClient::Connection final : runtime::StreamHandler {
   Connection(RespClient& client_in, runtime::Endpoint endpoint_in)
       : client(client_in), endpoint(std::move(endpoint_in)) {}
@@ -40,24 +41,42 @@ struct RespClient::Connection final : runtime::StreamHandler {
       const size_t end = buffer.find("\r\n");
       if (end == std::string::npos) return;
       std::string line = buffer.substr(0, end);
-      if (line.empty() || line[0] != '$') {
-        buffer.erase(0, end + 2);
-        client.OnReply(endpoint, std::move(line), std::nullopt, false);
-        continue;
+      size_t at = end + 2;
+      if (line.starts_with('*')) {
+        std::vector<std::string> elements(static_cast<size_t>(NumberIn(line)));
+        for (std::string& element : elements) {
+          const auto value = TakeBulk(at);
+          if (!value) return;
+          element = *value;
+        }
+        buffer.erase(0, at);
+        client.OnReply(endpoint, std::move(line), std::nullopt, false, std::move(elements));
+      } else if (!line.starts_with('$') || NumberIn(line) < 0) {
+        buffer.erase(0, at);
+        const bool null = line.starts_with('$');
+        client.OnReply(endpoint, std::move(line), std::nullopt, null);
+      } else {
+        at = 0;
+        auto value = TakeBulk(at);
+        if (!value) return;
+        buffer.erase(0, at);
+        client.OnReply(endpoint, std::move(line), std::move(value), false);
       }
-      int64_t size = -1;
-      std::from_chars(line.data() + 1, line.data() + line.size(), size);
-      if (size < 0) {
-        buffer.erase(0, end + 2);
-        client.OnReply(endpoint, std::move(line), std::nullopt, true);
-        continue;
-      }
-      const size_t whole = end + 2 + static_cast<size_t>(size) + 2;
-      if (buffer.size() < whole) return;
-      std::string value = buffer.substr(end + 2, static_cast<size_t>(size));
-      buffer.erase(0, whole);
-      client.OnReply(endpoint, std::move(line), std::move(value), false);
     }
+  }
+  static int64_t NumberIn(const std::string& line) {
+    int64_t number = -1;
+    std::from_chars(line.data() + 1, line.data() + line.size(), number);
+    return number;
+  }
+  // The bulk string that begins at `at`, which goes behind it; none: it is not whole yet.
+  std::optional<std::string> TakeBulk(size_t& at) const {
+    const size_t end = buffer.find("\r\n", at);
+    if (end == std::string::npos) return std::nullopt;
+    const auto size = static_cast<size_t>(NumberIn(buffer.substr(at, end - at)));
+    if (buffer.size() < end + 2 + size + 2) return std::nullopt;
+    at = end + 2 + size + 2;
+    return buffer.substr(end + 2, size);
   }
   void OnClosed(Status) override {
     if (!given_up) client.OnConnectionLost(endpoint);
@@ -91,7 +110,7 @@ void RespClient::Execute(std::vector<std::string> arguments, Callback<RespAnswer
   deadline_ = executor_.After(timeout_, [this] {
     // The answer may still come: the connection is given up with it.
     Forget(asked_);
-    Finish({RespAnswer::Kind::kUnknown, false, "timeout"});
+    Finish({RespAnswer::Kind::kUnknown, false, "timeout", {}});
   });
   Send();
 }
@@ -112,36 +131,37 @@ void RespClient::Send() {
 }
 
 void RespClient::OnReply(const runtime::Endpoint& from, std::string line, std::optional<std::string> value,
-                         bool null) {
+                         bool null, std::vector<std::string> elements) {
   const auto connection = connections_.find(from);
   if (connection != connections_.end() && std::exchange(connection->second->selecting, false)) {
     const bool waiting = current_ && asked_ == from;
     if (line == "+OK") return waiting ? Send() : void();
     Forget(from);
-    return waiting ? Finish({RespAnswer::Kind::kRefused, false, std::move(line)}) : void();
+    return waiting ? Finish({RespAnswer::Kind::kRefused, false, std::move(line), {}}) : void();
   }
   if (!current_ || from != asked_) return;
   if (value || null)
-    return Finish({RespAnswer::Kind::kValue, null, value ? *std::move(value) : std::string()});
+    return Finish({RespAnswer::Kind::kValue, null, value ? *std::move(value) : std::string(), {}});
   if (line.empty() || line[0] != '-') {
-    return Finish({RespAnswer::Kind::kValue, false, line.empty() ? line : line.substr(1)});
+    return Finish(
+        {RespAnswer::Kind::kValue, false, line.empty() ? line : line.substr(1), std::move(elements)});
   }
   if (line.starts_with("-MOVED ")) {
     const size_t address = line.rfind(' ');
     slots_[current_->slot] = HostOfRespAddress(line.substr(address + 1));
     if (++current_->redirects <= kMaxRedirects) return Send();
     slots_.erase(current_->slot);
-    return Finish({RespAnswer::Kind::kRefused, false, line});
+    return Finish({RespAnswer::Kind::kRefused, false, line, {}});
   }
   slots_.erase(current_->slot);
   const bool unknown = line.find("unknown") != std::string::npos;
-  Finish({unknown ? RespAnswer::Kind::kUnknown : RespAnswer::Kind::kRefused, false, std::move(line)});
+  Finish({unknown ? RespAnswer::Kind::kUnknown : RespAnswer::Kind::kRefused, false, std::move(line), {}});
 }
 
 void RespClient::OnConnectionLost(const runtime::Endpoint& endpoint) {
   const bool waiting = current_ && asked_ == endpoint;
   Forget(endpoint);
-  if (waiting) Finish({RespAnswer::Kind::kUnknown, false, "connection lost"});
+  if (waiting) Finish({RespAnswer::Kind::kUnknown, false, "connection lost", {}});
 }
 
 void RespClient::Forget(const runtime::Endpoint& endpoint) {

@@ -28,6 +28,7 @@ struct RespAnswer {
   Kind kind = Kind::kUnknown;
   bool null = false;
   std::string text;
+  std::vector<std::string> elements;  // of an array
 };
 
 class RespClient {
@@ -44,7 +45,8 @@ class RespClient {
   struct Request;
 
   void Send();
-  void OnReply(const runtime::Endpoint& from, std::string line, std::optional<std::string> value, bool null);
+  void OnReply(const runtime::Endpoint& from, std::string line, std::optional<std::string> value, bool null,
+               std::vector<std::string> elements = {});
   void OnConnectionLost(const runtime::Endpoint& endpoint);
   void Finish(RespAnswer answer);
   void Forget(const runtime::Endpoint& endpoint);

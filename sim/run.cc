@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "sim/barrier_operator.h"
 #include "sim/database_operator.h"
+#include "sim/feed_operator.h"
 #include "sim/leadership_storms.h"
 #include "sim/membership_operator.h"
 #include "sim/nemesis.h"
@@ -17,6 +18,9 @@
 #include "sim/placement_operator.h"
 #include "sim/power_losses.h"
 #include "sim/recovery_scenario.h"
+#include "sim/row_clients.h"
+#include "sim/schema_operator.h"
+#include "sim/schema_timeline.h"
 #include "sim/server.h"
 #include "sim/slot_operator.h"
 #include "sim/strangers.h"
@@ -54,14 +58,22 @@ class Run : private Phases {
         databases_(world_, Prng(options.seed).Fork("database operator")),
         storms_(world_, Prng(options.seed).Fork("storms")),
         slots_(world_, Prng(options.seed).Fork("slots")),
-        barriers_(world_, Prng(options.seed).Fork("barrier operator")) {}
+        barriers_(world_, Prng(options.seed).Fork("barrier operator")),
+        schemas_(world_, timeline_, Prng(options.seed).Fork("schema operator")),
+        rows_(world_, timeline_, Prng(options.seed).Fork("row clients")),
+        feeds_(world_, Prng(options.seed).Fork("feed operator")) {}
 
   RunResult Go() {
-    if (Form() && Break() && Converge() && PassBarrier() && DropThin() && HangDisk() && Settle() &&
-        TurnAway() && SayFarewell() && Sleep() && (!options_.recovery || Recover()))
+    if (Form() && MakeTables() && Break() && Converge() && DeliverAll() && PassBarrier() && DropThin() &&
+        HangDisk() && Settle() && FindNoRows() && TurnAway() && SayFarewell() && Sleep() &&
+        (!options_.recovery || Recover()))
       Judge();
     Sum().faults = nemesis_.faults();
     result_.changes = world_.membership().changes();
+    result_.schema_changes = schemas_.made();
+    result_.schema_undone = schemas_.undone();
+    result_.rows_answered = rows_.answered();
+    result_.rows_refused = rows_.refused();
     result_.databases_created = databases_.created();
     result_.databases_dropped = databases_.dropped();
     result_.procedures = world_.procedures().ended();
@@ -71,6 +83,22 @@ class Run : private Phases {
   }
 
  private:
+  // A database for them, in which a key that names no table is no key.
+  bool MakeTables() {
+    if (options_.tables == 0) return true;
+    Enter("tables");
+    bool created = false;
+    world_.CreateDatabase(kTablesDatabase, 2, [&created] { created = true; }, /*strict=*/true);
+    return Until(
+        options_.convergence_limit, [&created] { return created; },
+        [] { return std::string("the database of the tables"); });
+  }
+
+  bool FindNoRows() {
+    rows_.CheckAtRest();
+    return !world_.failed();
+  }
+
   bool Break() {
     Enter("faults");
     world_.StartClients();
@@ -82,11 +110,17 @@ class Run : private Phases {
     storms_.Start();
     slots_.Start();
     barriers_.Start();
+    schemas_.Start();
+    rows_.Start();
+    feeds_.Start();
     const Instant end = world_.scheduler().now() + options_.fault_phase;
     // In the middle of it all an operator wants another database: it exists whole or not at all.
     world_.scheduler().After(options_.fault_phase / 3, "operator",
                              [this] { world_.CreateDatabase("second", 2, [] {}); });
-    while (world_.scheduler().now() < end && !world_.failed()) Pass();
+    while (world_.scheduler().now() < end && !world_.failed()) {
+      Pass();
+      feeds_.Look();
+    }
     return !world_.failed();
   }
 
@@ -100,25 +134,56 @@ class Run : private Phases {
     placement_.Finish();
     slots_.Finish();
     barriers_.Finish();
+    schemas_.Finish();
     const Instant healed = world_.scheduler().now();
     const bool converged = Until(
         options_.convergence_limit,
         [this, healed] {
           return world_.UnservedSince(healed).empty() && membership_.Unfinished().empty() &&
                  databases_.Unfinished().empty() && placement_.Unfinished().empty() &&
-                 slots_.Unfinished().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
+                 slots_.Unfinished().empty() && schemas_.Unfinished().empty() &&
+                 world_.schemas().Unsettled().empty() && world_.Unsettled(/*replicas=*/false).empty() &&
                  world_.databases().Unsettled().empty();
         },
         [this, healed] {
           return world_.Unsettled(false) + " " + membership_.Unfinished() + " " + databases_.Unfinished() +
-                 " " + placement_.Unfinished() + " " + slots_.Unfinished() + " " +
-                 world_.databases().Unsettled() + " " + world_.UnservedSince(healed);
+                 " " + placement_.Unfinished() + " " + slots_.Unfinished() + " " + schemas_.Unfinished() +
+                 " " + world_.schemas().Unsettled() + " " + world_.databases().Unsettled() + " " +
+                 world_.UnservedSince(healed);
         });
     result_.healed = world_.scheduler().now();
     result_.key_silence = world_.history().LongestSilence("key", result_.broken, result_.healed);
     result_.entry_silence = world_.history().LongestSilence("entry", result_.broken, result_.healed);
     if (converged) world_.databases().CheckAtRest();
+    if (converged) schemas_.Check();
+    rows_.Stop();
     return converged && !world_.failed();
+  }
+
+  // Every changefeed runs once, and delivers what was acknowledged; then they go, and regions keep nothing.
+  bool DeliverAll() {
+    if (options_.changefeeds == 0) return true;
+    Enter("changefeeds");
+    feeds_.Finish();
+    const auto rest = [this] {
+      feeds_.Look();
+      return feeds_.Unfinished();
+    };
+    if (!Until(
+            options_.convergence_limit, [&] { return rest().empty(); }, rest,
+            "changefeeds deliver everything after the last fault")) {
+      return false;
+    }
+    result_.feeds_created = feeds_.created();
+    result_.feed_messages = world_.feed_sinks().messages();
+    result_.feed_duplicates = world_.feed_sinks().duplicates();
+    feeds_.RemoveAll();
+    const auto gone = [this] {
+      feeds_.Look();
+      return feeds_.NotRemoved();
+    };
+    return Until(
+        options_.convergence_limit, [&] { return gone().empty(); }, gone, "changefeeds are removed at rest");
   }
 
   // All are alive: a barrier costs a push and an answer, whatever was lost before.
@@ -310,6 +375,10 @@ class Run : private Phases {
   LeadershipStorms storms_;
   SlotOperator slots_;
   BarrierOperator barriers_;
+  SchemaTimeline timeline_;
+  SchemaOperator schemas_;
+  RowClients rows_;
+  FeedOperator feeds_;
 };
 
 }  // namespace

@@ -33,12 +33,19 @@ struct RunResult {
   uint64_t acknowledged = 0;  // client operations
   uint64_t unknown = 0;
   uint64_t acknowledged_writes = 0;
-  uint64_t power_losses = 0;       // of all machines at once, in a run of nothing else
-  uint64_t torn_files = 0;         // in those: files of which something was not synced
+  uint64_t power_losses = 0;    // of all machines at once, in a run of nothing else
+  uint64_t torn_files = 0;      // in those: files of which something was not synced
+  uint64_t schema_changes = 0;  // that were made
+  uint64_t schema_undone = 0;   // rolled back or cancelled
+  uint64_t rows_answered = 0;   // operations of the clients of rows
+  uint64_t rows_refused = 0;
   uint64_t databases_created = 0;  // by the operator, beside those that every run has
   uint64_t databases_dropped = 0;
-  uint64_t barriers = 0;   // that proceeded
-  uint64_t undecided = 0;  // registers whose history was too hard to judge
+  uint64_t feeds_created = 0;
+  uint64_t feed_messages = 0;    // that arrived at sinks
+  uint64_t feed_duplicates = 0;  // of them, changes that had come before
+  uint64_t barriers = 0;         // that proceeded
+  uint64_t undecided = 0;        // registers whose history was too hard to judge
   // From the first fault to the moment when everything served again.
   Instant broken{};
   Instant healed{};

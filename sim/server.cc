@@ -46,6 +46,7 @@ Server::Server(World& world, Machine& machine, Settings settings, Prng prng, Log
       regions_(process_->AddExecutor("regions")),
       log_(process_->AddExecutor("log")),
       background_(process_->AddExecutor("background")) {
+  if (world_.options().changefeeds > 0) changefeeds_ = &process_->AddExecutor("changefeeds");
   world_.network().AddHost(*process_, machine.address);
   machine_.process = process_.get();
   const Status status = Start();
@@ -238,6 +239,10 @@ void Server::StartNode() {
   bridge_ = std::make_unique<RespBridge>(regions_, *regions_network_, *front_);
 
   node_->Start();
+  if (changefeeds_ != nullptr) {
+    feeds_ = std::make_unique<FeedRole>(regions_, *changefeeds_, *regions_network_, *link_, *node_,
+                                        world_.feed_sinks(), logger_.Named("changefeeds"));
+  }
   node::ProcessLoad load;
   load.disk_free_bytes = machine_.disk.options().capacity;
   node_->SetLoad(load);

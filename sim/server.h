@@ -20,6 +20,7 @@
 #include "node/node.h"
 #include "resp/front_end.h"
 #include "sim/erratic_service.h"
+#include "sim/feed_role.h"
 #include "sim/resp_bridge.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
@@ -69,6 +70,8 @@ class Server final : public node::NodeOwner, private node::TaskTrace {
   // Null if it has none (yet, or any more).
   controller::Controller* controller() { return retired_ ? nullptr : controller_.get(); }
   node::Node* node() { return node_.get(); }
+  // Null in a world without changefeeds.
+  FeedRole* feeds() { return feeds_.get(); }
   // Its node ends in order, on its executor; `done` with it.
   void StopNode(Duration limit, std::function<void()> done);
   // Its controller was removed from the cluster and knows it.
@@ -111,6 +114,7 @@ class Server final : public node::NodeOwner, private node::TaskTrace {
   SimExecutor& regions_;
   SimExecutor& log_;
   SimExecutor& background_;
+  SimExecutor* changefeeds_ = nullptr;
   std::unique_ptr<runtime::Disk> log_disk_;
   std::unique_ptr<runtime::Disk> background_disk_;
   std::unique_ptr<runtime::Network> control_network_;
@@ -127,6 +131,7 @@ class Server final : public node::NodeOwner, private node::TaskTrace {
   std::unique_ptr<node::ControllerLink> link_;
   std::unique_ptr<group::Transport> transport_;
   std::unique_ptr<node::Node> node_;
+  std::unique_ptr<FeedRole> feeds_;
   std::unique_ptr<resp::FrontEnd> front_;
   std::unique_ptr<RespBridge> bridge_;
 };

@@ -367,12 +367,15 @@ class SimDiskView final : public runtime::Disk {
 
   StatusOr<std::unique_ptr<runtime::File>> Open(const std::string& raw, runtime::OpenMode mode) override {
     const std::string path = Normal(raw);
-    const bool create = mode == runtime::OpenMode::kCreate;
+    const bool create = mode == runtime::OpenMode::kCreate || mode == runtime::OpenMode::kCreateNew;
     TENURE_RETURN_IF_ERROR(Check(create ? "create" : "open", path));
     if (disk_.directories_.contains(path)) {
       return Error(StatusCode::kInternal, "cannot open {}: Is a directory", path);
     }
     auto found = disk_.names_.find(path);
+    if (found != disk_.names_.end() && mode == runtime::OpenMode::kCreateNew) {
+      return Error(StatusCode::kAlreadyExists, "cannot create {}: File exists", path);
+    }
     if (found == disk_.names_.end()) {
       if (!create || !disk_.directories_.contains(DirectoryOf(path))) {
         return NoSuchFile(create ? "create" : "open", path);

@@ -15,8 +15,7 @@
 //
 // Threading: one thread.
 // Invariants: D1 what was written before a sync that succeeded is never lost, except by FlipBit. D2 a dead
-// process's
-//             view changes nothing.
+//             process's view changes nothing.
 #pragma once
 
 #include <cstdint>

@@ -4,13 +4,11 @@
 //
 // Threading: one thread.
 // Death:      Kill drops everything queued without running it; what is posted later is dropped too. A closure
-// that
-//             is running at that moment runs to its end, but its process has no hands any more: disk and
+//             that is running at that moment runs to its end, but its process has no hands any more: disk and
 //             network of a dead process do nothing. The object graph is destroyed afterwards, from outside
 //             any closure of it.
 // Invariants: X1 nothing of a dead process runs. X2 nothing of a paused process runs. X3 a timer does not run
-// before
-//             its time on the process's own clock.
+//             before its time on the process's own clock.
 #pragma once
 
 #include <cstdint>

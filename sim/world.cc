@@ -101,7 +101,8 @@ World::World(const SimOptions& options, LogSink* trace)
                [this](GroupId group, const raft::Entry& entry) {
                  if (options_.databases > 0) databases_.OnApplied(group, entry.payload.view());
                }) {
-  checker_.SetFollower(&procedures_);
+  checker_.AddFollower(&procedures_);
+  checker_.AddFollower(&schemas_);
   const uint32_t data_nodes_from = options_.processes + options_.spares;
   for (uint32_t i = 0; i < data_nodes_from + options_.data_nodes; ++i) {
     machines_.push_back(
@@ -376,20 +377,22 @@ std::string World::UnservedSince(Instant time) const {
   return unserved.empty() ? unserved : "an acknowledged write of " + unserved;
 }
 
-void World::CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done) {
-  operator_->executor.Post([this, name, regions, done = std::move(done)]() mutable {
+void World::CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done,
+                           bool strict) {
+  operator_->executor.Post([this, name, regions, strict, done = std::move(done)]() mutable {
     pb::CreateDatabaseRequest request;
     *request.mutable_id() = operator_->ids->Next();
     request.set_name(name);
     request.set_regions(regions);
     request.set_replicas(3);
+    request.set_strict(strict);
     client::CallOptions options;
     options.timeout = std::chrono::seconds(20);
     options.attempt_timeout = std::chrono::seconds(5);
     const uint64_t sequence = request.id().sequence();
     operator_->controllers->Call<pb::ChangeResponse>(
         "tenure.v1.Catalog/CreateDatabase", request, options,
-        [this, name, regions, sequence,
+        [this, name, regions, strict, sequence,
          done = std::move(done)](StatusOr<pb::ChangeResponse> response) mutable {
           operator_->ids->Done(sequence);
           const bool exists = !response.ok() && response.status().code() == StatusCode::kAlreadyExists;
@@ -397,8 +400,8 @@ void World::CreateDatabase(const std::string& name, uint32_t regions, std::funct
               fmt::format("database {}: {}", name, response.ok() ? "created" : MessageOf(response.status())));
           if (response.ok() || exists) return done();
           operator_retry_ = operator_->executor.After(
-              std::chrono::seconds(1), [this, name, regions, done = std::move(done)]() mutable {
-                CreateDatabase(name, regions, std::move(done));
+              std::chrono::seconds(1), [this, name, regions, strict, done = std::move(done)]() mutable {
+                CreateDatabase(name, regions, std::move(done), strict);
               });
         });
   });

@@ -18,6 +18,7 @@
 #include "controller/controller.h"
 #include "kv/memory_engine.h"
 #include "sim/database_checker.h"
+#include "sim/feed_sinks.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
 #include "sim/leadership_checker.h"
@@ -28,6 +29,7 @@
 #include "sim/procedure_checker.h"
 #include "sim/register_clients.h"
 #include "sim/scheduler.h"
+#include "sim/schema_checker.h"
 #include "sim/sim_clock.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_executor.h"
@@ -125,7 +127,8 @@ class World {
   void StartClients();
   void StopClients();
   // Asks for a database as an operator would, until it exists.
-  void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done);
+  void CreateDatabase(const std::string& name, uint32_t regions, std::function<void()> done,
+                      bool strict = false);
   void TransferCatalogLeadership(uint64_t to);
   // Asks the controllers as an operator; `done` within some seconds.
   void Ask(std::string_view method, std::string request, Callback<StatusOr<std::string>> done);
@@ -163,6 +166,8 @@ class World {
   LeadershipChecker& leadership() { return leadership_; }
   DatabaseChecker& databases() { return databases_; }
   LeaseChecker& leases() { return leases_; }
+  SchemaChecker& schemas() { return schemas_; }
+  FeedSinks& feed_sinks() { return feed_sinks_; }
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
@@ -180,6 +185,8 @@ class World {
   MembershipChecker membership_;
   LeadershipChecker leadership_;
   LeaseChecker leases_;
+  SchemaChecker schemas_{*this, [this] { return leases_.proceeded_revision(); }};
+  FeedSinks feed_sinks_{*this, Prng(options_.seed).Fork("feed sinks")};
   DatabaseChecker databases_;
   ProcedureChecker procedures_;
   GroupChecker checker_;

@@ -31,6 +31,13 @@ Operation Over(std::optional<std::string> expected, std::string value, int64_t c
   return operation;
 }
 
+// One without an answer that can have taken effect until `latest` only.
+Operation Until(std::string value, int64_t called, int64_t latest) {
+  Operation operation = Write(std::move(value), called, std::nullopt);
+  operation.latest = At(latest);
+  return operation;
+}
+
 Verdict Check(std::vector<Operation> history) {
   return CheckRegister(std::move(history), 1'000'000).verdict;
 }
@@ -74,6 +81,15 @@ TEST(LinearizabilityTest, KnownBadHistories) {
             Verdict::kViolation);
 }
 
+TEST(LinearizabilityTest, WithoutAnAnswerUntilATime) {
+  EXPECT_EQ(Check({Until("a", 0, 9), Write("b", 1, 2), Read("b", 3, 4), Read("a", 5, 6)}),
+            Verdict::kLinearizable);
+  EXPECT_EQ(Check({Until("a", 0, 2), Write("b", 1, 2), Read("b", 3, 4)}), Verdict::kLinearizable);
+  // It takes effect after a time by which it must have.
+  EXPECT_EQ(Check({Until("a", 0, 2), Write("b", 1, 2), Read("b", 3, 4), Read("a", 5, 6)}),
+            Verdict::kViolation);
+}
+
 TEST(LinearizabilityTest, GivesUpAsUndecided) {
   std::vector<Operation> history;
   for (int i = 0; i < 20; ++i) history.push_back(Write(std::to_string(i), 0, 100));
@@ -98,6 +114,7 @@ bool BruteForce(const std::vector<Operation>& history) {
         }
         now = std::max(now, op.called);
         if (op.returned && now > *op.returned) fits = false;
+        if (op.latest && now > *op.latest) fits = false;
         if (op.kind == Kind::kRead && op.value != value) fits = false;
         if (op.expected && *op.expected != value) fits = false;
         if (op.kind == Kind::kWrite) value = op.value;
@@ -128,6 +145,7 @@ TEST(LinearizabilityTest, AgreesWithBruteForceOnSmallHistories) {
         history.back().expected.emplace();
         if (pick > 0) *history.back().expected = pick == 1 ? "a" : "b";
       }
+      if (!returned && prng.Chance(1, 2)) history.back().latest = At(called + prng.Between(0, 3));
     }
     const bool expected = BruteForce(history);
     violations += expected ? 0 : 1;

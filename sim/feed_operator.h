@@ -1,0 +1,89 @@
+// An operator who creates, moves, pauses, resumes and removes changefeeds of the first database all the time,
+// and writes rows of the tables whose schemas another one changes.
+//
+// Each lane has one changefeed at a time, under a name that is not used again, and one request under way,
+// repeated until its answer is definite. What arrives is judged by FeedSinks; at rest this one demands that
+// every running changefeed has one maintainer, every span one dispatcher, and every acknowledged write has
+// arrived.
+//
+// Threading: the simulation's thread; acts through events of the scheduler.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "sim/resp_client.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_executor.h"
+#include "sim/world.h"
+#include "tenure/v1/changefeeds.pb.h"
+
+namespace tenure::sim {
+
+class FeedOperator {
+ public:
+  FeedOperator(World& world, Prng prng);
+  ~FeedOperator();
+  FeedOperator(const FeedOperator&) = delete;
+  FeedOperator& operator=(const FeedOperator&) = delete;
+
+  // Nothing happens in a world without changefeeds.
+  void Start();
+  // No new ideas: what is paused is resumed, and every lane has a changefeed.
+  void Finish();
+  // What the controllers say about changefeeds; often.
+  void Look();
+  // What is missing at rest; empty: nothing.
+  std::string Unfinished();
+  void RemoveAll();
+  std::string NotRemoved();
+  uint64_t created() const { return created_; }
+
+ private:
+  enum class Wish : uint8_t { kNone, kCreate, kMove, kPause, kResume, kRemove };
+  struct Lane {
+    size_t number = 0;
+    uint64_t made = 0;  // changefeeds so far: the name's second number
+    bool exists = false;
+    bool paused = false;
+    bool follows_keys = false;
+    Wish under_way = Wish::kNone;
+    std::string method;
+    std::string request;
+    uint64_t id = 0;
+    std::optional<Instant> covered_since;  // what is written from then on is delivered
+    runtime::Timer timer;
+    std::string name() const;
+  };
+
+  void Pause(Lane& lane);
+  void Decide(Lane& lane);
+  void Begin(Lane& lane, Wish wish);
+  void Send(Lane& lane);
+  void OnAnswer(Lane& lane, const StatusOr<std::string>& answer);
+  void Done(Lane& lane);
+  void LookAt(Lane& lane, const ::tenure::v1::ChangefeedRecord& record);
+  bool IsCovered(uint64_t start_ts);
+  std::string Incomplete(const Lane& lane);
+  std::string NotOnce();
+  void WriteRow();
+
+  World& world_;
+  Prng prng_;
+  SimClock clock_;
+  SimProcess process_;
+  SimExecutor& executor_;
+  std::unique_ptr<runtime::Network> network_;
+  std::unique_ptr<RespClient> rows_;
+  runtime::Timer row_timer_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  bool finishing_ = false;
+  bool removing_ = false;
+  uint64_t created_ = 0;
+};
+
+}  // namespace tenure::sim
