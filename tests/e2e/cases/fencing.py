@@ -34,26 +34,35 @@ class Witness(threading.Thread):
 
     def __init__(self, cluster, name, seed):
         super().__init__(daemon=True)
-        self.cluster, self.name, self.chance = cluster, name, random.Random(seed)
+        self.cluster, self.name, self.number, self.chance = cluster, name, seed, random.Random(seed)
         self.stopping = threading.Event()
-        self.told = []  # (time asked, time answered, "read" | "write", answer)
+        self.told = []  # (time asked, time answered, "read" | "write", answer, words)
         self.start()
+
+    def words(self, kind, number):
+        return ("CLUSTER", "SLOTS") if kind == "read" else ("SET", f"witness:{self.name}:{number}", number)
+
+    def greet(self, connection):
+        """The error that a new connection is told, if any."""
 
     def run(self):
         connection, number = None, 0
         while not self.stopping.is_set():
             kind = "read" if self.chance.random() < 0.5 else "write"
             number += 1
-            words = ("CLUSTER", "SLOTS") if kind == "read" else ("SET", f"witness:{self.name}:{number}", number)
+            words = self.words(kind, number)
             asked = time.monotonic()
             try:
-                connection = connection or resp.Connection(self.cluster.resp_port(self.name), timeout=30,
-                                                           host=self.cluster.host(self.name))
-                answer = connection.ask(*words)
+                if connection is None:
+                    fresh = resp.Connection(self.cluster.resp_port(self.name), timeout=30, host=self.cluster.host(self.name))
+                    answer = self.greet(fresh)
+                    connection = fresh if answer is None else None
+                if connection is not None:
+                    answer = connection.ask(*words)
             except (OSError, ValueError) as e:
                 answer, connection = resp.Error(f"CONNECTION {e}"), None
                 self.stopping.wait(0.05)
-            self.told.append((asked, time.monotonic(), kind, answer))
+            self.told.append((asked, time.monotonic(), kind, answer, words))
             self.stopping.wait(0.005)
 
     def finish(self):
@@ -154,7 +163,7 @@ def cut_from_the_controllers(t):
     later = time.monotonic()
     told = system.until(lambda: (lambda all: all if len(all) >= 5 else None)(witness.between(later, time.monotonic())), 20,
                         "the client is told something")
-    t.equal({is_error(answer, "FENCED") for _, _, _, answer in told}, {True}, "what clients of the node are told")
+    t.equal({is_error(answer, "FENCED") for _, _, _, answer, _ in told}, {True}, "what clients of the node are told")
     # Its replicas go on: they vote, and one of the three nodes more may be lost.
     with_n2 = [node["name"] for node in cluster.status()["nodes"]]
     assert "n2" in with_n2

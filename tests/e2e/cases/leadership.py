@@ -5,7 +5,10 @@ import signal
 import threading
 import time
 
-from harness import resp, system, workload
+import redis
+
+from cases.changefeeds import make_feed, make_table
+from harness import feeds, resp, system, workload
 from harness.network import NetworkCluster
 from harness.registry import case
 
@@ -116,43 +119,104 @@ def silent_node(t):
 
 
 class Users:
-    """Creates and drops databases and writes entries, each in a thread of its own; knows what was acknowledged."""
+    """Databases and tables come, change and go, a region is split and merged, a changefeed is paused and resumed, entries and
+    keys are written: each in a thread of its own, which knows what was acknowledged."""
 
     def __init__(self, cluster):
         self.cluster = cluster
         self.stopping = threading.Event()
-        self.exist, self.entries, self.failed = {"default"}, {}, []
-        self.threads = [threading.Thread(target=target, daemon=True) for target in (self._databases, self._entries)]
+        self.exist, self.tables, self.entries, self.keys, self.failed = {"default"}, {}, {}, {}, []
+        self.changes = dict.fromkeys(("databases", "tables", "regions", "changefeeds", "entries", "keys"), 0)
+        loops = (self._databases, self._tables, self._regions, self._changefeeds, self._entries, self._keys)
+        self.threads = [threading.Thread(target=self._run, args=(loop,), daemon=True) for loop in loops]
         for thread in self.threads:
             thread.start()
 
-    def _done(self, *arguments):
+    def _run(self, loop):
+        try:
+            loop()
+        except Exception as error:
+            self.failed.append(f"{loop.__name__}: {error}")
+
+    def _done(self, kind, *arguments):
         result = self.cluster.tenure(*arguments, "--timeout", "60", expect=None, timeout=90)
         if result.code != 0:
             self.failed.append(str(result))
+        else:
+            self.changes[kind] += 1
         return result.code == 0
 
     def _databases(self):
         number = 0
         while not self.stopping.is_set():
             number += 1
-            if self._done("db", "create", f"db{number}", "--regions", "2"):
+            if self._done("databases", "db", "create", f"db{number}", "--regions", "2"):
                 self.exist.add(f"db{number}")
-            if number % 2 == 0 and self._done("db", "drop", f"db{number - 1}"):
+            if number % 2 == 0 and self._done("databases", "db", "drop", f"db{number - 1}"):
                 self.exist.discard(f"db{number - 1}")
+
+    def _tables(self):
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            name = f"default.t{number}"
+            if self._done("tables", "table", "create", name, "--column", "a:int64"):
+                self.tables[name] = ["a"]
+            if self._done("tables", "table", "alter", name, "--add-column", "b:text:null"):
+                self.tables[name] = ["a", "b"]
+            if number % 2 == 0 and self._done("tables", "table", "drop", name):
+                del self.tables[name]
+
+    def _regions(self):
+        regions = lambda: [region["id"] for region in self.cluster.json("region", "list", "default")]
+        before = regions()
+        while not self.stopping.is_set():
+            if self._done("regions", "region", "split", before[0]):
+                new = max(set(regions()) - set(before), key=int)  # one that was merged may still be wanted by the changefeed
+                self._done("regions", "region", "merge", new, before[0])
+
+    def _changefeeds(self):
+        while not self.stopping.is_set():
+            self._done("changefeeds", "changefeed", "pause", "feed")
+            self._done("changefeeds", "changefeed", "resume", "feed")
+            self.stopping.wait(1)
 
     def _entries(self):
         number = 0
         while not self.stopping.is_set():
             number += 1
-            if self._done("kv", "put", f"entry{number}", number):
+            if self._done("entries", "kv", "put", f"entry{number}", number):
                 self.entries[f"entry{number}"] = str(number)
 
+    def _keys(self):
+        client = self.cluster.redis_cluster()
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            key, deadline = f"key{number % 1000}", time.monotonic() + 30
+            while True:
+                try:
+                    client.set(key, number)
+                    self.keys[key] = str(number)
+                    self.changes["keys"] += 1
+                    break
+                except redis.exceptions.ClusterError as e:  # its attempts are spent: slots on their way wait for the next leader
+                    if time.monotonic() > deadline:
+                        self.failed.append(f"{key}: {e}")
+                        break
+                except Exception as e:
+                    self.failed.append(f"{key}: {type(e).__name__}: {e}")
+                    break
+
     def wait_for(self, count, limit):
-        """Until so many more changes are acknowledged, databases among them."""
-        entries, exist = len(self.entries) + count, set(self.exist)
-        system.until(lambda: len(self.entries) >= entries and self.exist != exist, limit,
-                     f"{count} more entries and a database; failed: {self.failed[:3]}")
+        """Until so many more entries are acknowledged, and changes of every other kind."""
+        before = dict(self.changes)
+        wanted = {kind: before[kind] + (count if kind == "entries" else 1) for kind in before}
+        try:
+            system.until(lambda: self.failed or all(self.changes[kind] >= wanted[kind] for kind in wanted), limit, "more changes")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {wanted} wanted, {self.changes} made") from None
+        assert not self.failed, self.failed[:3]
 
     def finish(self, t):
         self.stopping.set()
@@ -161,6 +225,11 @@ class Users:
             assert not thread.is_alive(), "a client hangs"
         t.equal(self.failed, [], "nothing may fail")
         t.equal(databases(self.cluster), sorted(self.exist), "each database once, as acknowledged")
+        columns = {f"{table['database']}.{table['name']}": [column["name"] for column in table["columns"]] for table in self.cluster.json("table", "list")}
+        columns.pop("default.orders")  # of the changefeed
+        t.equal(columns, self.tables, "the columns of each table, as acknowledged")
+        client = self.cluster.redis_cluster()
+        t.equal({key: client.get(key) for key in self.keys}, self.keys, "keys, as acknowledged")
         found = {entry["key"]: entry["value"] for entry in self.cluster.tenure("kv", "list", "--output", "json").json}
         gone = [key for key, value in self.entries.items() if found.get(key) != value]
         assert not gone, f"{len(gone)} of {len(self.entries)} acknowledged entries are gone: {gone[:5]}"
@@ -175,8 +244,12 @@ def epochs_heard(cluster, name):
 def paused_leader(t):
     """SIGSTOP of the leading controller in the middle of changes: another leads, and nothing of the old epoch happens."""
     cluster = t.cluster(separate=True)
+    make_table(cluster)
+    feed = make_feed(t, cluster, "feed", "--filter", "table:orders")
     users = Users(cluster)
+    writers = feeds.Writers(cluster, clients=4).start()
     users.wait_for(3, 30)
+    writers.wait_for(100)
     paused = cluster.leader()
     before = cluster.status()["leader"]
     cluster.signal(paused, signal.SIGSTOP)
@@ -207,7 +280,11 @@ def paused_leader(t):
     own = t.tenure("status", "--output", "json", controllers=cluster.rpc_address(paused)).json
     t.equal(own["leader"]["epoch"], epoch)
     users.wait_for(3, 30)
+    writers.wait_for(100)
+    writers.stop()
     users.finish(t)
+    feed.verify(t, writers)
+    t.note("acknowledged: " + ", ".join(f"{count} {kind}" for kind, count in users.changes.items()))
     for name in cluster.node_names:
         heard = epochs_heard(cluster, name)
         assert heard == sorted(heard), f"{name} took answers of a leader that was none any more: epochs {heard}"

@@ -3,11 +3,12 @@
 import pathlib
 import subprocess
 
+from cases.rows import wait_gone
 from harness import system
 from harness.registry import case
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
-NEWEST = 4
+NEWEST = 5
 
 
 def recorded(t, name):
@@ -67,6 +68,71 @@ def recorded_format_1(t):
         cluster.tenure("db", "drop", "late", timeout=70)
         t.equal({p["state"] for p in cluster.json("procedure", "list", "--all")}, {"SUCCEEDED"})
         cluster.down()
+
+
+def check_tables(t, cluster):
+    shown = {one["name"]: (one["state"], one["schema_version"]) for one in cluster.json("table", "list")}
+    t.equal(shown, {"orders": ("PUBLIC", 2), "kept": ("PUBLIC", 2)})
+    t.equal([view["name"] for view in cluster.json("view", "list")], ["short"])
+    client = cluster.redis_cluster()
+    for i in range(1, 21):
+        t.equal(client.hgetall(f"orders:{i}"), {"amount": str(i), "state": "new"})
+        t.equal(client.hgetall(f"short:{i}"), {"qty": str(i)})
+        t.equal(client.exists(f"gone:{i}"), 0)
+    t.equal(client.hgetall("kept:1"), {"a": "1"})
+    assert client.ttl("kept:1") > 3_000_000_000, client.ttl("kept:1")
+
+
+@case(limit=300)
+def recorded_format_4(t):
+    """This build starts on tables, views and rows that format 4 wrote, finds all of it, and changes it."""
+    for name in ("format-4-killed", "format-4-stopped"):
+        cluster = recorded(t, name)
+        cluster.up()
+        cluster.wait_serving()
+        t.equal(cluster.json("upgrade", "status")["format"], 4)
+        check_content(t, cluster)
+        check_tables(t, cluster)
+        cluster.kill(*cluster.names)
+        cluster.up()
+        cluster.wait_serving()
+        check_tables(t, cluster)
+        cluster.tenure("table", "create", "default.gone", "--column", "a:text", timeout=60)
+        client = cluster.redis_cluster()
+        t.equal(client.hgetall("gone:1"), {})
+        t.equal(client.hset("gone:1", "a", "x"), 1)
+        cluster.tenure("view", "drop", "default.short", timeout=60)
+        cluster.tenure("table", "drop", "default.orders", timeout=60)
+        wait_gone(client, ["orders:1"])
+        client.close()
+        cluster.down()
+
+
+@case(limit=120)
+def recorded_retired_procedure(t):
+    """A procedure of a type that this build does not have is shown as such, keeps its locks, and holds up nothing else."""
+    cluster = recorded(t, "retired-procedure-killed")
+    cluster.up()
+    cluster.wait_serving()
+    check_content(t, cluster)
+    retired = {"id": "5", "type": "RelocateReplica", "state": "NEEDS_OPERATOR"}
+
+    def check_retired():
+        shown = cluster.json("procedure", "show", "5")
+        t.equal({key: shown[key] for key in retired}, retired)
+        t.matches(shown["progress"], "this program cannot run it")
+
+    check_retired()
+    cluster.tenure("db", "create", "late", "--regions", "2", timeout=70)
+    cluster.tenure("db", "drop", "late", timeout=70)
+    refused = cluster.tenure("region", "split", "11", expect=None, timeout=50)
+    t.error_line(refused, "BUSY: .*region 11 is being changed by procedure 5")  # its locks are kept
+    cluster.kill(*cluster.names)  # and a replay of its log
+    cluster.up()
+    cluster.wait_serving()
+    check_retired()
+    check_content(t, cluster)
+    cluster.down()
 
 
 @case(limit=60)
