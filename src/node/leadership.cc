@@ -50,7 +50,7 @@ Status LeadershipService::HandOver(RegionId id, ReplicaId to) {
     case raft::ProposeResult::kInvalid:
       break;
   }
-  return Error(StatusCode::kFailedPrecondition, "region {}: replica {} cannot lead it", id, to);
+  return Error(StatusCode::kFailedPrecondition, "region {}: replica {} cannot lead it now", id, to);
 }
 
 LeadershipTaker::LeadershipTaker(runtime::Executor& executor, runtime::Network& network,
