@@ -12,6 +12,7 @@
 #include "catalog/procedures.h"
 #include "sim/phases.h"
 #include "sim/report.h"
+#include "sim/schema_stories.h"
 #include "sim/server.h"
 #include "sim/slow_destruction.h"
 #include "sim/trace.h"
@@ -41,6 +42,7 @@ class ProcedureRun : private Phases {
     if (!world_.failed() && crash_ && !outcome_.crashed)
       world_.Fail("a run is a function of its seed", "the change for the crash did not come");
     outcome_.ended = ended_;
+    outcome_.announced = announced_;
     outcome_.result = Sum();
     return std::move(outcome_);
   }
@@ -87,7 +89,13 @@ class ProcedureRun : private Phases {
   // Several records may change with one entry: that is one moment.
   void OnChange(const pb::ProcedureRecord* before, const pb::ProcedureRecord& after, LogIndex index) {
     if (after.type() == story_.type && before == nullptr) id_ = after.id();
-    if (after.id() == id_ && catalog::IsEnded(after.state())) ended_ = after.state();
+    if (after.id() == id_ && catalog::IsEnded(after.state())) {
+      ended_ = after.state();
+      announced_ = Duration();
+      for (const pb::ProcedureStep& step : after.steps()) {
+        if (step.name() == "announce") announced_ += std::chrono::milliseconds(step.duration_ms());
+      }
+    }
     if (index != last_) {
       last_ = index;
       const size_t number = outcome_.changes.size();
@@ -129,6 +137,12 @@ class ProcedureRun : private Phases {
   }
 
   bool CheckEnd() {
+    if (!crash_ && story_.announced_within && announced_ > *story_.announced_within) {
+      world_.Fail("a barrier waits no longer than it has to",
+                  fmt::format("{} {} was announced after {} ms, {} ms are enough", story_.type, id_,
+                              ToMillis(announced_), ToMillis(*story_.announced_within)));
+      return false;
+    }
     if (std::find(story_.ends.begin(), story_.ends.end(), *ended_) != story_.ends.end()) return true;
     world_.Fail("a procedure ends as specified",
                 fmt::format("{} {} ended as {}", story_.type, id_, catalog::NameOf(*ended_)));
@@ -142,6 +156,7 @@ class ProcedureRun : private Phases {
   bool watching_ = false;
   uint64_t id_ = 0;  // of the newest procedure of the story's type
   std::optional<pb::ProcedureState> ended_;
+  Duration announced_{};
   LogIndex last_;
   LogIndex crash_at_;
 };
@@ -233,6 +248,7 @@ int RunProcedureCases(uint64_t stride, const std::string& only, bool trace) {
   Count total;
   std::set<std::string_view> types;
   uint64_t number = 0;
+  SchemaOutcomes schema_outcomes;
   for (const Story& story : Stories()) {
     if (chosen != nullptr && chosen != &story) continue;
     Count count;
@@ -256,11 +272,15 @@ int RunProcedureCases(uint64_t stride, const std::string& only, bool trace) {
     fmt::print("{:<22} {:>3} changes, {:>3} cases, {:>3} passed: {}\n", story.name, count.steps, count.cases,
                count.passed, ends);
     std::fflush(stdout);
+    schema_outcomes[story.name] = {.succeeded = count.ends["SUCCEEDED"],
+                                   .rolled_back = count.ends["ROLLED_BACK"],
+                                   .announced = learned.announced};
     total.cases += count.cases;
     total.passed += count.passed;
     total.steps += count.steps;
   }
   if (only.empty()) {
+    fmt::print("\n{}\n", TableOf(schema_outcomes));
     RunDestruction("slow-destruction", RunSlowDestruction, total);
     RunDestruction("failing-destruction", RunFailingDestruction, total);
   }

@@ -34,6 +34,7 @@ struct ProcedureOutcome {
   std::vector<Change> changes;
   bool crashed = false;
   std::optional<::tenure::v1::ProcedureState> ended;  // the story's procedure
+  Duration announced{};                               // what its step `announce` took
 };
 
 ProcedureOutcome RunProcedure(const Story& story, std::optional<ProcedureCrash> crash, LogSink* trace);

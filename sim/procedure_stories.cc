@@ -68,25 +68,49 @@ void SoonRepaired(SimOptions& options) {
   options.repair_after = std::chrono::milliseconds(500);
 }
 
-bool SplitRegion(Stage& stage) {
+bool Split(Stage& stage, uint64_t region) {
   pb::SplitRegionRequest request;
-  request.set_region(1);
+  request.set_region(region);
   request.set_at_slot(5000);
   return stage.Ask("tenure.v1.Regions/Split", std::move(request));
+}
+
+bool SplitRegion(Stage& stage) {
+  return Split(stage, 1);
 }
 
 bool HasTwoRegions(Stage& stage) {
   return SplitRegion(stage) && Rest(stage);
 }
 
-// What the split made, into what it was made of: that one ends.
-bool MergeRegions(Stage& stage) {
-  controller::Controller* const serving = stage.world().ServingController();
-  if (serving == nullptr) return false;
+bool MergeRegions(Stage& stage, uint64_t region, uint64_t with) {
   pb::MergeRegionsRequest request;
-  for (const auto& [id, record] : serving->catalog().regions()) request.set_region(id);
-  request.set_with(1);
+  request.set_region(region);
+  request.set_with(with);
   return stage.Ask("tenure.v1.Regions/Merge", std::move(request));
+}
+
+// Another database than that of the clients, of one region.
+constexpr const char* kSecond = "second";
+
+bool HasSecond(Stage& stage) {
+  return stage.CreateDatabase(kSecond, 1) && Rest(stage);
+}
+
+// The highest id: what was made last.
+uint64_t NewestRegion(Stage& stage) {
+  controller::Controller* const serving = stage.world().ServingController();
+  if (serving == nullptr || serving->catalog().regions().empty()) return 0;
+  return serving->catalog().regions().rbegin()->first;
+}
+
+bool SplitSecond(Stage& stage) {
+  return Split(stage, NewestRegion(stage));
+}
+
+void DropSecondIn(Stage& stage, const pb::ProcedureRecord& after, std::string_view step) {
+  const bool moves_slots = after.type() == "SplitRegion" || after.type() == "MergeRegions";
+  if (moves_slots && after.step() == step) stage.Drop(kSecond);
 }
 
 void CancelInCopy(Stage& stage, const pb::ProcedureRecord& after) {
@@ -280,16 +304,42 @@ std::vector<Story> MakeStories() {
     if (after.step() == "switch") BringAllBack(stage);
   };
 
+  // What the split made, into what it was made of: that one ends.
   story = &add("merge-regions", "MergeRegions", {pb::PROCEDURE_SUCCEEDED});
   story->prepare = HasTwoRegions;
-  story->act = MergeRegions;
+  story->act = [](Stage& stage) { return MergeRegions(stage, NewestRegion(stage), 1); };
 
   story = &add("cancelled-merge", "MergeRegions", {pb::PROCEDURE_CANCELLED, pb::PROCEDURE_SUCCEEDED});
   story->prepare = HasTwoRegions;
-  story->act = MergeRegions;
+  story->act = [](Stage& stage) { return MergeRegions(stage, NewestRegion(stage), 1); };
   story->on_change = CancelInCopy;
 
   AddSchemaStories(stories);
+
+  // The drop is asked for while the split's region is on its way into the log.
+  story = &add("drop-as-a-split-begins", "RemoveRegions", {pb::PROCEDURE_SUCCEEDED});
+  story->prepare = HasSecond;
+  story->act = SplitSecond;
+  story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
+    DropSecondIn(stage, after, "prepare");
+  };
+
+  story = &add("drop-in-a-split", "RemoveRegions", {pb::PROCEDURE_SUCCEEDED});
+  story->prepare = HasSecond;
+  story->act = SplitSecond;
+  story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
+    DropSecondIn(stage, after, "switch");
+  };
+
+  story = &add("drop-in-a-merge", "RemoveRegions", {pb::PROCEDURE_SUCCEEDED});
+  story->prepare = [](Stage& stage) { return HasSecond(stage) && SplitSecond(stage) && Rest(stage); };
+  story->act = [](Stage& stage) {
+    const uint64_t newest = NewestRegion(stage);
+    return newest > 1 && MergeRegions(stage, newest, newest - 1);
+  };
+  story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
+    DropSecondIn(stage, after, "switch");
+  };
   return stories;
 }
 
@@ -362,19 +412,29 @@ bool Stage::CreateDatabase(const std::string& name, uint32_t regions) {
   return wait_([created] { return *created ? std::string() : std::string("the database"); });
 }
 
+void Stage::AskFromNow(std::string_view method, const std::string& request, std::function<void()> refused) {
+  world_.Ask(method, request, [this, method, request, refused](const StatusOr<std::string>& answer) {
+    if (answer.ok()) return;
+    const StatusCode code = answer.status().code();
+    if (code == StatusCode::kFailedPrecondition || code == StatusCode::kNotFound)
+      return refused ? refused() : void();
+    world_.scheduler().After(kAgain, "story",
+                             [this, method, request, refused] { AskFromNow(method, request, refused); });
+  });
+}
+
 void Stage::Cancel(uint64_t procedure) {
   pb::CancelProcedureRequest request;
   *request.mutable_id() = world_.NextRequestId();
   request.set_procedure(procedure);
-  world_.Ask("tenure.v1.Procedures/Cancel", request.SerializeAsString(),
-             [this, procedure](const StatusOr<std::string>& answer) {
-               if (answer.ok()) return;
-               if (answer.status().code() == StatusCode::kFailedPrecondition) {
-                 cancel_refused_ = true;
-                 return;
-               }
-               world_.scheduler().After(kAgain, "story", [this, procedure] { Cancel(procedure); });
-             });
+  AskFromNow("tenure.v1.Procedures/Cancel", request.SerializeAsString(), [this] { cancel_refused_ = true; });
+}
+
+void Stage::Drop(const std::string& database) {
+  pb::DropDatabaseRequest request;
+  *request.mutable_id() = world_.NextRequestId();
+  request.set_name(database);
+  AskFromNow("tenure.v1.Catalog/DropDatabase", request.SerializeAsString(), {});
 }
 
 void Stage::TakeAway(size_t machine) {

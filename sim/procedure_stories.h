@@ -37,6 +37,7 @@ class Stage {
   bool CreateDatabase(const std::string& name, uint32_t regions);
   // Asks again and again from now on, until it is done or refused; may be called inside an event.
   void Cancel(uint64_t procedure);
+  void Drop(const std::string& database);
   bool cancel_refused() const { return cancel_refused_; }
 
   // A machine is gone from now on; nobody brings it back but the story. May be called inside an event.
@@ -55,6 +56,8 @@ class Stage {
   bool Holds(size_t machine);
 
  private:
+  void AskFromNow(std::string_view method, const std::string& request, std::function<void()> refused);
+
   World& world_;
   const Wait wait_;
   std::set<size_t> away_;
@@ -65,6 +68,8 @@ struct Story {
   std::string_view name;
   std::string_view type;  // of the procedure that it is about: the newest one of that type
   std::vector<::tenure::v1::ProcedureState> ends;
+  // How long its step `announce` may take if nobody crashes; none: it has no such step, or nobody minds.
+  std::optional<Duration> announced_within;
   void (*shape)(SimOptions& options) = nullptr;
   bool (*prepare)(Stage& stage) = nullptr;
   bool (*act)(Stage& stage) = nullptr;

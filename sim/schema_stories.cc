@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <string>
 #include <utility>
 
+#include "catalog/fencing.h"
 #include "catalog/state_moves.h"
 #include "controller/procedure/types/schema_change.h"
 #include "sim/server.h"
@@ -50,6 +52,34 @@ enum Fault {
   kAside,   // it leads the region, and reaches the other nodes but no controller
 };
 constexpr std::array kFaultNames = {"", "dead", "dying", "mute", "deaf", "paused", "slow", "aside"};
+constexpr std::array kFaultTitles = {"all alive",   "dead for long", "dying", "not heard",
+                                     "not hearing", "paused",        "slow",  "reaches no controller"};
+
+std::string NameOf(size_t kind, size_t fault) {
+  return fmt::format("{}{}{}", kKindNames[kind], fault == kNone ? "" : "-", kFaultNames[fault]);
+}
+
+// How long the barrier may take. Nobody is waited for who confirms or is known to be fenced; a node that was
+// just lost is fenced in T_proceed; one that hears nothing is heard, and given up when the budget is spent.
+Duration AnnouncedWithin(Fault fault) {
+  const catalog::Fencing standard = catalog::FencingOf(nullptr);
+  const Duration proceed = *catalog::ProceedAfter(standard);
+  switch (fault) {
+    case kNone:
+    case kDeadForLong:
+      return std::chrono::milliseconds(100);
+    case kSlow:
+      return std::chrono::seconds(3);
+    case kDying:
+    case kMute:
+    case kPaused:
+    case kAside:
+      return proceed + std::chrono::milliseconds(500);
+    case kDeaf:
+      return proceed + std::chrono::milliseconds(5500);
+  }
+  return Duration();
+}
 
 size_t Last(Stage& stage) {
   return stage.world().machines().size() - 1;
@@ -292,15 +322,17 @@ struct Plot {
 
 template <Kind kKind, Fault kFault>
 void Add(std::vector<Story>& stories) {
-  static const std::string name =
-      fmt::format("{}{}{}", kKindNames[kKind], kFault == kNone ? "" : "-", kFaultNames[kFault]);
+  static const std::string name = NameOf(kKind, kFault);
   Story& story = stories.emplace_back(Story{
       .name = name, .type = kMethods[kKind], .ends = {pb::PROCEDURE_SUCCEEDED, pb::PROCEDURE_ROLLED_BACK}});
   // Every node is alive, or proven to be fenced in time: only a node that is heard and does not hear holds
   // up.
   if (kFault != kDeaf && kFault != kSlow) story.ends = {pb::PROCEDURE_SUCCEEDED};
   if (kFault == kDeadForLong)
-    story.shape = [](SimOptions& options) { options.down_after = std::chrono::seconds(6); };
+    story.shape = [](SimOptions& options) {
+      options.down_after = AnnouncedWithin(kDying);
+    };  // T_proceed is over
+  story.announced_within = AnnouncedWithin(kFault);
   story.prepare = Plot<kKind, kFault>::Prepare;
   story.act = Plot<kKind, kFault>::Act;
   story.tidy = Plot<kKind, kFault>::Tidy;
@@ -329,6 +361,30 @@ void AddSchemaStories(std::vector<Story>& stories) {
   AddKind<kAlterView>(stories);
   AddKind<kRenameView>(stories);
   AddKind<kDropView>(stories);
+}
+
+std::string TableOf(const SchemaOutcomes& outcomes) {
+  std::string table = "| |";
+  for (const char* title : kFaultTitles) table += fmt::format(" {} |", title);
+  table += "\n|---|";
+  for (size_t fault = 0; fault < kFaultNames.size(); ++fault) table += "---|";
+  for (size_t kind = 0; kind < kKindNames.size(); ++kind) {
+    std::string title = kKindNames[kind];
+    std::replace(title.begin(), title.end(), '-', ' ');
+    table += fmt::format("\n| {} |", title);
+    for (size_t fault = 0; fault < kFaultNames.size(); ++fault) {
+      const auto found = outcomes.find(NameOf(kind, fault));
+      if (found == outcomes.end()) {
+        table += " |";
+        continue;
+      }
+      const SchemaOutcome& outcome = found->second;
+      table += fmt::format(" {}{}, {:.1f} s |", outcome.succeeded,
+                           outcome.rolled_back == 0 ? "" : fmt::format(" ({})", outcome.rolled_back),
+                           static_cast<double>(ToMillis(outcome.announced)) / 1000);
+    }
+  }
+  return table + "\n";
 }
 
 }  // namespace tenure::sim

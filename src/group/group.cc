@@ -66,6 +66,10 @@ Group::~Group() {
 
 void Group::Start() {
   WatchMembers(core_.configuration());
+  // What it found on its disk is in force as well: a crash may have been faster than the turn that would have
+  // told of it.
+  if (shared_.dependencies.trace != nullptr)
+    shared_.dependencies.trace->OnConfiguration(id_, self_, /*leads=*/false, core_.configuration());
   applied_ = StoredApplied();
   commit_ = std::max(applied_, core_.commit_index());
   if (applied_ < compacted_) {

@@ -95,7 +95,7 @@ class GroupTrace {
   virtual void OnLead(GroupId group, ReplicaId self, Term term) = 0;
   // The replica's state has this hash (group/state_hash.h) with everything up to `index` applied.
   virtual void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) = 0;
-  // `configuration` is in force at this replica; `leads`: it is the one that appended it.
+  // `configuration` is in force at this replica, at its start too; `leads`: it is the one that appended it.
   virtual void OnConfiguration(GroupId group, ReplicaId self, bool leads,
                                const raft::Configuration& configuration) = 0;
 };

@@ -9,6 +9,7 @@
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
 #include "controller/procedure/types/move_slots.h"
+#include "controller/procedure/types/remove_regions.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tests/controller/test_controller.h"
 
@@ -223,6 +224,35 @@ class MoveSlotsTest : public ::testing::Test {
   void BeatUntilStep(uint64_t id, const std::string& step) {
     for (int i = 0; i < 100 && Procedure(id).step() != step; ++i) Beat();
     ASSERT_EQ(Procedure(id).step(), step);
+  }
+  // What is held is applied, and what follows from it is held.
+  void ApplyHeld() {
+    t.group.Release();
+    t.group.hold = true;
+    t.executor.Advance(milliseconds(1));
+  }
+  void StartDrop() {
+    pb::DropDatabaseRequest drop;
+    drop.set_name("d");
+    t.Start<pb::ChangeResponse>("tenure.v1.Catalog/DropDatabase", drop, seconds(10),
+                                [](const auto& answer) { EXPECT_TRUE(answer.ok()) << answer.status(); });
+    t.executor.Advance(milliseconds(1));
+  }
+  int Removals() const {
+    const auto& procedures = t.machine.catalog().procedures();
+    return static_cast<int>(std::count_if(procedures.begin(), procedures.end(), [](const auto& entry) {
+      return entry.second.procedure().type() == "RemoveRegions";
+    }));
+  }
+  // How many replicas of each region nodes were asked to destroy.
+  std::map<uint64_t, int> Destroyed() const {
+    std::map<uint64_t, int> destroyed;
+    for (const auto& node : nodes) {
+      for (const ipb::TaskSubmit& submit : node->submits) {
+        for (const auto& item : submit.payload().destroy_replicas().items()) ++destroyed[item.region()];
+      }
+    }
+    return destroyed;
   }
   // "1:0-99 2:100-16383 CREATING", by id; records agree with the ranges unless they are being moved.
   std::string Slots() const {
@@ -515,6 +545,94 @@ TEST_F(MoveSlotsTest, ADroppedDatabaseEndsIt) {
   Beat(20);
   EXPECT_TRUE(t.machine.catalog().regions().empty());
   EXPECT_TRUE(t.machine.catalog().databases().empty());
+}
+
+// A split has made a region by the time the drop is in the log, which was not there when it was asked for.
+TEST_F(MoveSlotsTest, ADropTakesTheRegionsThatThereAreByThen) {
+  CreateDatabase(1);
+  t.group.hold = true;
+  pb::SplitRegionRequest split;
+  split.set_region(1);
+  split.set_at_slot(100);
+  t.Start<pb::SplitRegionResponse>("tenure.v1.Regions/Split", split, seconds(10), [](auto) {});
+  t.executor.Advance(milliseconds(1));
+  ApplyHeld();  // the procedure
+  ApplyHeld();  // its first step
+  StartDrop();  // the new region is on its way
+  ASSERT_FALSE(t.machine.catalog().regions().contains(2));
+  ApplyHeld();
+  EXPECT_EQ(Slots(), "1:0-16383 REMOVING 2:100-16383 REMOVING");
+  t.group.Release();
+  Beat(20);
+  EXPECT_EQ(Slots(), "");
+  EXPECT_EQ(Removals(), 1) << "one takes both";
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  EXPECT_THAT(Destroyed(), ElementsAre(testing::Pair(1, 3), testing::Pair(2, 3)));
+}
+
+// A merge has given a region up that was still there when the drop was asked for: it has a removal of its
+// own.
+TEST_F(MoveSlotsTest, ADropLeavesAMergedRegionToItsRemoval) {
+  CreateDatabase(2);
+  const auto merge = Merge(2, 1);
+  ASSERT_TRUE(merge.ok()) << merge.status();
+  failing_copies = 1000;
+  BeatUntilStep(merge->procedure().procedure().id(), "copy");
+  failing_copies = 0;
+  t.group.hold = true;
+  for (int i = 0; i < 100 && ranges.history.back() != "OPEN 1"; ++i) {
+    Beat();
+    ApplyHeld();
+  }
+  ASSERT_EQ(ranges.history.back(), "OPEN 1");
+  StartDrop();  // the records that say so are on their way
+  EXPECT_EQ(Slots(), "1:0-8191 2:8192-16383");
+  ApplyHeld();
+  EXPECT_EQ(Slots(), "1:0-16383 REMOVING 2:8192-16383 REMOVING");
+  t.group.Release();
+  Beat(20);
+  EXPECT_EQ(Slots(), "");
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  EXPECT_THAT(Destroyed(), ElementsAre(testing::Pair(1, 3), testing::Pair(2, 3))) << "each of them once";
+}
+
+// As programs asked for it that went by the regions of the moment.
+TEST_F(MoveSlotsTest, WhatAnEarlierRemovalLeftIsRemovedToo) {
+  CreateDatabase(2);
+  ipb::RemoveRegionsBody body;
+  body.set_database(1);
+  body.add_regions(1);
+  ipb::CatalogCommand drop;
+  auto& submit = *drop.mutable_submit_procedure();
+  *submit.mutable_procedure() =
+      NewProcedure("RemoveRegions", "remove the 1 regions", body.SerializeAsString());
+  submit.mutable_procedure()->set_object(1);
+  submit.mutable_effect()->mutable_drop_database()->set_database(1);
+  t.access.ProposeInEpoch(std::move(drop), t.leadership.epoch(),
+                          [](const auto& result) { ASSERT_TRUE(result.ok()) << result.status(); });
+  Beat(20);
+  EXPECT_EQ(Slots(), "");
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  EXPECT_THAT(Destroyed(), ElementsAre(testing::Pair(1, 3), testing::Pair(2, 3)));
+}
+
+// Two that remove all of a database, as two leaders that found none may have submitted them.
+TEST_F(MoveSlotsTest, OfTwoRemovalsOfADatabaseOneRemovesIt) {
+  CreateDatabase(2);
+  for (const bool drops : {true, false}) {
+    ipb::CatalogCommand command;
+    auto& submit = *command.mutable_submit_procedure();
+    *submit.mutable_procedure() = RemoveRegions::New(t.machine.catalog(), 1);
+    if (drops) submit.mutable_effect()->mutable_drop_database()->set_database(1);
+    t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(),
+                            [](const auto& result) { ASSERT_TRUE(result.ok()) << result.status(); });
+  }
+  Beat(20);
+  EXPECT_EQ(Slots(), "");
+  EXPECT_TRUE(t.machine.catalog().databases().empty());
+  for (const auto& [id, record] : t.machine.catalog().procedures())
+    EXPECT_EQ(record.procedure().state(), pb::PROCEDURE_SUCCEEDED) << record.procedure().DebugString();
+  EXPECT_THAT(Destroyed(), ElementsAre(testing::Pair(1, 3), testing::Pair(2, 3)));
 }
 
 // The leader changes after every single command.

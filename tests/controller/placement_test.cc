@@ -5,6 +5,7 @@
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
 #include "controller/placement/cluster_view.h"
+#include "controller/procedure/types/change_replica.h"
 #include "controller/procedure/types/hold_node.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tests/controller/test_controller.h"
@@ -186,6 +187,40 @@ class PlacementTest : public ::testing::Test {
     request.set_release(release);
     return Ask<pb::CanStopResponse>("tenure.v1.Cluster/CanStop", request);
   }
+  // A node that has nothing of the region; 0: there is none.
+  uint64_t SpareFor(const pb::RegionRecord& region) const {
+    for (const auto& one : nodes) {
+      if (std::none_of(region.replicas().begin(), region.replicas().end(),
+                       [&](const auto& replica) { return replica.node() == one->id; }))
+        return one->id;
+    }
+    return 0;
+  }
+  void SetState(uint64_t id, pb::NodeState state) {
+    ipb::CatalogCommand command;
+    command.mutable_set_node_state()->set_node(id);
+    command.mutable_set_node_state()->set_state(state);
+    t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(), [](auto) {});
+  }
+  // A move of the region's second replica whose target is asked to leave at the same time.
+  pb::ProcedureRecord FailAMove(const pb::RegionRecord& region) {
+    pb::ChangeReplicaRequest request;
+    request.set_region(region.id());
+    request.set_change(pb::REPLICA_MOVE);
+    request.set_from_node(region.replicas(1).node());
+    request.set_to_node(SpareFor(region));
+    t.group.hold = true;
+    std::optional<StatusOr<pb::ChangeReplicaResponse>> moved;
+    t.Start<pb::ChangeReplicaResponse>("tenure.v1.Regions/ChangeReplica", request, seconds(10),
+                                       [&](auto answer) { moved = std::move(answer); });
+    SetState(request.to_node(), pb::NODE_DRAINING);
+    t.group.Release();
+    Run(seconds(5));
+    EXPECT_TRUE(moved && moved->ok());
+    return moved && moved->ok()
+               ? catalog().procedures().at((*moved)->procedure().procedure().id()).procedure()
+               : pb::ProcedureRecord();
+  }
   // Every region has three replicas on distinct nodes, and nothing is on its way.
   void ExpectWhole() const {
     for (const auto& [id, record] : catalog().regions()) {
@@ -251,10 +286,7 @@ TEST_F(PlacementTest, ARegionThatLostTwoGetsBothAtOnce) {
 TEST_F(PlacementTest, ALearnerThatNoProcedureIsAboutIsRemoved) {
   CreateDatabase("d", 1);
   const pb::RegionRecord before = catalog().regions().at(1).region();
-  uint64_t spare = 1;
-  while (std::any_of(before.replicas().begin(), before.replicas().end(),
-                     [&](const auto& r) { return r.node() == spare; }))
-    ++spare;
+  const uint64_t spare = SpareFor(before);
   pb::ReplicaRecord learner;
   learner.set_id(9);
   learner.set_node(spare);
@@ -290,6 +322,45 @@ TEST_F(PlacementTest, ARepairThatCannotBeDoneSaysWhy) {
     return entry.second.find("candidate") != std::string::npos ||
            entry.second.find("node") != std::string::npos || entry.second.find("leader") != std::string::npos;
   }));
+}
+
+// What has failed rests for a minute, and not until the clock of an earlier leader is reached.
+TEST_F(PlacementTest, ATimeThatIsYetToComeKeepsNobodyFromARepair) {
+  CreateDatabase("d", 1);
+  const pb::RegionRecord before = catalog().regions().at(1).region();
+  t.executor.wall_ahead = std::chrono::hours(1);
+  FailAMove(before);
+  t.executor.wall_ahead = Duration();
+  t.Follow(8, 2);
+  t.Lead(9);
+  for (auto& one : nodes) one->Connect();
+  ASSERT_EQ(Count("MoveReplica", true), 1u);
+  SetState(SpareFor(before), pb::NODE_UP);
+  Run(seconds(2));
+  Kill(before.replicas(1).node());
+  Run(seconds(120));
+  EXPECT_EQ(Count("RepairReplica", true), 1u);
+  ExpectWhole();
+}
+
+TEST(ChangeReplicaTest, WhoRestsAfterAFailure) {
+  struct Case {
+    pb::ProcedureState state;
+    int64_t ended_at_ms;
+    bool rests;
+  };
+  const Case cases[] = {{pb::PROCEDURE_FAILED, 100'000, true},      {pb::PROCEDURE_FAILED, 40'001, true},
+                        {pb::PROCEDURE_FAILED, 40'000, false},      {pb::PROCEDURE_FAILED, 100'001, false},
+                        {pb::PROCEDURE_FAILED, 10'000'000, false},  {pb::PROCEDURE_ROLLED_BACK, 99'000, true},
+                        {pb::PROCEDURE_CANCELLED, 99'000, true},    {pb::PROCEDURE_SUCCEEDED, 99'000, false},
+                        {pb::PROCEDURE_ROLLING_BACK, 99'000, false}};
+  for (const Case& one : cases) {
+    pb::ProcedureRecord procedure;
+    procedure.set_state(one.state);
+    procedure.set_ended_at_ms(one.ended_at_ms);
+    EXPECT_EQ(ChangeReplica::FailedLately(procedure, WallFromMillis(100'000), seconds(60)), one.rests)
+        << catalog::NameOf(one.state) << " at " << one.ended_at_ms;
+  }
 }
 
 // ---- balance ----
@@ -381,28 +452,7 @@ TEST_F(PlacementTest, TheLastGoodCopyIsNotRemovedUnlessItIsNamed) {
 
 TEST_F(PlacementTest, AMoveToANodeThatIsAskedToLeaveFails) {
   CreateDatabase("d", 1);
-  const pb::RegionRecord before = catalog().regions().at(1).region();
-  uint64_t spare = 1;
-  while (std::any_of(before.replicas().begin(), before.replicas().end(),
-                     [&](const auto& r) { return r.node() == spare; }))
-    ++spare;
-  pb::ChangeReplicaRequest request;
-  request.set_region(1);
-  request.set_change(pb::REPLICA_MOVE);
-  request.set_from_node(before.replicas(1).node());
-  request.set_to_node(spare);
-  t.group.hold = true;
-  std::optional<StatusOr<pb::ChangeReplicaResponse>> moved;
-  t.Start<pb::ChangeReplicaResponse>("tenure.v1.Regions/ChangeReplica", request, seconds(10),
-                                     [&](auto answer) { moved = std::move(answer); });
-  ipb::CatalogCommand drain;
-  drain.mutable_set_node_state()->set_node(spare);
-  drain.mutable_set_node_state()->set_state(pb::NODE_DRAINING);
-  t.access.ProposeInEpoch(std::move(drain), t.leadership.epoch(), [](auto) {});
-  t.group.Release();
-  Run(seconds(5));
-  ASSERT_TRUE(moved && moved->ok());
-  const auto& procedure = catalog().procedures().at((*moved)->procedure().procedure().id()).procedure();
+  const pb::ProcedureRecord procedure = FailAMove(catalog().regions().at(1).region());
   EXPECT_EQ(procedure.state(), pb::PROCEDURE_FAILED);
   EXPECT_THAT(procedure.last_error(), HasSubstr("DRAINING"));
 }

@@ -307,6 +307,31 @@ TEST_F(HostReplicasTest, AJoiningReplicaWaitsForItsLeader) {
   }
 }
 
+// Checkers go by it: a learner whose process died right behind the write that made it one knows that it is
+// one.
+TEST_F(HostReplicasTest, TheConfigurationThatWasFoundOnTheDiskIsTraced) {
+  struct Configurations final : public GroupTrace {
+    void OnApply(GroupId, ReplicaId, const raft::Entry&) override {}
+    void OnLead(GroupId, ReplicaId, Term) override {}
+    void OnStateHash(GroupId, ReplicaId, LogIndex, uint64_t) override {}
+    void OnConfiguration(GroupId, ReplicaId self, bool leads,
+                         const raft::Configuration& configuration) override {
+      EXPECT_FALSE(leads);
+      seen.emplace_back(self, configuration);
+    }
+    std::vector<std::pair<ReplicaId, raft::Configuration>> seen;
+  } configurations;
+  ASSERT_TRUE(Start(2, Alone(2)).ok());
+  world.RunFor(3s);
+  trace = &configurations;
+  Restart();
+  EXPECT_TRUE(configurations.seen.empty());
+  ASSERT_TRUE(Start(2, {}).ok());
+  ASSERT_EQ(configurations.seen.size(), 1u);
+  EXPECT_EQ(configurations.seen[0].first, ReplicaId(2));
+  EXPECT_EQ(configurations.seen[0].second, Alone(2));
+}
+
 TEST_F(HostReplicasTest, ASnapshotForTheOneBeforeIsRefused) {
   ASSERT_TRUE(Start(2, {}).ok());
   ASSERT_TRUE(Destroy(2).ok());

@@ -35,7 +35,7 @@ void OneProcessTest::Begin() {
   Do([this, &background] {
     host =
         std::make_unique<GroupHost>(GroupHost::Dependencies{*executor, background, *wal, *engine, *snapshots,
-                                                            *transport, observer, Prng(4), Logger()},
+                                                            *transport, observer, Prng(4), Logger(), trace},
                                     options);
   });
   world.RunFor(1ms);

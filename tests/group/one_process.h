@@ -54,6 +54,7 @@ class OneProcessTest : public testing::Test {
   SilentTransport silent;
   Transport* transport = &silent;
   Unobserved observer;
+  GroupTrace* trace = nullptr;
   Status log_failure;  // with which the log ended its process
 
   std::unique_ptr<sim::SimProcess> process;

@@ -26,7 +26,7 @@ class ManualExecutor final : public Executor {
   bool IsCurrent() const override { return true; }
   bool IsStopped() const override { return stopped_; }
   Instant Now() const override { return now_; }
-  WallTime WallNow() const override { return WallFromMillis(ToMillis(now_.time_since_epoch())); }
+  WallTime WallNow() const override { return WallFromMillis(ToMillis(now_.time_since_epoch() + wall_ahead)); }
 
   // Runs what is posted, and what that posts.
   void Drain() {
@@ -48,6 +48,8 @@ class ManualExecutor final : public Executor {
     }
     now_ = end;
   }
+  Duration wall_ahead{};  // of the time that passes
+
   void Stop() {
     stopped_ = true;
     queue_.clear();

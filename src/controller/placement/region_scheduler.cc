@@ -121,15 +121,12 @@ void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
   std::map<NodeId, size_t> incoming;
   std::set<RegionId> changing;
   std::set<RegionId> failed;  // lately: not again at once
-  const int64_t now_ms = ToMillis(executor_.WallNow());
   for (const auto& [id, record] : access_.catalog().procedures()) {
     const pb::ProcedureRecord& procedure = record.procedure();
     if (!ChangeReplica::IsOne(procedure.type())) continue;
     if (catalog::IsEnded(procedure.state())) {
-      if (procedure.state() != pb::PROCEDURE_SUCCEEDED &&
-          now_ms - procedure.ended_at_ms() < ToMillis(options_.rest)) {
+      if (ChangeReplica::FailedLately(procedure, executor_.WallNow(), options_.rest))
         failed.insert(RegionId(procedure.object()));
-      }
       continue;
     }
     changing.insert(RegionId(procedure.object()));

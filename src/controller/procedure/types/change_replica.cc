@@ -185,6 +185,15 @@ std::string ChangeReplica::CauseOf(const pb::ProcedureRecord& procedure) const {
   return body.ok() ? body->cause() : std::string();
 }
 
+bool ChangeReplica::FailedLately(const pb::ProcedureRecord& procedure, WallTime now, Duration rest) {
+  if (!catalog::IsEnded(procedure.state()) || procedure.state() == pb::PROCEDURE_SUCCEEDED) return false;
+  const int64_t ago_ms = ToMillis(now) - procedure.ended_at_ms();
+#ifdef TENURE_MUTANT_rest_until_a_time_to_come
+  return ago_ms < ToMillis(rest);
+#endif
+  return ago_ms >= 0 && ago_ms < ToMillis(rest);
+}
+
 bool ChangeReplica::IsCancellable(std::string_view step) const {
   return step == "prepare" || step == "create" || step == "add_learner" || step == "catch_up";
 }

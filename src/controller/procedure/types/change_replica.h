@@ -60,6 +60,10 @@ class ChangeReplica : public ProcedureType {
   // none.
   static NodeId TargetOf(const ::tenure::v1::ProcedureRecord& procedure);
   static NodeId SourceOf(const ::tenure::v1::ProcedureRecord& procedure);
+  // It ended without success less than `rest` ago, so its region rests before it is changed again. The time
+  // of its end is that of the clock of whoever led then. One that lies ahead of `now` says nothing: nobody
+  // rests for it, whatever that clock showed.
+  static bool FailedLately(const ::tenure::v1::ProcedureRecord& procedure, WallTime now, Duration rest);
 
   std::string_view name() const override { return name_; }
   std::string_view first_step() const override { return "prepare"; }

@@ -52,7 +52,7 @@ Status DrainNode::Check(const pb::ProcedureRecord& procedure) const {
 std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, NodeId node,
                                                       Instant& next_transfer) const {
   const catalog::Catalog& catalog = context.catalog();
-  const int64_t now_ms = ToMillis(context.executor().WallNow());
+  const WallTime now = context.executor().WallNow();
   size_t running = 0;
   std::set<uint64_t> resting;
   for (const auto& [id, record] : catalog.procedures()) {
@@ -60,8 +60,7 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
     if (child.parent() != context.procedure().id()) continue;
     if (!catalog::IsEnded(child.state())) {
       ++running;
-    } else if (child.state() != pb::PROCEDURE_SUCCEEDED &&
-               now_ms - child.ended_at_ms() < ToMillis(options_.retry_after)) {
+    } else if (ChangeReplica::FailedLately(child, now, options_.retry_after)) {
       resting.insert(child.object());
     }
   }
@@ -96,7 +95,7 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
     }
   }
   const auto body = BodyOf<ipb::DrainNodeBody>(context.procedure());
-  const Duration elapsed = std::chrono::milliseconds(now_ms - context.procedure().step_began_at_ms());
+  const Duration elapsed = std::chrono::milliseconds(ToMillis(now) - context.procedure().step_began_at_ms());
   std::string progress =
       Progress(body.ok() ? body->replicas() : 0, ReplicasOn(catalog, node), running, elapsed);
   // One that moves already has no further place to go: that is no obstacle.

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "catalog/fencing.h"
+#include "catalog/procedures.h"
 #include "controller/procedure/types/bodies.h"
 #include "controller/procedure/types/feed_history.h"
-#include "tenure/internal/v1/procedure.pb.h"
 
 namespace tenure::controller {
 
@@ -43,6 +45,37 @@ std::vector<NodeTask> TasksFor(const catalog::Catalog& catalog, const ipb::Remov
   return list;
 }
 
+// What a dropped database still has that neither `body` names nor another procedure removes.
+std::vector<uint64_t> LeftOf(const StepContext& context, const ipb::RemoveRegionsBody& body) {
+  const catalog::Catalog& catalog = context.catalog();
+  const auto database = catalog.databases().find(body.database());
+  if (database == catalog.databases().end() ||
+      database->second.database().state() != pb::DATABASE_PRE_DELETE) {
+    return {};
+  }
+  std::set<uint64_t> taken(body.regions().begin(), body.regions().end());
+  for (const auto& [id, record] : catalog.procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    if (procedure.type() != RemoveRegions::kName || id == context.procedure().id() ||
+        catalog::IsEnded(procedure.state())) {
+      continue;
+    }
+    const auto other = BodyOf<ipb::RemoveRegionsBody>(procedure);
+    if (!other.ok()) continue;
+    if (other->whole_database() && other->database() == body.database()) {
+      // Of two that remove all of it the older one does.
+      if (!body.whole_database() || id < context.procedure().id()) return {};
+      continue;
+    }
+    taken.insert(other->regions().begin(), other->regions().end());
+  }
+  std::vector<uint64_t> left;
+  for (const auto& [id, record] : catalog.regions()) {
+    if (record.region().database() == body.database() && !taken.contains(id)) left.push_back(id);
+  }
+  return left;
+}
+
 // The changefeed that has not delivered what one of the regions committed; empty: none.
 std::string StillNeeded(const catalog::Catalog& catalog, const ipb::RemoveRegionsBody& body) {
   for (const uint64_t id : body.regions()) {
@@ -56,13 +89,14 @@ std::string StillNeeded(const catalog::Catalog& catalog, const ipb::RemoveRegion
 pb::ProcedureRecord RemoveRegions::New(const catalog::Catalog& catalog, uint64_t database) {
   ipb::RemoveRegionsBody body;
   body.set_database(database);
+  body.set_whole_database(true);
   for (const auto& [id, record] : catalog.regions()) {
     if (record.region().database() == database) body.add_regions(id);
   }
   const auto record = catalog.databases().find(database);
   pb::ProcedureRecord procedure = NewProcedure(
       kName,
-      fmt::format("remove the {} regions of database {}{}", body.regions_size(), database,
+      fmt::format("remove the regions of database {}{}", database,
                   record == catalog.databases().end() ? "" : " ('" + record->second.database().name() + "')"),
       body.SerializeAsString());
   procedure.set_object(database);
@@ -88,27 +122,34 @@ Status RemoveRegions::Check(const pb::ProcedureRecord& procedure) const {
 }
 
 // Nobody's data go while somebody is still served from them.
-runtime::Task<StatusOr<StepEnd>> RemoveRegions::Announce(StepContext& context, uint64_t database) {
-  const auto record = context.catalog().databases().find(database);
+runtime::Task<StatusOr<StepEnd>> RemoveRegions::Announce(StepContext& context, Body body) {
+  const auto record = context.catalog().databases().find(body.database());
   const bool dropped = record != context.catalog().databases().end() &&
                        record->second.database().state() == pb::DATABASE_PRE_DELETE;
   // Programs of before leases confirm nothing.
-  if (!dropped || context.catalog().format_version() < catalog::kFormatOfLeases)
-    co_return StepEnd::Next(kDestroyReplicas);
-  const Revision revision(record->second.modify_revision());
-  context.WaitsFor(
-      fmt::format("every node to know revision {}, or to have lost its lease", revision.value()));
-  const Status passed = co_await barrier_.Pass(revision, Duration(), context.stop());
-  if (passed.ok()) co_return StepEnd::Next(kDestroyReplicas);
-  // There is no way back: it waits for as long as it takes.
-  if (passed.code() == StatusCode::kDeadlineExceeded)
-    co_return StepEnd::Retry(std::string(MessageOf(passed)));
-  co_return passed;
+  if (dropped && context.catalog().format_version() >= catalog::kFormatOfLeases) {
+    const Revision revision(record->second.modify_revision());
+    context.WaitsFor(
+        fmt::format("every node to know revision {}, or to have lost its lease", revision.value()));
+    const Status passed = co_await barrier_.Pass(revision, Duration(), context.stop());
+    // There is no way back: it waits for as long as it takes.
+    if (passed.code() == StatusCode::kDeadlineExceeded)
+      co_return StepEnd::Retry(std::string(MessageOf(passed)));
+    if (!passed.ok()) co_return passed;
+  }
+  StepEnd end = StepEnd::Next(kDestroyReplicas);
+#ifndef TENURE_MUTANT_drop_goes_by_request
+  if (body.whole_database()) {
+    // What it has, not what it had when its drop was asked for.
+    body.clear_regions();
+    for (const uint64_t region : LeftOf(context, body)) body.add_regions(region);
+    end.body = body.SerializeAsString();
+  }
+#endif
+  co_return end;
 }
 
-runtime::Task<StatusOr<StepEnd>> RemoveRegions::Run(StepContext& context) {
-  TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveRegionsBody>(context.procedure()));
-  if (context.procedure().step() == first_step()) co_return co_await Announce(context, body.database());
+runtime::Task<StatusOr<StepEnd>> RemoveRegions::Destroy(StepContext& context, Body body) {
   while (true) {
     if (const std::string needed = StillNeeded(context.catalog(), body); !needed.empty()) {
       context.WaitsFor(needed);
@@ -129,10 +170,20 @@ runtime::Task<StatusOr<StepEnd>> RemoveRegions::Run(StepContext& context) {
       auto& effect = *end.effect.mutable_remove_regions();
       *effect.mutable_regions() = body.regions();
       effect.set_database(body.database());
+#ifndef TENURE_MUTANT_rest_left_behind
+      // A program that went by what was asked for has begun this.
+      if (!LeftOf(context, body).empty()) end.spawn.push_back(New(context.catalog(), body.database()));
+#endif
       co_return end;
     }
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
   }
+}
+
+runtime::Task<StatusOr<StepEnd>> RemoveRegions::Run(StepContext& context) {
+  TENURE_CO_ASSIGN_OR_RETURN(Body body, BodyOf<Body>(context.procedure()));
+  if (context.procedure().step() == first_step()) co_return co_await Announce(context, std::move(body));
+  co_return co_await Destroy(context, std::move(body));
 }
 
 }  // namespace tenure::controller

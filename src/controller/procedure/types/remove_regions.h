@@ -5,11 +5,16 @@
 //   destroy_replicas --every replica confirmed gone, or its node removed--> SUCCEEDED: the regions' records
 //   go, with the last
 //                                                                           one that of the dropped database
+//
+// Which regions a dropped database has is known only once its drop is in the log: a split or a merge may have
+// changed them since it was asked for. From then on none is added. One that a merge, or a split that was
+// given up, removes already is left to that removal. What is left without a removal in the end gets one.
 #pragma once
 
 #include "controller/procedure/cluster_barrier.h"
 #include "controller/procedure/procedure_type.h"
 #include "controller/procedure/step_context.h"
+#include "tenure/internal/v1/procedure.pb.h"
 
 namespace tenure::controller {
 
@@ -20,7 +25,8 @@ class RemoveRegions : public ProcedureType {
   // `barrier` outlives this.
   explicit RemoveRegions(ClusterBarrier& barrier) : barrier_(barrier) {}
 
-  // Of all regions of a database that is being dropped in the same command, or was before.
+  // Of all regions of a database that is being dropped in the same command, or was before: those that it has
+  // when their removal begins.
   static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, uint64_t database);
   // Of one region that becomes REMOVING in the same command.
   static ::tenure::v1::ProcedureRecord NewOf(const catalog::Catalog& catalog, uint64_t region);
@@ -33,7 +39,9 @@ class RemoveRegions : public ProcedureType {
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
 
  private:
-  runtime::Task<StatusOr<StepEnd>> Announce(StepContext& context, uint64_t database);
+  using Body = ::tenure::internal::v1::RemoveRegionsBody;
+  runtime::Task<StatusOr<StepEnd>> Announce(StepContext& context, Body body);
+  runtime::Task<StatusOr<StepEnd>> Destroy(StepContext& context, Body body);
 
   ClusterBarrier& barrier_;
 };
