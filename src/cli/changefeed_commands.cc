@@ -60,7 +60,9 @@ std::string TimestampText(uint64_t ts) {
   return fmt::format("{} ({})", ts, FormatTime(static_cast<int64_t>(ts >> 18)));
 }
 std::string LagText(const pb::Changefeed& feed) {
-  return feed.checkpoint_ts() == 0 ? "-" : FormatMillis(static_cast<double>(feed.lag_ms()));
+  if (feed.checkpoint_ts() == 0) return "-";
+  const std::string time = FormatMillis(static_cast<double>(feed.lag_ms()));
+  return feed.has_lag_rows() ? fmt::format("{}, {} rows", time, feed.lag_rows()) : time;
 }
 
 void PrintOne(const Invocation& invocation, const pb::Changefeed& feed) {
@@ -78,12 +80,12 @@ void PrintOne(const Invocation& invocation, const pb::Changefeed& feed) {
   if (!record.fault().code().empty()) text += fmt::format("error        {}\n", FaultText(record.fault()));
   if (!feed.explanation().empty()) text += fmt::format("held back by {}\n", feed.explanation());
   if (!feed.dispatchers().empty()) {
-    Table table({"TABLE", "REGION", "NODE", "STATE", "POSITION", "ROWS/S", "ERROR"});
+    Table table({"TABLE", "REGION", "NODE", "STATE", "POSITION", "ROWS/S", "BEHIND", "ERROR"});
     for (const pb::ChangefeedDispatcher& dispatcher : feed.dispatchers()) {
       table.AddRow({dispatcher.table(), IdText(dispatcher.region()),
                     dispatcher.node() == 0 ? "-" : IdText(dispatcher.node()), dispatcher.state(),
                     IdText(dispatcher.position_ts()), IdText(dispatcher.rows_per_second()),
-                    dispatcher.error().empty() ? "-" : dispatcher.error()});
+                    IdText(dispatcher.rows_behind()), dispatcher.error().empty() ? "-" : dispatcher.error()});
     }
     text += "\n" + table.ToString();
   }

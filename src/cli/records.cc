@@ -484,6 +484,7 @@ Json ToJson(const pb::Changefeed& feed) {
   json["checkpoint_ts"] = IdText(feed.checkpoint_ts());
   json["owner_name"] = feed.owner_name();
   json["lag_ms"] = feed.lag_ms();
+  json["lag_rows"] = feed.has_lag_rows() ? Json(feed.lag_rows()) : Json(nullptr);
   json["database"] = feed.database();
   json["operator"] = feed.pending();
   json["dispatchers"] = Json::array();
@@ -494,6 +495,7 @@ Json ToJson(const pb::Changefeed& feed) {
          {"node", dispatcher.node() == 0 ? Json(nullptr) : Json(IdText(dispatcher.node()))},
          {"position", IdText(dispatcher.position_ts())},
          {"rate", dispatcher.rows_per_second()},
+         {"behind", dispatcher.rows_behind()},
          {"error", dispatcher.error()},
          {"state", dispatcher.state()}});
   }

@@ -145,6 +145,11 @@ void AddCoordinator(const controller::ChangefeedCoordinator::Numbers& changefeed
   out.Begin("tenure_changefeed_lag_seconds", "how far its checkpoint is behind now", MetricType::Gauge);
   for (const auto& feed : changefeeds.feeds)
     out.Sample({{"changefeed", feed.name}}, static_cast<double>(feed.lag_ms) / 1000);
+  out.Begin("tenure_changefeed_lag_rows", "rows that are committed and not delivered, about",
+            MetricType::Gauge);
+  for (const auto& feed : changefeeds.feeds) {
+    if (feed.lag_rows) out.Sample({{"changefeed", feed.name}}, D(*feed.lag_rows));
+  }
   out.Begin("tenure_changefeed_rows_per_second", "what its dispatchers deliver", MetricType::Gauge);
   for (const auto& feed : changefeeds.feeds) out.Sample({{"changefeed", feed.name}}, D(feed.rows_per_second));
   out.Begin("tenure_changefeed_owner_epoch", "epoch of its owner", MetricType::Gauge);

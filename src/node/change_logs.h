@@ -43,10 +43,11 @@ class ChangeLogs {
 
   // Before the first call no region is told anything.
   void SetFollowed(FollowedDatabases followed);
-  // Null: nobody listens.
-  void SetListener(std::function<void(RegionId)> listener) { listener_ = std::move(listener); }
-  void OnRegionChanged(RegionId region) {
-    if (listener_) listener_(region);
+  // Gets the region and the bytes that its log has ever had. Null: nobody listens.
+  using Listener = std::function<void(RegionId, uint64_t)>;
+  void SetListener(Listener listener) { listener_ = std::move(listener); }
+  void OnRegionChanged(const Region& region) {
+    if (listener_) listener_(region.id, region.change_log.bytes_total);
   }
 
   // Of a region that is led here and keeps a log: its newest commit timestamp.
@@ -75,7 +76,7 @@ class ChangeLogs {
   const NodeOptions& options_;
   std::string cluster_id_;
   FollowedDatabases followed_;
-  std::function<void(RegionId)> listener_;
+  Listener listener_;
   std::set<RegionId> proposing_;
   runtime::Timer timer_;
 };

@@ -297,7 +297,7 @@ void Node::OnLocalRoleChanged(const Region& region) {
   dependencies_.logger.Debug("region {}: role {} term {} leader {}", region.id,
                              static_cast<int>(region.role.role), region.role.term, region.role.leader);
   agent_.NoteChange();
-  changes_.OnRegionChanged(region.id);
+  changes_.OnRegionChanged(region);
 }
 
 void Node::OnRegistering() {

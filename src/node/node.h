@@ -168,7 +168,7 @@ class Node final : public DataService,
   // RegionTableListener
   void OnTableChanged() override {}
   void OnLocalRoleChanged(const Region& region) override;
-  void OnChangeLog(const Region& region) override { changes_.OnRegionChanged(region.id); }
+  void OnChangeLog(const Region& region) override { changes_.OnRegionChanged(region); }
   // ReportSource
   void FillReport(bool full, ipb::HeartbeatRequest& request) override;
   // AgentListener

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "base/check.h"
 #include "base/codec.h"
@@ -235,6 +236,7 @@ ChangeRead ReadChanges(const kv::Reader& state, uint64_t table, uint64_t after, 
   ChangeRead read;
   size_t taken = 0;
   size_t looked_at = 0;
+  bool any = false;
   const auto records = LogAfter(state, after);
   for (; records->Valid(); records->Next()) {
     if (taken >= max_bytes || looked_at >= max_looked_at) return read;
@@ -242,6 +244,8 @@ ChangeRead ReadChanges(const kv::Reader& state, uint64_t table, uint64_t after, 
     ChangeRecord record = DecodeChange(records->value());
     looked_at += records->value().size() + 1;
     read.resolved = ts;
+    if (!std::exchange(any, true)) read.bytes_from = record.bytes_before;
+    read.bytes_to = record.bytes_before + records->value().size();
     if (record.kind == ChangeRecord::Kind::kRange) {
       read.range_end = ts;
       return read;
@@ -250,7 +254,10 @@ ChangeRead ReadChanges(const kv::Reader& state, uint64_t table, uint64_t after, 
     taken += records->value().size() + 1;
     read.changes.emplace_back(ts, std::move(record));
   }
-  read.resolved = std::max(after, LoadChangeLogState(state).last_ts);
+  const ChangeLogState log = LoadChangeLogState(state);
+  read.resolved = std::max(after, log.last_ts);
+  if (!any) read.bytes_from = log.bytes_total;
+  read.bytes_to = log.bytes_total;
   return read;
 }
 

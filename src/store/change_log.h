@@ -139,6 +139,9 @@ struct ChangeRead {
   std::vector<std::pair<uint64_t, ChangeRecord>> changes;  // by timestamp
   uint64_t resolved = 0;                                   // everything of the table up to here was read
   std::optional<uint64_t> range_end;  // the range changes there; `resolved` is that, and it was not read on
+  // What was looked at, whatever it was of: from where to where in ChangeLogState::bytes_total.
+  uint64_t bytes_from = 0;
+  uint64_t bytes_to = 0;
 };
 // Changes of one table (0: plain keys) after a timestamp, in order: about `max_bytes`. Requires that `after`
 // is not below begin_ts.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "catalog/procedures.h"
 #include "catalog/refusal.h"
 #include "tests/controller/test_controller.h"
 
@@ -255,6 +256,34 @@ TEST_F(ChangefeedsTest, AMoveEndsTheOriginFirstAndKeepsItsFinalCheckpoint) {
   EXPECT_THAT(target.agent.said, ElementsAre(fmt::format("add {}", Record().owner_epoch())));
   EXPECT_EQ(ReasonOf(Move(target.node.id).status()), pb::REASON_CONDITION_FAILED);
   EXPECT_EQ(ReasonOf(Move(99).status()), pb::REASON_NOT_FOUND);
+}
+
+TEST_F(ChangefeedsTest, ADrainEndsWhenTheMaintainersHaveLeft) {
+  CreateAndRun();
+  Host& origin = *hosts[1];  // has no replica
+  Host& target = *hosts[0];
+  if (&Owner() != &origin) {
+    ASSERT_TRUE(Move(origin.node.id).ok());
+    for (int i = 0; i < 6; ++i) Beat();
+  }
+  ASSERT_EQ(origin.agent.running, Record().owner_epoch());
+  origin.agent.checkpoint = 7000;
+  origin.agent.answers_remove = false;
+  pb::DrainNodeRequest request;
+  request.set_node(origin.node.id);
+  const auto drain = t.Call<pb::DrainNodeResponse>("tenure.v1.Cluster/DrainNode", request);
+  ASSERT_TRUE(drain.ok()) << drain.status();
+  EXPECT_THAT(drain->plan(), ElementsAre("changefeed 'feed': its maintainer to another node"));
+  const uint64_t procedure = drain->procedure().procedure().id();
+  for (int i = 0; i < 4; ++i) Beat();
+  EXPECT_FALSE(catalog::IsEnded(t.machine.catalog().procedures().at(procedure).procedure().state()));
+  origin.agent.answers_remove = true;
+  for (int i = 0; i < 6; ++i) Beat();
+  EXPECT_EQ(Record().owner_node(), target.node.id);
+  EXPECT_EQ(Record().checkpoint_ts(), 7000u);
+  EXPECT_EQ(origin.agent.running, 0u);
+  EXPECT_EQ(target.agent.running, Record().owner_epoch());
+  EXPECT_EQ(t.machine.catalog().procedures().at(procedure).procedure().state(), pb::PROCEDURE_SUCCEEDED);
 }
 
 TEST_F(ChangefeedsTest, PauseResumeAndRemove) {

@@ -766,6 +766,9 @@ TEST_F(ProceduresTest, ADrainIsEstimatedFromWhatHasLeft) {
   EXPECT_EQ(DrainNode::Progress(40, 30, 4, seconds(10)),
             "10 of 40 replicas have left, 30 are left, 4 move now, about 30 s more at the rate so far");
   EXPECT_EQ(DrainNode::Progress(2, 3, 0, seconds(10)), "0 of 3 replicas have left, 3 are left, 0 move now");
+  EXPECT_EQ(
+      DrainNode::Progress(2, 0, 0, seconds(0), {"feed"}),
+      "2 of 2 replicas have left, 0 are left, 0 move now; 1 maintainers are left, of changefeed 'feed'");
 }
 
 // Both are asked about before either promise is in the catalog.

@@ -110,6 +110,13 @@ TEST(ChangeLog, EveryChangeHasATimestampOfItsOwnWhateverTheClock) {
   EXPECT_EQ(read.changes[3].second.ordinal, 0u);
   EXPECT_EQ(read.changes[3].second.new_value, "2");
   EXPECT_EQ(read.changes[4].second.kind, Kind::kDelete);
+  EXPECT_EQ(read.bytes_from, 0u);
+  EXPECT_EQ(read.bytes_to, region.log().bytes_total);
+  const ChangeRead first = region.Read(0, 0, 1);
+  ASSERT_EQ(first.changes.size(), 1u);
+  EXPECT_EQ(first.bytes_to, read.changes[1].second.bytes_before);
+  EXPECT_EQ(region.Read(0, first.resolved).bytes_from, first.bytes_to);
+  EXPECT_EQ(region.Read(0, read.resolved).bytes_from, read.bytes_to);
 }
 
 TEST(ChangeLog, WhatWasResolvedIsNeverCommittedAt) {

@@ -68,7 +68,8 @@ DispatcherPool::State DispatcherPool::StateOf(const Dispatcher& dispatcher) {
   return {.epoch = dispatcher.spec().epoch,
           .report = dispatcher.report(),
           .resolved = dispatcher.resolved(),
-          .rows_per_second = dispatcher.rows_per_second()};
+          .rows_per_second = dispatcher.rows_per_second(),
+          .rows_behind = dispatcher.rows_behind()};
 }
 
 void DispatcherPool::Tell(Key key, std::function<void(Dispatcher&)> what) {

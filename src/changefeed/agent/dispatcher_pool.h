@@ -42,6 +42,7 @@ class DispatcherPool {
     DispatcherReport report;
     CommitTs resolved;
     uint64_t rows_per_second = 0;
+    uint64_t rows_behind = 0;
   };
   using States = std::map<Key, State>;
 

@@ -208,7 +208,7 @@ void MaintainerHost::OnProgress(const Process& from, const ipb::DispatchersProgr
                             .ended = said.ended(),
                             .sequence = ScheduleSequence(said.sequence())};
     if (said.has_error()) report.error = ErrorOf(said.error());
-    rates_[span] = said.rows_per_second();
+    flows_[span] = {from.node, said.rows_per_second(), said.rows_behind()};
     if (report.error) {
       faults_.try_emplace({from.node, span}, Fault{*report.error, now}).first->second.error = *report.error;
     } else {
@@ -222,6 +222,17 @@ void MaintainerHost::OnProgress(const Process& from, const ipb::DispatchersProgr
 
 // ---- the coordinator ----
 
+void MaintainerHost::ForgetMoved() {
+  const auto elsewhere = [this](SpanId span, NodeId node) {
+    const auto at = maintainer_.NodeOf(span);
+    return !at || (!at->IsNone() && *at != node);
+  };
+  std::erase_if(flows_, [&](const auto& said) { return elsewhere(said.first, said.second.node); });
+#ifndef TENURE_MUTANT_feed_fault_of_lost_node
+  std::erase_if(faults_, [&](const auto& said) { return elsewhere(said.first.second, said.first.first); });
+#endif
+}
+
 void MaintainerHost::Report() {
   const Instant now = executor_.Now();
   next_report_ = now + options_.report_every;
@@ -233,9 +244,15 @@ void MaintainerHost::Report() {
   progress.set_checkpoint_ts(checkpoint().value());
   progress.set_holding_back(maintainer_.Explain(now).text);
   progress.set_finished(!target_.IsNone() && maintainer_.checkpoint() >= target_);
+  ForgetMoved();
   uint64_t rate = 0;
-  for (const auto& [span, rows] : rates_) rate += rows;
+  uint64_t behind = 0;
+  for (const auto& [span, flow] : flows_) {
+    rate += flow.rows_per_second;
+    behind += flow.rows_behind;
+  }
   progress.set_rows_per_second(rate);
+  progress.set_rows_behind(behind);
   for (const auto& [place, fault] : faults_) {
     if (CanHeal(fault.error.code) && now - fault.since < options_.error_after) continue;
     ipb::ChangefeedError& error = *progress.mutable_error();
@@ -291,7 +308,10 @@ void MaintainerHost::Describe(ipb::MaintainerInspected& inspected) const {
     row.set_node(span.node.value());
     row.set_position_ts(span.flushed.value());
     row.set_state(span.state);
-    if (const auto rate = rates_.find(span.span); rate != rates_.end()) row.set_rows_per_second(rate->second);
+    if (const auto flow = flows_.find(span.span); flow != flows_.end() && flow->second.node == span.node) {
+      row.set_rows_per_second(flow->second.rows_per_second);
+      row.set_rows_behind(flow->second.rows_behind);
+    }
     if (span.error) row.set_error(fmt::format("{}: {}", NameOf(span.error->code), span.error->message));
   }
 }

@@ -57,7 +57,8 @@ class MaintainerHost {
   void OnAnswer(const Process& to, const ipb::ChangefeedMessage& answer);
   void Report();
   void OnReported(const ipb::ChangefeedAnswer& answer, const std::map<Process, uint64_t>& creates);
-  void NoteErrors(Instant now);
+  // What was said of dispatchers that are not there any more.
+  void ForgetMoved();
   CommitTs Clip(CommitTs ts) const;
   std::vector<Process> Processes() const;
 
@@ -76,7 +77,12 @@ class MaintainerHost {
   std::map<CommitTs, SchemaChange> changes_;  // given to the maintainer, for barriers
   std::set<Process> gone_;                    // as the coordinator said last
   std::map<Process, uint64_t> creates_;       // sent to it
-  std::map<SpanId, uint64_t> rates_;
+  struct Flow {
+    NodeId node;  // that said so
+    uint64_t rows_per_second = 0;
+    uint64_t rows_behind = 0;
+  };
+  std::map<SpanId, Flow> flows_;
   struct Fault {
     FeedError error;
     Instant since;

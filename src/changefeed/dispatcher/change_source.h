@@ -58,6 +58,7 @@ struct LoggedChange {
   std::optional<std::string> new_value;
   // Plain hashes: the fields that were written, or removed (no value).
   std::vector<std::pair<std::string, std::optional<std::string>>> fields;
+  uint64_t bytes_before = 0;  // of the region's log, in front of it
 };
 
 struct ChangeBatch {
@@ -66,6 +67,9 @@ struct ChangeBatch {
   // The log changes the region's range at this timestamp: `resolved` is that timestamp, and nothing more
   // comes from this generation of the region.
   std::optional<CommitTs> range_end;
+  // How far this went in the region's log, in bytes ever written to it, whatever of that is of the table.
+  uint64_t bytes_from = 0;
+  uint64_t bytes_to = 0;
 };
 
 struct SnapshotBatch {
@@ -84,6 +88,8 @@ class ChangeSource {
   // the beginning.
   virtual runtime::Task<StatusOr<SnapshotBatch>> ReadSnapshot(ReadPosition position, std::string from,
                                                               size_t max_bytes, runtime::StopToken stop) = 0;
+  // Bytes ever written to the region's log, as heard last; 0: not heard of yet.
+  virtual uint64_t BytesOf(RegionId region) const = 0;
 };
 
 }  // namespace tenure::changefeed

@@ -89,6 +89,9 @@ class Dispatcher {
   // Everything of the region up to here has been read.
   virtual CommitTs resolved() const = 0;
   virtual uint64_t rows_per_second() const = 0;
+  // About how many rows of the span are committed and not delivered: what of the region's log is not, by what
+  // its rows were like so far. 0 before anything of it was read.
+  virtual uint64_t rows_behind() const = 0;
   virtual const DispatcherSpec& spec() const = 0;
 };
 

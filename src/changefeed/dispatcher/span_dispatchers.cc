@@ -36,6 +36,7 @@ class SpanDispatchers::Handle final : public Dispatcher {
   DispatcherReport report() const override { return stopped_ ? last_ : work().report(); }
   CommitTs resolved() const override { return stopped_ ? resolved_ : work().resolved(); }
   uint64_t rows_per_second() const override { return stopped_ ? 0 : work().rows_per_second(); }
+  uint64_t rows_behind() const override { return stopped_ ? 0 : work().rows_behind(); }
   const DispatcherSpec& spec() const override { return stopped_ ? spec_ : work().spec(); }
 
  private:

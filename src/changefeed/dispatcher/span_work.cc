@@ -14,6 +14,8 @@ constexpr Duration kLookAgain = std::chrono::milliseconds(50);  // for what anot
 // only be about to serve.
 constexpr Duration kNotLedFor = std::chrono::seconds(3);
 constexpr Duration kUnknownFor = std::chrono::seconds(5);
+// What was read longer ago than that counts less and less for what rows are like.
+constexpr uint64_t kRecentBytes = uint64_t{16} << 20;
 
 FeedError ErrorOf(const Status& status) {
   FeedErrorCode code = FeedErrorCode::kSinkUnavailable;
@@ -94,6 +96,24 @@ uint64_t SpanWork::rows_per_second() const {
   return rate_;
 }
 
+uint64_t SpanWork::rows_behind() const {
+  const uint64_t written = parts_.source.BytesOf(spec_.key.generation.region);
+  if (!flushed_bytes_ || written <= *flushed_bytes_ || seen_bytes_ == 0) return 0;
+  const double rows_per_byte = static_cast<double>(seen_rows_) / static_cast<double>(seen_bytes_);
+  return static_cast<uint64_t>(static_cast<double>(written - *flushed_bytes_) * rows_per_byte + 0.5);
+}
+
+void SpanWork::NoteBatch(const ChangeBatch& batch) {
+  if (!flushed_bytes_) flushed_bytes_ = batch.bytes_from;
+  seen_bytes_ += batch.bytes_to - batch.bytes_from;
+  for (const LoggedChange& change : batch.changes) {
+    if (change.kind != LoggedChange::Kind::kSchema && !IsFiltered(change)) ++seen_rows_;
+  }
+  if (seen_bytes_ <= kRecentBytes) return;
+  seen_bytes_ /= 2;
+  seen_rows_ /= 2;
+}
+
 // ---- the sink ----
 
 void SpanWork::OnFlushed(uint64_t position) {
@@ -126,8 +146,9 @@ void SpanWork::EndForGood(std::optional<FeedError> error) {
 void SpanWork::SetMark(CommitTs ts, bool is_row) {
   if (!marks_.empty() && marks_.back().sink_position == sink_position_ && !is_row) {
     marks_.back().ts = std::max(marks_.back().ts, ts);
+    marks_.back().bytes = std::max(marks_.back().bytes, bytes_);
   } else {
-    marks_.push_back({.sink_position = sink_position_, .ts = ts, .rows = is_row ? 1u : 0u});
+    marks_.push_back({.sink_position = sink_position_, .ts = ts, .rows = is_row ? 1u : 0u, .bytes = bytes_});
   }
   TakeMarks();
 }
@@ -139,6 +160,7 @@ void SpanWork::TakeMarks() {
   for (; !marks_.empty() && marks_.front().sink_position <= sink_flushed_; marks_.pop_front()) {
     flushed_ = std::max(flushed_, marks_.front().ts);
     rows_ += marks_.front().rows;
+    if (flushed_bytes_) flushed_bytes_ = std::max(*flushed_bytes_, marks_.front().bytes);
   }
 }
 
@@ -156,6 +178,7 @@ SinkIdentity SpanWork::Identity() const {
 bool SpanWork::BeginAttempt() {
   attempt_.emplace();
   position_ = flushed_;
+  bytes_ = 0;
   sink_position_ = 0;
   sink_flushed_ = 0;
   marks_.clear();
@@ -263,8 +286,10 @@ SpanWork::Step SpanWork::DeliverSnapshot() {
 }
 
 SpanWork::Step SpanWork::DeliverBatch(ChangeBatch batch) {
+  NoteBatch(batch);
   for (LoggedChange& change : batch.changes) {
     if (spec_.end && change.commit_ts > *spec_.end) break;
+    bytes_ = change.bytes_before;
     const bool passed = co_await PassBarriers(&change);
     if (!passed) co_return false;
     if (change.kind == LoggedChange::Kind::kSchema || IsFiltered(change)) {
@@ -275,6 +300,7 @@ SpanWork::Step SpanWork::DeliverBatch(ChangeBatch batch) {
     if (!taken) co_return false;
   }
   position_ = batch.resolved;
+  bytes_ = batch.bytes_to;
   if (spec_.end && *spec_.end < position_) position_ = *spec_.end;
   range_ended_ = batch.range_end.has_value() && *batch.range_end == position_;
   SetMark(position_);

@@ -45,6 +45,7 @@ class SpanWork final : public SinkObserver {
   DispatcherReport report() const;
   CommitTs resolved() const { return position_; }
   uint64_t rows_per_second() const;
+  uint64_t rows_behind() const;
   const DispatcherSpec& spec() const { return spec_; }
   bool stopped() const { return scope_.stop_requested(); }
 
@@ -60,6 +61,7 @@ class SpanWork final : public SinkObserver {
     uint64_t sink_position = 0;
     CommitTs ts;
     uint64_t rows = 0;
+    uint64_t bytes = 0;  // of the region's log, up to there
   };
   struct Held {
     SchemaChange change;
@@ -88,6 +90,7 @@ class SpanWork final : public SinkObserver {
   std::shared_ptr<const TableSchema> SchemaOf(const LoggedChange& change, bool snapshot) const;
 
   bool BeginAttempt();
+  void NoteBatch(const ChangeBatch& batch);
   void SetMark(CommitTs ts, bool is_row = false);
   void TakeMarks();
   void Fail(FeedError error);
@@ -105,7 +108,8 @@ class SpanWork final : public SinkObserver {
   std::optional<runtime::StopSource> attempt_;
   std::unique_ptr<Sink> sink_;
   std::string header_;
-  CommitTs position_;  // read up to here
+  CommitTs position_;   // read up to here
+  uint64_t bytes_ = 0;  // in the region's log, there
   uint64_t sink_position_ = 0;
   uint64_t sink_flushed_ = 0;
   std::deque<Mark> marks_;
@@ -126,6 +130,11 @@ class SpanWork final : public SinkObserver {
   std::optional<SchemaChange> to_write_;
   std::optional<FeedError> error_;
   bool ended_ = false;
+
+  // What is not delivered of the region's log is measured in bytes; how many rows that is, by what was read.
+  std::optional<uint64_t> flushed_bytes_;
+  uint64_t seen_rows_ = 0;
+  uint64_t seen_bytes_ = 0;
 
   uint64_t rows_ = 0;  // delivered
   mutable uint64_t rows_at_ = 0;

@@ -87,13 +87,16 @@ void Maintainer::Replan() {
       if (by_key_.contains(key)) continue;
       const CommitTs start = StartOf(key);
       const auto end = EndOf(key);
-      if (!end || start < *end) AddSpan(key, start);
+      if (!end || start < *end) AddSpan(key, start, item.placeholder);
     }
   }
   std::vector<SpanId> ids;
   for (auto& [id, span] : spans_) {
     // What has left the views keeps the end it had: without one it stays, and holds the checkpoint.
     if (const auto end = EndOf(span.key)) span.end = end;
+#ifndef TENURE_MUTANT_feed_placeholder_stays
+    if (span.placeholder && !followed_.contains({span.key.table, span.key.prefix})) span.end = span.start;
+#endif
     ids.push_back(id);
   }
   for (const SpanId id : ids) {
@@ -107,10 +110,10 @@ void Maintainer::Replan() {
   UpdateCheckpoint();
 }
 
-void Maintainer::AddSpan(const Key& key, CommitTs start) {
+void Maintainer::AddSpan(const Key& key, CommitTs start, bool placeholder) {
   TENURE_CHECK(start >= checkpoint_, "M2: a span begins at {}, the checkpoint is {}", start, checkpoint_);
   last_span_ = last_span_.Next();
-  Span span{.key = key, .start = start};
+  Span span{.key = key, .start = start, .placeholder = placeholder};
   span.slot = tracker_.Add(start, last_span_.value());
   spans_.emplace(last_span_, std::move(span));
   by_key_.emplace(key, last_span_);
@@ -442,6 +445,12 @@ void Maintainer::UpdateCheckpoint() {
   if (!regions_known_ || !followed_known_) return;
   const auto least = tracker_.Least();
   if (least && least->position > checkpoint_) checkpoint_ = least->position;
+}
+
+std::optional<NodeId> Maintainer::NodeOf(SpanId id) const {
+  const auto span = spans_.find(id);
+  if (span == spans_.end()) return std::nullopt;
+  return span->second.process.node;
 }
 
 std::vector<Outgoing> Maintainer::TakeMessages() {

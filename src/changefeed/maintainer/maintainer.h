@@ -18,6 +18,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -59,6 +60,8 @@ class Maintainer {
   bool ended() const { return ended_; }
   size_t spans() const { return by_key_.size(); }
   size_t running() const { return running_; }
+  // Where the span's dispatcher is (no id: nowhere); nothing: there is no such span any more.
+  std::optional<NodeId> NodeOf(SpanId span) const;
 
   struct Explanation {
     CommitTs position;
@@ -91,6 +94,7 @@ class Maintainer {
     CheckpointTracker::Slot slot = 0;
     CommitTs start;
     std::optional<CommitTs> end;  // as the views said last
+    bool placeholder = false;
     CommitTs at_barrier;
     Instant heard;
     std::optional<FeedError> error;
@@ -103,7 +107,7 @@ class Maintainer {
 
   bool Heeds(const Process& from, OwnerEpoch epoch) const;
   void Replan();
-  void AddSpan(const Key& key, CommitTs start);
+  void AddSpan(const Key& key, CommitTs start, bool placeholder);
   void Erase(std::map<SpanId, Span>::iterator span);
   void EraseIfDone(SpanId id);
   void EraseDone();

@@ -19,6 +19,9 @@ struct Followed {
   std::string name;               // for people
   CommitTs since;                 // created then: nothing of it is older
   std::optional<CommitTs> until;  // dropped then
+  // Nothing of it is delivered: it lets the checkpoint go on with the regions while there is nothing else.
+  // One that is no longer said ends.
+  bool placeholder = false;
 };
 
 // A region between two changes of its range. A split or merge ends one and begins others, at one timestamp:

@@ -53,7 +53,11 @@ void AddTables(const node::CatalogView& view, DatabaseId database, const Filter&
           {.at = CommitTs(dropped.dropped_ts()), .table = dropped.id(), .statement = dropped.statement()});
     }
   }
-  if (filter.FollowsPlainKeys() || !any) out.followed.push_back({.name = "plain keys"});
+  if (filter.FollowsPlainKeys()) {
+    out.followed.push_back({.name = "plain keys"});
+  } else if (!any) {
+    out.followed.push_back({.name = "(no table yet)", .placeholder = true});
+  }
 }
 
 void AddRegion(const pb::RegionRecord& region, const Process& leader, FollowedView& out) {

@@ -20,8 +20,8 @@ namespace tenure::changefeed {
 //
 // A table is followed from its record's creation on, before any node may write to it (docs/fencing.md,
 // "barriers"), and under every name that it had, has or is being given. If no table and no plain key is
-// followed, the plain keys are, to be dropped by the filter: so the checkpoint goes on with the regions, and
-// a table that comes has nothing before it.
+// followed, a placeholder stands in for them - plain keys, all of which the filter drops: so the checkpoint
+// goes on with the regions, and a table that comes has nothing before it.
 struct FollowedView {
   std::vector<RegionView> regions;
   std::vector<Followed> followed;

@@ -5,6 +5,10 @@
 namespace tenure::changefeed {
 namespace {
 
+// What happened to regions is told once for so long: each telling wakes the other executor, and makes every
+// reader that has caught up look into the log anew.
+constexpr Duration kTellEvery = std::chrono::milliseconds(2);
+
 LoggedChange FromStore(uint64_t ts, store::ChangeRecord record) {
   using StoreKind = store::ChangeRecord::Kind;
   LoggedChange change{.index = LogIndex(record.index),
@@ -15,7 +19,8 @@ LoggedChange FromStore(uint64_t ts, store::ChangeRecord record) {
                       .key = std::move(record.key),
                       .old_value = std::move(record.old_value),
                       .new_value = std::move(record.new_value),
-                      .fields = std::move(record.fields)};
+                      .fields = std::move(record.fields),
+                      .bytes_before = record.bytes_before};
   if (record.kind == StoreKind::kDelete) change.kind = LoggedChange::Kind::kDelete;
   if (record.kind == StoreKind::kSchema) change.kind = LoggedChange::Kind::kSchema;
   return change;
@@ -25,18 +30,42 @@ LoggedChange FromStore(uint64_t ts, store::ChangeRecord record) {
 
 struct LocalChangeSource::Home {
   std::map<RegionId, std::unique_ptr<runtime::Event>> news;  // of regions that somebody waits for
+  std::map<RegionId, uint64_t> bytes;                        // of their logs
   bool gone = false;
+
+  void Hear(const std::map<RegionId, uint64_t>& regions) {
+    if (gone) return;
+    for (const auto& [region, written] : regions) {
+      bytes[region] = written;
+      if (const auto waiting = news.find(region); waiting != news.end()) waiting->second->Set();
+    }
+  }
 };
+
+namespace {
+
+// Of the node's executor.
+struct Untold {
+  std::map<RegionId, uint64_t> regions;  // with the bytes of their logs
+  runtime::Timer timer;                  // runs while there are any
+};
+
+}  // namespace
 
 LocalChangeSource::LocalChangeSource(runtime::Executor& home, runtime::Executor& node, node::ChangeLogs& logs)
     : home_(home), node_(node), logs_(logs), state_(std::make_shared<Home>()) {
-  node_.Post([&logs, &home, state = state_] {
-    logs.SetListener([&home, state](RegionId region) {
-      home.Post([state, region] {
-        const auto news = state->news.find(region);
-        if (!state->gone && news != state->news.end()) news->second->Set();
-      });
-    });
+  node_.Post([&logs, &home, &node, state = state_] {
+    logs.SetListener(
+        [&home, &node, state, untold = std::make_shared<Untold>()](RegionId region, uint64_t bytes) {
+          const bool first = untold->regions.empty();
+          untold->regions[region] = bytes;
+          if (!first) return;
+          untold->timer = node.After(kTellEvery, [&home, state, weak = std::weak_ptr(untold)] {
+            const auto told = weak.lock();
+            if (told == nullptr) return;
+            home.Post([state, regions = std::exchange(told->regions, {})] { state->Hear(regions); });
+          });
+        });
   });
 }
 
@@ -60,12 +89,13 @@ runtime::Task<StatusOr<ChangeBatch>> LocalChangeSource::Read(ReadPosition positi
     Result read = co_await runtime::AsyncUntil<Result>(home_, stop, std::move(ask));
     if (!read.ok()) co_return read.status();
     if (read->resolved > position.after.value()) {
-      ChangeBatch batch{.resolved = CommitTs(read->resolved)};
+      ChangeBatch batch{
+          .resolved = CommitTs(read->resolved), .bytes_from = read->bytes_from, .bytes_to = read->bytes_to};
       if (read->range_end) batch.range_end = CommitTs(*read->range_end);
       for (auto& [ts, record] : read->changes) batch.changes.push_back(FromStore(ts, std::move(record)));
       co_return batch;
     }
-    // What happens on the node's executor after the read was looked at is heard of after its result.
+    // What happens on the node's executor after the log was looked at is heard of after its result.
     auto& news = state_->news[position.region];
     if (news == nullptr) news = std::make_unique<runtime::Event>(home_);
     runtime::Event& event = *news;
@@ -92,6 +122,11 @@ runtime::Task<StatusOr<SnapshotBatch>> LocalChangeSource::ReadSnapshot(ReadPosit
   for (store::ChangeRecord& record : read->rows)
     batch.rows.push_back(FromStore(position.after.value(), std::move(record)));
   co_return batch;
+}
+
+uint64_t LocalChangeSource::BytesOf(RegionId region) const {
+  const auto heard = state_->bytes.find(region);
+  return heard == state_->bytes.end() ? 0 : heard->second;
 }
 
 }  // namespace tenure::changefeed

@@ -23,6 +23,7 @@ class LocalChangeSource final : public ChangeSource {
                                             runtime::StopToken stop) override;
   runtime::Task<StatusOr<SnapshotBatch>> ReadSnapshot(ReadPosition position, std::string from,
                                                       size_t max_bytes, runtime::StopToken stop) override;
+  uint64_t BytesOf(RegionId region) const override;
 
  private:
   // Shared with closures that may come later than the end of this object.

@@ -155,6 +155,7 @@ pb::Changefeed ChangefeedsService::Describe(const pb::ChangefeedRecord& record) 
   if (const FeedDriver* driver = coordinator_.Find(record.id())) {
     checkpoint = std::max(checkpoint, driver->checkpoint());
     feed.set_pending(driver->pending());
+    if (const auto rows = driver->rows_behind()) feed.set_lag_rows(*rows);
   }
   feed.set_checkpoint_ts(checkpoint.value());
   if (!checkpoint.IsNone()) {
@@ -385,6 +386,7 @@ runtime::Task<void> ChangefeedsService::Show(pb::ShowChangefeedRequest request, 
     row.set_node(dispatcher.node());
     row.set_position_ts(dispatcher.position_ts());
     row.set_rows_per_second(dispatcher.rows_per_second());
+    row.set_rows_behind(dispatcher.rows_behind());
     row.set_error(dispatcher.error());
     row.set_state(dispatcher.state());
   }

@@ -164,7 +164,11 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
   }
   if (record.state() == pb::NODE_DRAINING) {
     const size_t left = ReplicasOn(access_.catalog(), NodeId(record.id()));
-    status.set_detail(left == 0 ? std::string("drained") : fmt::format("{} replicas are left", left));
+    const size_t feeds = ChangefeedsOn(access_.catalog(), NodeId(record.id())).size();
+    std::string detail = "drained";
+    if (left > 0) detail = fmt::format("{} replicas are left", left);
+    if (left == 0 && feeds > 0) detail = fmt::format("{} maintainers of changefeeds are left", feeds);
+    status.set_detail(std::move(detail));
   }
   if (const LeaseReport* lease = agents_.contacts().Find(NodeId(record.id()))) {
     status.set_lease_ms(lease->lease_left_ms);

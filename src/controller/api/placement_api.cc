@@ -298,6 +298,8 @@ void PlacementApi::Drain(const pb::DrainNodeRequest& request, Answer<pb::DrainNo
     response.add_plan(fmt::format("region {}: leadership to node {}", transfer.region, transfer.to));
   for (const planner::ReplicaMove& move : plan->moves)
     response.add_plan(fmt::format("region {}: replica to node {}", move.region, move.to));
+  for (const std::string& feed : ChangefeedsOn(access_.catalog(), NodeId(request.node())))
+    response.add_plan(fmt::format("changefeed '{}': its maintainer to another node", feed));
   for (const planner::StuckRegion& stuck : plan->stuck)
     response.add_stuck(fmt::format("region {}: {}", stuck.region, stuck.why));
   if (request.dry_run()) return done(std::move(response));

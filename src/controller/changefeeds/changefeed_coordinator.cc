@@ -221,7 +221,8 @@ ChangefeedCoordinator::Numbers ChangefeedCoordinator::GetNumbers() const {
          .epoch = feed.owner_epoch(),
          .lag_ms =
              checkpoint.IsNone() ? 0 : std::max<int64_t>(0, now - changefeed::PhysicalMillis(checkpoint)),
-         .rows_per_second = driver->rows_per_second()});
+         .rows_per_second = driver->rows_per_second(),
+         .lag_rows = driver->rows_behind()});
   }
   numbers.refusals = refusals_;
   return numbers;

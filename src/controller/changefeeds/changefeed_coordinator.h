@@ -11,6 +11,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -46,6 +47,7 @@ class ChangefeedCoordinator : public LeaderService, public CatalogListener, publ
       uint64_t epoch = 0;
       int64_t lag_ms = 0;
       uint64_t rows_per_second = 0;
+      std::optional<uint64_t> lag_rows;  // none while nothing runs
     };
     std::vector<Feed> feeds;
     std::map<std::string, uint64_t> refusals;  // of reports, by kind

@@ -235,6 +235,7 @@ ipb::ChangefeedAnswer FeedDriver::OnProgress(const ipb::MaintainerProgress& prog
   const Instant at = with_.executor.Now();
   last_heard_ = at;
   rows_per_second_ = progress.rows_per_second();
+  rows_behind_ = progress.rows_behind();
   reported_ = claim.epoch;
   lifecycle_->OnProgress(at, CommitTs(progress.checkpoint_ts()), progress.holding_back(), claim.process.node);
   if (progress.has_error()) {
@@ -446,6 +447,7 @@ void FeedDriver::Finished(Operator& ended) {
   obstacle_.clear();
   floor_ = std::max(floor_, ended.floor());
   running_ = ended.MayRun();
+  if (!running_) rows_behind_.reset();
   last_heard_ = with_.executor.Now();
   logger_.Info(
       "changefeed {}: {} is done{}", id_, NameOf(ended.kind()),

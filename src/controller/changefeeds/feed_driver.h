@@ -80,6 +80,8 @@ class FeedDriver : public std::enable_shared_from_this<FeedDriver> {
     return lifecycle_ ? lifecycle_->checkpoint() : changefeed::CommitTs();
   }
   uint64_t rows_per_second() const { return rows_per_second_; }
+  // As reported last; none while nothing runs, or before the first report of what runs.
+  std::optional<uint64_t> rows_behind() const { return running_ ? rows_behind_ : std::nullopt; }
 
  private:
   using Action = changefeed::Operator::Action;
@@ -136,6 +138,7 @@ class FeedDriver : public std::enable_shared_from_this<FeedDriver> {
   bool writing_ = false;
   bool probing_ = false;
   uint64_t rows_per_second_ = 0;
+  std::optional<uint64_t> rows_behind_;
   Instant last_heard_;  // of the maintainer that runs
   Instant last_persisted_;
   // The action under way, and of which operator; 0: the next one may begin.

@@ -78,4 +78,12 @@ size_t ReplicasOn(const catalog::Catalog& catalog, NodeId node) {
   return count;
 }
 
+std::vector<std::string> ChangefeedsOn(const catalog::Catalog& catalog, NodeId node) {
+  std::vector<std::string> names;
+  for (const auto& [id, record] : catalog.changefeeds()) {
+    if (NodeId(record.changefeed().owner_node()) == node) names.push_back(record.changefeed().name());
+  }
+  return names;
+}
+
 }  // namespace tenure::controller

@@ -6,6 +6,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "catalog/catalog.h"
@@ -22,5 +23,7 @@ uint64_t ChangeUnderWay(const catalog::Catalog& catalog, RegionId region);
 std::set<NodeId> HeldNodes(const catalog::Catalog& catalog);
 // Replicas that the catalog places on the node, those that are being made and destroyed there included.
 size_t ReplicasOn(const catalog::Catalog& catalog, NodeId node);
+// Names of the changefeeds whose maintainer the catalog places on the node.
+std::vector<std::string> ChangefeedsOn(const catalog::Catalog& catalog, NodeId node);
 
 }  // namespace tenure::controller

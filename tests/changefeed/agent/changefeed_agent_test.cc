@@ -22,16 +22,21 @@ constexpr uint64_t kStart = 1000;
 
 class FakeFacts final : public node::NodeFacts {
  public:
+  explicit FakeFacts(uint64_t& lost_node) : lost(lost_node) {}
   const node::CatalogView& catalog() const override { return view; }
   NodeId self() const override { return id; }
   uint64_t registration_epoch() const override { return registration; }
   Instant owns_until() const override { return until; }
   uint64_t lease_recoveries() const override { return recoveries; }
-  NodeId LeaderOf(RegionId region) const override { return NodeId((region.value() - 1) % 3 + 1); }
+  NodeId LeaderOf(RegionId region) const override {
+    const uint64_t leader = (region.value() - 1) % 3 + 1;
+    return NodeId(leader == lost ? 3 : leader);
+  }
   const std::string& cluster_id() const override { return cluster; }
   uint64_t cluster_incarnation() const override { return incarnation; }
 
   node::CatalogView view;
+  uint64_t& lost;
   NodeId id;
   uint64_t registration = 0;
   Instant until{};
@@ -90,6 +95,7 @@ class FakeFactory final : public DispatcherFactory {
     DispatcherReport report() const override { return made_->report; }
     CommitTs resolved() const override { return made_->report.flushed; }
     uint64_t rows_per_second() const override { return 0; }
+    uint64_t rows_behind() const override { return 3; }
     const DispatcherSpec& spec() const override { return made_->spec; }
 
    private:
@@ -116,7 +122,7 @@ class ChangefeedAgentTest : public testing::Test {
  protected:
   struct Host {
     Host(ChangefeedAgentTest& test, uint64_t number)
-        : network(test.fabric_, AddressOf(number)), link(test.executor_) {
+        : network(test.fabric_, AddressOf(number)), link(test.executor_), facts(test.lost_) {
       facts.id = NodeId(number);
       facts.registration = 10 + number;
       facts.until = test.executor_.Now() + seconds(1000);
@@ -158,7 +164,7 @@ class ChangefeedAgentTest : public testing::Test {
       node.set_id(number);
       node.set_uuid(AddressOf(number));
       node.set_address(AddressOf(number));
-      node.set_state(pb::NODE_UP);
+      node.set_state(number == lost_ ? pb::NODE_REMOVED : pb::NODE_UP);
       node.set_registration_epoch(10 + number);
     }
     pb::DatabaseRecord& database = *lists[pb::RECORD_DATABASE].emplace_back().mutable_database();
@@ -260,6 +266,7 @@ class ChangefeedAgentTest : public testing::Test {
   runtime::ManualExecutor executor_;
   node::Fabric fabric_{executor_};
   uint64_t revision_ = 1;
+  uint64_t lost_ = 0;  // a node that is gone; another one leads its region
   std::optional<pb::ChangefeedRecord> feed_;
   std::map<uint64_t, std::unique_ptr<Host>> hosts_;
 };
@@ -277,6 +284,7 @@ TEST_F(ChangefeedAgentTest, AMaintainerHasDispatchersWhereRegionsAreLedAndReport
   executor_.Advance(seconds(2));
   EXPECT_EQ(hosts_[1]->link.reports.back().checkpoint_ts(), 2000u);
   EXPECT_EQ(hosts_[1]->link.reports.back().owner_epoch(), 5u);
+  EXPECT_EQ(hosts_[1]->link.reports.back().rows_behind(), 9u) << "three of each";
   EXPECT_EQ(hosts_[1]->agent->GetNumbers().maintainers, 1u);
   EXPECT_EQ(hosts_[2]->agent->GetNumbers().dispatchers, 1u);
 }
@@ -394,6 +402,21 @@ TEST_F(ChangefeedAgentTest, AMaintainerThatTheCoordinatorRefusesEnds) {
   executor_.Advance(seconds(2));
   EXPECT_EQ(hosts_[1]->agent->GetNumbers().maintainers, 0u);
   EXPECT_EQ(Add(1, 5)->answer().acceptance(), ipb::CHANGEFEED_ENDED);
+}
+
+TEST_F(ChangefeedAgentTest, WhatALostNodeSaidIsNotReportedForever) {
+  RunOnNode1();
+  factory(2).made[0]->report.error = FeedError{.code = FeedErrorCode::kSinkUnavailable, .message = "no sink"};
+  executor_.Advance(seconds(5));
+  ASSERT_TRUE(hosts_[1]->link.reports.back().has_error());
+  // The node is gone, and another one leads its region.
+  lost_ = 2;
+  Publish(FeedOf(5, 1), {1, 3});
+  hosts_[2]->agent->Stop();
+  executor_.Advance(seconds(5));
+  EXPECT_FALSE(hosts_[1]->link.reports.back().has_error());
+  EXPECT_EQ(hosts_[1]->link.reports.back().rows_behind(), 9u);
+  EXPECT_EQ(factory(3).running().size(), 2u);
 }
 
 TEST_F(ChangefeedAgentTest, WhatIsGoneFromTheCatalogEnds) {

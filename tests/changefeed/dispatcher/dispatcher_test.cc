@@ -144,6 +144,38 @@ TEST_F(DispatcherTest, NothingCountsBeforeTheSinkHasIt) {
   EXPECT_EQ(flushed(), 50u);
 }
 
+TEST_F(DispatcherTest, SaysHowManyRowsItIsBehindWhateverBecomesOfItsSinks) {
+  world_.max_buffered = 100;
+  Make(Spec());
+  EXPECT_EQ(dispatcher_->rows_behind(), 0u);
+  world_.holds = true;
+  for (uint64_t ts = 1; ts <= 40; ++ts) source_.Append(kRegion, Put(ts, ts % 2 == 0 ? "a" : "b", "1"));
+  Run();
+  EXPECT_EQ(dispatcher_->rows_behind(), 40u) << "read or not";
+  // Another table's rows lie in the same log.
+  for (uint64_t ts = 41; ts <= 80; ++ts) {
+    LoggedChange other = Put(ts, "c", "1");
+    other.table = 2;
+    source_.Append(kRegion, other);
+  }
+  world_.fails = FeedError{.code = FeedErrorCode::kSinkUnavailable, .message = "gone"};
+  world_.holds = false;
+  executor_.Advance(milliseconds(2));
+  world_.holds = true;
+  EXPECT_EQ(dispatcher_->rows_behind(), 80u) << "by what it has seen so far";
+  Run(seconds(5));
+  world_.holds = false;
+  Run(seconds(5));
+  EXPECT_EQ(world_.Values().size(), 40u);
+  EXPECT_EQ(dispatcher_->rows_behind(), 0u);
+  world_.holds = true;
+  source_.Append(kRegion, Put(81, "a", "1"));
+  source_.Append(kRegion, Put(82, "a", "1"));
+  Run();
+  EXPECT_GE(dispatcher_->rows_behind(), 1u);
+  EXPECT_LE(dispatcher_->rows_behind(), 2u);
+}
+
 TEST_F(DispatcherTest, MemoryIsBoundedByASlowSink) {
   world_.holds = true;
   world_.max_buffered = 1000;

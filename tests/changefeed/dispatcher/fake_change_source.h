@@ -3,6 +3,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 #include "changefeed/dispatcher/change_source.h"
 #include "runtime/awaitables.h"
@@ -17,6 +18,8 @@ class FakeChangeSource final : public ChangeSource {
   void Append(RegionId region, LoggedChange change) {
     Log& log = logs_[region];
     log.resolved = change.commit_ts;
+    change.bytes_before = log.bytes;
+    log.bytes += BytesOfChange(change);
     log.changes.push_back(std::move(change));
     Wake();
   }
@@ -67,8 +70,14 @@ class FakeChangeSource final : public ChangeSource {
     co_return batch;
   }
 
+  uint64_t BytesOf(RegionId region) const override {
+    const auto log = logs_.find(region);
+    return log == logs_.end() ? 0 : log->second.bytes;
+  }
+
  private:
   struct Log {
+    uint64_t bytes = 0;
     std::vector<LoggedChange> changes;
     std::set<CommitTs> range_ends;
     std::vector<LoggedChange> rows;
@@ -77,23 +86,31 @@ class FakeChangeSource final : public ChangeSource {
     bool leads = true;
   };
 
+  static uint64_t BytesOfChange(const LoggedChange& change) {
+    return change.key.size() + change.new_value.value_or("").size() + 1;
+  }
   static ChangeBatch BatchOf(const Log& log, const ReadPosition& position, size_t max_bytes) {
     ChangeBatch batch{.resolved = log.resolved};
     const auto end = log.range_ends.upper_bound(position.after);
     if (end != log.range_ends.end()) batch.resolved = *end;
     if (end != log.range_ends.end()) batch.range_end = *end;
     size_t bytes = 0;
+    batch.bytes_to = log.bytes;
+    bool any = false;
     for (const LoggedChange& change : log.changes) {
       if (change.commit_ts <= position.after || change.commit_ts > batch.resolved) continue;
+      if (!std::exchange(any, true)) batch.bytes_from = change.bytes_before;
       if (change.table != position.table) continue;
       if (bytes >= max_bytes) {
         batch.resolved = batch.changes.back().commit_ts;
         batch.range_end.reset();
+        batch.bytes_to = change.bytes_before;
         break;
       }
-      bytes += change.key.size() + change.new_value.value_or("").size() + 1;
+      bytes += BytesOfChange(change);
       batch.changes.push_back(change);
     }
+    if (!any) batch.bytes_from = batch.bytes_to;
     return batch;
   }
   void Wake() { changed_.Set(); }

@@ -252,6 +252,39 @@ TEST_F(MaintainerTest, ANewTableIsFollowedFromItsCreation) {
   EXPECT_EQ(creates[0].start, CommitTs(600));
 }
 
+TEST_F(MaintainerTest, APlaceholderEndsWhenATableComesAndComesBackWhenItIsGone) {
+  const Followed placeholder{.name = "(no table yet)", .placeholder = true};
+  const Followed table{.table = 1, .name = "orders"};
+  maintainer_.SetFollowed({placeholder});
+  const Outgoing create = Running();
+  EXPECT_EQ(create.key.table, 0u);
+  maintainer_.OnProgress(kA, kEpoch, {{.span = create.span, .flushed = CommitTs(300)}}, now_);
+  EXPECT_EQ(maintainer_.checkpoint(), CommitTs(300)) << "it goes on with the region";
+  maintainer_.SetFollowed({table});
+  const auto messages = maintainer_.TakeMessages();
+  ASSERT_THAT(messages, SizeIs(2));
+  const bool first = messages[0].kind == K::kRemove;
+  const Outgoing& remove = messages[first ? 0 : 1];
+  const Outgoing& next = messages[first ? 1 : 0];
+  EXPECT_EQ(remove.kind, K::kRemove);
+  EXPECT_EQ(remove.span, create.span);
+  EXPECT_EQ(next.key.table, 1u);
+  EXPECT_EQ(next.start, CommitTs(300));
+  maintainer_.OnScheduled(kA, kEpoch, Acceptance::kContinue, create.span, remove.sequence, false,
+                          CommitTs(310));
+  ASSERT_THAT(maintainer_.Show(), SizeIs(1));
+  EXPECT_EQ(maintainer_.Show()[0].name, "orders");
+  // The table is dropped, and all of it delivered: the regions go on.
+  maintainer_.OnProgress(kA, kEpoch, {{.span = next.span, .flushed = CommitTs(400)}}, now_);
+  Followed dropped = table;
+  dropped.until = CommitTs(400);
+  maintainer_.SetFollowed({dropped, placeholder});
+  const auto creates = Take(K::kCreate);
+  ASSERT_THAT(creates, SizeIs(1));
+  EXPECT_EQ(creates[0].key.table, 0u);
+  EXPECT_EQ(creates[0].start, CommitTs(400));
+}
+
 TEST_F(MaintainerTest, ADispatcherThatEndsIsCreatedAgainFromWhatItFlushed) {
   const Outgoing create = Running();
   const FeedError error{.code = FeedErrorCode::kSinkUnavailable, .message = "broken pipe"};

@@ -100,13 +100,17 @@ TEST_F(ViewsTest, TablesAreFollowedUnderEveryNameTheyHaveHad) {
   EXPECT_EQ(view.changes[0].statement, "change 2");
 }
 
-TEST_F(ViewsTest, PlainKeysStandInForTablesThatAreNotThereYet) {
+TEST_F(ViewsTest, APlaceholderStandsInForTablesThatAreNotThereYet) {
   AddRegion(1);
   ASSERT_EQ(Compute("table:*").followed.size(), 1u);
+  EXPECT_TRUE(Compute("table:*").followed[0].placeholder);
   EXPECT_EQ(Compute("table:*").followed[0].table, 0u);
+  ASSERT_EQ(Compute("prefix:").followed.size(), 1u);
+  EXPECT_FALSE(Compute("prefix:").followed[0].placeholder);
   AddTable(4, {Version(1, "orders", 0)});
   ASSERT_EQ(Compute("table:*").followed.size(), 1u);
   EXPECT_EQ(Compute("table:*").followed[0].table, 4u);
+  EXPECT_FALSE(Compute("table:*").followed[0].placeholder);
   EXPECT_EQ(Compute("table:*,prefix:").followed.size(), 2u);
 }
 

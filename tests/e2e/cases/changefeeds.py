@@ -10,6 +10,7 @@ import redis
 from harness import system
 from harness.feeds import FileFeed, Writers
 from harness.kafka import MockKafka
+from harness.nats import Nats
 from harness.network import NetworkCluster
 from harness.registry import case
 
@@ -402,3 +403,159 @@ def kafka(t):
         assert order == sorted(set(all_of_it)), f"order of key {key}: {order}"
     broker.stop()
     t.note(f"{writers.count} rows acknowledged, {len(broker.messages)} messages, {again} changes again")
+
+
+@case(limit=240)
+def nats(t):
+    """Into a JetStream: the maintainer's node is killed, then the server, which comes back: every acknowledged row is in the stream,
+    once and in order per key. The password of the sink is said nowhere."""
+    password = "hush-9f3c"
+    server = Nats(t, "orders", "writer", password)
+    cluster = t.cluster(nodes=4, separate=True)
+    make_table(cluster)
+    wrong = server.address.replace(password, "wrong-77ab")
+    t.error_line(cluster.tenure("changefeed", "create", "feed", "--sink", wrong, expect=None, timeout=60), "sink: tried from node")
+    cluster.tenure("changefeed", "create", "feed", "--sink", f"{server.address}?timeout=3s", "--filter", "table:orders", timeout=90)
+    with Writers(cluster, clients=8) as writers:
+        writers.wait_for(500)
+        victim = owner(cluster)
+        cluster.kill(victim)
+        wait_checkpoint(cluster, int(show(cluster)["checkpoint_ts"]) + (2000 << 18), 90, f"after {victim} was killed")
+        cluster.start(victim)
+        cluster.wait_serving(60)
+        server.kill()
+        begin = time.monotonic()
+        warned = system.until(lambda: show(cluster)["state"] == "WARNING" and show(cluster), 60, "a server that is gone is a WARNING")
+        t.note(f"WARNING {time.monotonic() - begin:.1f} s after the server was killed: {warned['error']}")
+        said = [cluster.tenure("changefeed", "show", "feed", "--explain").out, cluster.tenure("changefeed", "list").out]
+        server.start()
+        begin = time.monotonic()
+        wait_lag(cluster, limit=90)
+        t.note(f"the lag is below 5 s {time.monotonic() - begin:.1f} s after it came back")
+        writers.wait_for(300)
+    wanted = dict(writers.acknowledged)
+
+    def arrived():
+        return [message for message in server.messages() if message.get("type") in ("put", "update")]
+
+    def values(messages):
+        found = {}
+        for message in messages:
+            found.setdefault(message["key"], []).append(message["new"]["qty"])
+        return found
+
+    def missing():
+        found = values(arrived())
+        return [(key, value) for key, all_of_it in wanted.items() for value in sorted(set(all_of_it) - set(found.get(key, [])))]
+
+    system.until(lambda: not missing(), 60, f"every acknowledged row is in the stream; missing: {missing()[:5]}", interval=0.5)
+    messages = arrived()
+    changes = [(message["region"], message["index"], message.get("ordinal", 0)) for message in messages]
+    t.equal([change for change in set(changes) if changes.count(change) > 1] if len(changes) != len(set(changes)) else [], [],
+            "changes that are in the stream more than once")
+    for key, of_key in values(messages).items():
+        # A client may repeat a write whose answer it has not got.
+        order = list(dict.fromkeys(value for value in of_key if value in set(wanted.get(key, []))))
+        assert order == sorted(set(order)), f"order of key {key}: {order}"
+    t.note(f"{writers.count} rows acknowledged, {len(messages)} changes in the stream")
+
+    said += [cluster.tenure(*command, "--output", form).out for form in ("table", "json")
+             for command in (("changefeed", "show", "feed"), ("changefeed", "list"), ("record", "get", "changefeed", "1"),
+                             ("record", "list", "changefeed"))]
+    said += [cluster.log(name) for name in cluster.names] + ["\n".join(metrics_of(cluster, name)) for name in cluster.names]
+    told = "\n".join(said)
+    for secret in (password, "wrong-77ab"):
+        assert secret not in told, f"a password is said: {told[max(0, told.find(secret) - 200):][:400]}"
+    assert f"nats://***@127.0.0.1:{server.port}/orders" in told, told[:1000]
+
+
+def add_node(cluster):
+    """A node more than `up` made, with an empty directory."""
+    last = cluster.node_names[-1]
+    text = (cluster.process_directory(last) / "tenured.toml").read_text()
+    old = cluster.rpc_port(last)
+    cluster.nodes += 1
+    name = cluster.node_names[-1]
+    for number in range(3):
+        text = text.replace(str(old + number), str(cluster.rpc_port(name) + number))
+    cluster.process_directory(name).mkdir()
+    (cluster.process_directory(name) / "tenured.toml").write_text(text.replace(last, name))
+    cluster.start(name)
+    return name
+
+
+@case(limit=360)
+def balance_and_drain(t):
+    """A node that is added gets maintainers and dispatchers; one that is drained loses all of its own before the drain has ended;
+    and all the while every acknowledged row arrives, in order."""
+    cluster = t.cluster(nodes=3, separate=True)
+    make_table(cluster)
+    names = [f"feed{number}" for number in range(4)]
+    feeds = {name: make_feed(t, cluster, name, "--filter", "table:orders") for name in names}
+
+    def owners():
+        listed = cluster.json("changefeed", "list")
+        return {feed["name"]: feed["owner_name"] for feed in listed if feed["owner"]}
+
+    def hosts(name):
+        return {dispatcher["node"] for dispatcher in show(cluster, name)["dispatchers"]}
+
+    def id_of(name):
+        return next(node["id"] for node in cluster.json("node", "list") if node["name"] == name)
+
+    system.until(lambda: len(set(owners().values())) == 3, 60, "three nodes share four maintainers")
+    with Writers(cluster, clients=8, pause=0.005) as writers:
+        writers.wait_for(300)
+        begin = time.monotonic()
+        added = add_node(cluster)
+        system.until(lambda: added in owners().values(), 90, f"{added} gets a maintainer; they are at {owners()}", interval=0.5)
+        t.note(f"a node that was added has a maintainer {time.monotonic() - begin:.1f} s later")
+        there = id_of(added)
+        system.until(lambda: all(there in hosts(name) for name in names), 150, f"{added} gets dispatchers", interval=0.5)
+        t.note(f"and dispatchers of all changefeeds after {time.monotonic() - begin:.1f} s")
+        system.until(lambda: all(show(cluster, name)["owner"] and not show(cluster, name)["operator"] for name in names), 60,
+                     "nothing moves")
+
+        leaves, victim = next((name, where) for name, where in owners().items() if where != added)
+        left = id_of(victim)
+        plan = cluster.json("node", "drain", victim, "--dry-run")["plan"]
+        assert any(f"changefeed '{leaves}'" in line for line in plan), plan
+        begin = time.monotonic()
+        cluster.tenure("node", "drain", victim, timeout=200)
+        t.note(f"{victim} was drained in {time.monotonic() - begin:.1f} s")
+        t.equal([name for name, where in owners().items() if where == victim], [], "maintainers on a drained node")
+        system.until(lambda: all(left not in hosts(name) for name in names), 30, "no dispatcher is on a drained node")
+        for kind in ("maintainers", "dispatchers"):
+            system.until(lambda: f"tenure_node_changefeed_{kind} 0" in metrics_of(cluster, victim), 30, f"{victim} runs no {kind}")
+        t.matches(cluster.tenure("node", "list").out, r"DRAINING \(drained\)")
+        writers.wait_for(300)
+    for name in names:
+        feeds[name].verify(t, writers)
+        wait_lag(cluster, name=name)
+
+
+@case(limit=120)
+def tables_to_come(t):
+    """A filter that matches no table yet: the checkpoint goes on, and a table that comes is delivered from its first row on; nothing
+    else is, neither before nor afterwards."""
+    cluster = t.cluster()
+    make_table(cluster)
+    feed = make_feed(t, cluster, "feed", "--filter", "table:later*")
+    t.equal({dispatcher["table"] for dispatcher in show(cluster)["dispatchers"]}, {"(no table yet)"})
+    client = cluster.redis_cluster()
+    client.hset("orders:1", mapping={"qty": 1})
+    client.set("plain", "1")
+    wait_checkpoint(cluster, int(show(cluster)["checkpoint_ts"]) + (2000 << 18), 30, "without any table")
+    cluster.tenure("table", "create", "default.later1", "--column", "qty:int64")
+    client.hset("later1:first", mapping={"qty": 7})
+    system.until(lambda: feed.values("later1")[0] == {"first": [7]}, 30, "the row is delivered")
+
+    def shown():
+        return {dispatcher["table"] for dispatcher in show(cluster)["dispatchers"]}
+
+    system.until(lambda: shown() == {"later1"}, 30, f"only dispatchers of the table are left: {shown()}")
+    cluster.tenure("table", "drop", "default.later1", timeout=60)
+    system.until(lambda: shown() == {"(no table yet)"}, 30, f"the table's dispatchers have ended: {shown()}")
+    wait_checkpoint(cluster, int(show(cluster)["checkpoint_ts"]) + (2000 << 18), 30, "after the table was dropped")
+    kinds = {line["type"] for _, lines in feed.read() for line in lines if line.get("table") != "later1"}
+    t.equal(kinds - {"resolved"}, set(), "what else was delivered")

@@ -32,7 +32,8 @@ pb::ProcedureRecord DrainNode::New(const catalog::Catalog& catalog, NodeId node)
   return procedure;
 }
 
-std::string DrainNode::Progress(size_t replicas, size_t left, size_t running, Duration elapsed) {
+std::string DrainNode::Progress(size_t replicas, size_t left, size_t running, Duration elapsed,
+                                const std::vector<std::string>& changefeeds) {
   const size_t moved = replicas > left ? replicas - left : 0;
   std::string text = fmt::format("{} of {} replicas have left, {} are left, {} move now", moved,
                                  std::max(replicas, left), left, running);
@@ -40,6 +41,10 @@ std::string DrainNode::Progress(size_t replicas, size_t left, size_t running, Du
     const auto rest = std::chrono::duration_cast<std::chrono::seconds>(elapsed * static_cast<int64_t>(left) /
                                                                        static_cast<int64_t>(moved));
     text += fmt::format(", about {} s more at the rate so far", rest.count());
+  }
+  if (!changefeeds.empty()) {
+    text += fmt::format("; {} maintainers are left, of changefeed '{}'{}", changefeeds.size(),
+                        changefeeds.front(), changefeeds.size() > 1 ? " and others" : "");
   }
   return text;
 }
@@ -96,8 +101,8 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
   }
   const auto body = BodyOf<ipb::DrainNodeBody>(context.procedure());
   const Duration elapsed = std::chrono::milliseconds(ToMillis(now) - context.procedure().step_began_at_ms());
-  std::string progress =
-      Progress(body.ok() ? body->replicas() : 0, ReplicasOn(catalog, node), running, elapsed);
+  std::string progress = Progress(body.ok() ? body->replicas() : 0, ReplicasOn(catalog, node), running,
+                                  elapsed, ChangefeedsOn(catalog, node));
   // One that moves already has no further place to go: that is no obstacle.
   const auto stuck = std::find_if(plan->stuck.begin(), plan->stuck.end(), [&](const auto& region) {
     return ChangeUnderWay(catalog, region.region) == 0;
@@ -126,7 +131,12 @@ runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
     }
     if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
       co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node is being removed");
-    if (ReplicasOn(context.catalog(), node) == 0) co_return StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+    bool maintainers = !ChangefeedsOn(context.catalog(), node).empty();
+#ifdef TENURE_MUTANT_drain_leaves_maintainers
+    maintainers = false;
+#endif
+    if (ReplicasOn(context.catalog(), node) == 0 && !maintainers)
+      co_return StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
     std::vector<pb::ProcedureRecord> moves = NextMoves(context, node, next_transfer);
     if (!moves.empty()) {
       StepEnd end = StepEnd::Wait(first_step());

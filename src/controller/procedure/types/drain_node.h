@@ -1,5 +1,5 @@
-// DrainNode: leaderships leave a node, then its replicas, each by a MoveReplica of its own; the node stays
-// DRAINING and takes nothing.
+// DrainNode: leaderships leave a node, then its replicas, each by a MoveReplica of its own; maintainers of
+// changefeeds are taken away by their coordinator. The node stays DRAINING and takes nothing.
 //
 //   drain --nothing is on it any more--> SUCCEEDED
 //     |  '--replicas left, moves started--> (waits for its children, looks again)
@@ -16,6 +16,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "controller/procedure/procedure_type.h"
 #include "controller/procedure/step_context.h"
@@ -37,8 +38,9 @@ class DrainNode : public ProcedureType {
   static ::tenure::v1::ProcedureRecord New(const catalog::Catalog& catalog, NodeId node);
 
   // What people are told: `replicas` were there at the beginning, `elapsed` ago; the rest is expected to take
-  // as long in proportion.
-  static std::string Progress(size_t replicas, size_t left, size_t running, Duration elapsed);
+  // as long in proportion. `changefeeds`: whose maintainers are still there.
+  static std::string Progress(size_t replicas, size_t left, size_t running, Duration elapsed,
+                              const std::vector<std::string>& changefeeds = {});
 
   std::string_view name() const override { return kName; }
   std::string_view first_step() const override { return "drain"; }
