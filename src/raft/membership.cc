@@ -84,6 +84,12 @@ ProposeResult RaftCore::Impl::TransferLeadership(ReplicaId to) {
   if (member == nullptr || (member->role != MemberRole::kVoter && member->role != MemberRole::kIncoming)) {
     return ProposeResult::kChangePending;
   }
+#ifndef TENURE_MUTANT_transfer_to_the_silent
+  // Whoever does not answer would cost everybody who writes an election timeout.
+  const Peer* peer = leader->Find(to);
+  const bool heard = quiescent_ || now_ < peer->heard_at + config_.election_timeout_min;
+  if (!heard || peer->match < leader->term_start) return ProposeResult::kChangePending;
+#endif
   if (quiescent_) Unquiesce();
   StartHandover(to);
   return ProposeResult::kAccepted;

@@ -83,7 +83,7 @@ class RaftCore {
   // Hands leadership to a voter: stops accepting proposals, brings `to` up to date, voids the lease, sends
   // TimeoutNow. Given up after an election timeout: proposals are accepted again at once if TimeoutNow had
   // not left (the lease was never void), else after this leader's re-election in a new term, which it calls
-  // by itself. kAccepted also if `to` leads already; kNotLeader; kChangePending if `to` is no voter to stay.
+  // by itself. kAccepted also if `to` leads already; kNotLeader; kChangePending if `to` cannot lead now.
   ProposeResult TransferLeadership(Instant now, ReplicaId to);
   // Calls an election at once (by pre-vote) if that is legal: a voter, not waiting after a restart, that has
   // not heard from a leader within the minimum election timeout. Else nothing happens.

@@ -16,6 +16,10 @@ Helper::~Helper() {
   current = outer_;
 }
 
+void Helper::BeforeBlocking() {
+  if (current != nullptr) current->Release();
+}
+
 Helper* Helper::OfThisThread() {
   return current;
 }

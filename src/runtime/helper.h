@@ -6,6 +6,8 @@
 //   Helper helper;                       // on the stack of the thread
 //   for (;;) { Poll(); helper.Run(); }
 //
+// What may block calls BeforeBlocking first: a disk that hangs must not hold what is no disk's.
+//
 // Executors that are no threads (the simulator's) know nothing of it, and nothing changes with them.
 //
 // Threading: the thread that made it.
@@ -36,6 +38,9 @@ class Helper {
   void Run() { End(/*only_release=*/false); }
   // The thread has more to do itself: the executors' own threads are woken.
   void Release() { End(/*only_release=*/true); }
+
+  // Releases what the helper of this thread, if it has one, has claimed.
+  static void BeforeBlocking();
 
   // For executors. The helper of this thread, if it has one; while one runs it has none.
   static Helper* OfThisThread();

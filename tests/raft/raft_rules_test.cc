@@ -460,6 +460,20 @@ TEST_F(RaftRules, TransferIsRefusedToWhoCannotLead) {
   EXPECT_EQ(core().TransferLeadership(now_, kSelf), ProposeResult::kAccepted);
 }
 
+TEST_F(RaftRules, TransferIsRefusedToWhoDoesNotAnswer) {
+  LeadWithLease();  // 2 has answered, 3 not yet
+  EXPECT_EQ(core().TransferLeadership(now_, kThree), ProposeResult::kChangePending) << "nothing of this term";
+  Step(kThree, Accepted(1, 1));
+  After(milliseconds(900));
+  core().Tick(now_);
+  Step(kTwo, HeartbeatResponse{Term(1), 2});
+  After(milliseconds(200));
+  core().Tick(now_);
+  Take();
+  EXPECT_EQ(core().TransferLeadership(now_, kThree), ProposeResult::kChangePending) << "silent";
+  EXPECT_EQ(core().TransferLeadership(now_, kTwo), ProposeResult::kAccepted);
+}
+
 // A follower that just acknowledged a heartbeat is part of its leader's lease. A driver that takes that
 // leader's process for silent does not know it.
 TEST_F(RaftRules, L1WokenFollowerWaitsForTheEndOfItsSilence) {

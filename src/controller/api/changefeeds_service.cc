@@ -155,6 +155,8 @@ pb::Changefeed ChangefeedsService::Describe(const pb::ChangefeedRecord& record) 
   if (const FeedDriver* driver = coordinator_.Find(record.id())) {
     checkpoint = std::max(checkpoint, driver->checkpoint());
     feed.set_pending(driver->pending());
+  } else {
+    feed.set_pending("adopt: its coordinator is starting");  // nothing is known of what runs
   }
   feed.set_checkpoint_ts(checkpoint.value());
   if (!checkpoint.IsNone()) {

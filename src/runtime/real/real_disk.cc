@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "runtime/helper.h"
+
 namespace tenure::runtime {
 namespace {
 
@@ -101,6 +103,7 @@ class RealFile final : public File {
   }
 
   Status SyncNow() override {
+    Helper::BeforeBlocking();
     if (::fdatasync(fd_.get()) != 0) return SystemError(errno, "sync", path_);
     return OkStatus();
   }
@@ -199,6 +202,7 @@ StatusOr<std::vector<std::string>> RealDisk::List(const std::string& path) {
 Status RealDisk::SyncDirectory(const std::string& path) {
   const Descriptor fd = OpenDescriptor(path, O_RDONLY | O_DIRECTORY);
   if (!fd.valid()) return SystemError(errno, "open directory", path);
+  Helper::BeforeBlocking();
   if (::fsync(fd.get()) != 0) return SystemError(errno, "sync directory", path);
   return OkStatus();
 }

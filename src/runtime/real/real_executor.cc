@@ -195,6 +195,7 @@ void RealExecutor::HelpOthers(Helper& helper) {
 void RealExecutor::RunBatch(std::vector<Closure>& batch) {
   for (Closure& closure : batch) {
     if (stop_requested()) return;
+    if (work_ == Work::kBlocking) Helper::BeforeBlocking();
     RunClosure(closure);
     closure = {};
   }
@@ -213,6 +214,7 @@ void RealExecutor::RunTimers(Instant now) {
   while (!stop_requested()) {
     Closure closure = timers_.TakeDue(now);
     if (!closure) return;
+    if (work_ == Work::kBlocking) Helper::BeforeBlocking();
     RunClosure(closure);
   }
 }

@@ -34,7 +34,7 @@ class RealExecutor final : public Executor, private Helped {
   enum class Work : uint8_t {
     kShort,     // closures do not block: other threads may help
     kBlocking,  // closures wait for a disk: they run on the executor's own thread, which helps others before
-                // it sleeps
+                // it sleeps, but holds none while it runs the next closure
   };
 
   // `name` is the thread's name as debuggers and top show it (15 characters of it).

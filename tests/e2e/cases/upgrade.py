@@ -16,6 +16,8 @@ def recorded(t, name):
     subprocess.run(["tar", "-C", cluster.directory.parent, "-xJf", DATA / f"{name}.tar.xz"], check=True)
     (cluster.directory.parent / "cluster").rename(cluster.directory)
     cluster.base = 18400  # as recorded
+    system.until(lambda: cluster.base in system.RESERVED or system.reserve(cluster.base), 120,
+                 "the ports of the recorded cluster are free")
     return cluster
 
 

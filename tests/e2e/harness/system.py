@@ -1,16 +1,19 @@
 """Processes and ports of this machine. Whatever the suite starts carries a mark in its environment, so that all of it
 can be found and ended, whoever started it and whatever it has become."""
 
+import fcntl
 import os
 import pathlib
 import random
 import signal
 import socket
+import tempfile
 import time
 import uuid
 
 SUITE = pathlib.Path(__file__).resolve().parent.parent
 MARK = "TENURE_E2E_MARK"
+RESERVED = {}  # base port: its lock
 
 
 def new_mark():
@@ -72,11 +75,25 @@ def free(port):
     return True
 
 
+def reserve(base):
+    """For as long as this process lives: cases run side by side."""
+    if base in RESERVED:
+        return False
+    lock = open(os.path.join(tempfile.gettempdir(), f"tenure-e2e-ports-{base}.lock"), "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    RESERVED[base] = lock
+    return True
+
+
 def find_base_port():
     """A base B for `tenure up --base-port B` with B+10 .. B+199 free, below the range of outgoing connections."""
     for _ in range(200):
         base = random.randrange(10000, 31000, 200)
-        if all(free(base + 10 * i + k) for i in range(1, 20) for k in range(3)):
+        if reserve(base) and all(free(base + 10 * i + k) for i in range(1, 20) for k in range(3)):
             return base
     raise RuntimeError("no 200 free ports in a row between 10000 and 31000")
 

@@ -1,11 +1,17 @@
 // What RealExecutor does beyond the contract (tests/contract): threads that help each other.
 #include "runtime/real/real_executor.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <string>
 #include <thread>
+
+#include "runtime/helper.h"
+#include "runtime/real/real_disk.h"
 
 namespace tenure::runtime {
 namespace {
@@ -91,6 +97,42 @@ TEST(RealExecutorTest, ABlockingExecutorHelpsBeforeItSleeps) {
   });
   while (!ran) std::this_thread::yield();
   EXPECT_EQ(ran_on, disk_thread);
+}
+
+TEST(RealExecutorTest, ABlockingExecutorHoldsNobodyWhileItRunsTheNextClosure) {
+  RealExecutor disk("disk", RealExecutor::Work::kBlocking);
+  RealExecutor executor("test");
+  LetSleep(executor);
+  std::atomic<bool> ran = false;
+  bool ran_meanwhile = false;
+  disk.RunAndWait([&] {  // both are queued before the first of them runs
+    disk.Post([&] { executor.Post([&] { ran = true; }); });
+    disk.Post([&] {
+      for (int i = 0; i < 10000 && !ran; ++i) std::this_thread::sleep_for(1ms);  // a disk that hangs
+      ran_meanwhile = ran;
+    });
+  });
+  disk.RunAndWait([] {});
+  EXPECT_TRUE(ran_meanwhile);
+}
+
+TEST(RealExecutorTest, NobodyIsHeldWhileADiskSyncs) {
+  RealExecutor disk_executor("disk", RealExecutor::Work::kBlocking);
+  RealExecutor executor("test");
+  RealDisk disk(disk_executor);
+  const std::string path = fmt::format("{}/sync-{}", ::testing::TempDir(), ::getpid());
+  LetSleep(executor);
+  {
+    const auto file = disk.Open(path, OpenMode::kCreate);
+    ASSERT_TRUE(file.ok()) << file.status();
+    Helper helper;
+    std::atomic<bool> ran = false;
+    executor.Post([&] { ran = true; });
+    ASSERT_TRUE((*file)->SyncNow().ok());
+    for (int i = 0; i < 10000 && !ran; ++i) std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(ran);
+  }
+  EXPECT_TRUE(disk.Remove(path).ok());
 }
 
 TEST(RealExecutorTest, ATimerMadeByAHelperWakesTheExecutorsThread) {
