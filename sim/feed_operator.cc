@@ -375,11 +375,20 @@ std::string FeedOperator::NotOnce() {
   return {};
 }
 
+// What the catalog says that holds it back.
+std::string FeedOperator::FaultOf(const Lane& lane) {
+  controller::Controller* serving = world_.ServingController();
+  if (serving == nullptr) return {};
+  const pb::Record* record = serving->catalog().FindChangefeed(lane.name());
+  if (record == nullptr || !record->changefeed().has_fault()) return {};
+  return fmt::format(" ({})", record->changefeed().fault().message());
+}
+
 std::string FeedOperator::Unfinished() {
   for (const auto& lane : lanes_) {
     if (lane->under_way != Wish::kNone || !lane->exists || lane->paused)
       return fmt::format("the operator to be done with {} {}", lane->method, lane->name());
-    if (const std::string missing = Incomplete(*lane); !missing.empty()) return missing;
+    if (const std::string missing = Incomplete(*lane); !missing.empty()) return missing + FaultOf(*lane);
   }
   return NotOnce();
 }

@@ -88,6 +88,7 @@ class FeedOperator {
   bool IsCovered(const Lane& lane, uint64_t start_ts);
   std::string Incomplete(const Lane& lane);
   std::string IncompleteRows(const Lane& lane, Instant before);
+  std::string FaultOf(const Lane& lane);
   std::string NotOnce();
   void WriteRow();
 

@@ -399,7 +399,7 @@ const SchemaChange* SpanWork::NextBarrier(const LoggedChange* next, bool& unknow
     // A row that was checked against the new schema comes after the change of it.
     const bool newer = next != nullptr && version != 0 && next->schema_version >= version;
     const bool behind = (next != nullptr ? next->commit_ts : position_) >= at;
-    if (held.seen || newer || behind) return &held.change;
+    if (held.seen || newer || behind) return &held_.begin()->second.change;  // they pass in order
   }
   return nullptr;
 }
@@ -444,6 +444,8 @@ SpanWork::Step SpanWork::StandAt(SchemaChange change, CommitTs before) {
   passed_ = std::max(passed_, change.at);
 #endif
   while (passed_ < change.at) {
+    // One before it that this dispatcher was told of meanwhile: it began behind the entry of that.
+    if (held_.begin()->first < change.at) co_return true;
     bool going = false;
     if (to_write_ && to_write_->at == change.at && wrote_barrier_ != change.at) {
       going = co_await WriteBarrier(*to_write_);
