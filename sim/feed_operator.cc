@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "catalog/refusal.h"
 #include "changefeed/views/followed_view.h"
+#include "sim/schema_timeline.h"
 #include "sim/server.h"
 
 namespace tenure::sim {
@@ -18,6 +20,7 @@ namespace {
 constexpr char kHost[] = "feeds";
 constexpr char kDatabase[] = "default";
 constexpr Duration kRepeatAfter = std::chrono::milliseconds(400);
+constexpr Duration kMoveAgainAfter = std::chrono::seconds(15);
 // At rest what was acknowledged so long ago has arrived.
 constexpr Duration kLag = std::chrono::seconds(5);
 
@@ -45,7 +48,7 @@ FeedOperator::FeedOperator(World& world, Prng prng)
   world_.network().AddHost(process_, kHost);
   network_ = world_.network().MakeView(process_, executor_);
   rows_ = std::make_unique<RespClient>(executor_, *network_, world_.NodeAddresses(), prng.Fork("rows"),
-                                       std::chrono::seconds(3));
+                                       std::chrono::seconds(3), kTablesDatabase);
   for (uint32_t i = 0; i < world_.options().changefeeds; ++i) {
     lanes_.push_back(std::make_unique<Lane>());
     lanes_.back()->number = i + 1;
@@ -79,19 +82,47 @@ void FeedOperator::RemoveAll() {
   }
 }
 
-// Whether a row is taken does not matter: what is committed has to arrive in order.
+void FeedOperator::MoveAll() {
+  world_.feed_checker().JudgeMoves();
+  for (auto& lane : lanes_) {
+    lane->to_move = true;
+    executor_.Post([this, &lane = *lane] {
+      if (lane.under_way == Wish::kNone) Begin(lane, Wish::kMove);
+    });
+  }
+}
+
+std::string FeedOperator::NotMoved() {
+  for (const auto& lane : lanes_) {
+    if (lane->to_move || (lane->moved_from && lane->epoch <= *lane->moved_from))
+      return fmt::format("{} to be moved", lane->name());
+  }
+  return {};
+}
+
+// Whether a row is taken depends on the table; what is committed has to arrive in order.
 void FeedOperator::WriteRow() {
   const std::string key = fmt::format("t{}{}:k{}", prng_.Between(1, world_.options().tables),
                                       prng_.Chance(1, 2) ? "a" : "b", prng_.Below(5));
-  std::vector<std::string> command = {"HSET", key, "c1", std::to_string(prng_.Below(1'000'000))};
-  if (prng_.Chance(1, 8)) command = {"DEL", key};
-  rows_->Execute(std::move(command), [this](const RespAnswer&) {
+  RowWrite write{.c1 = std::to_string(next_row_++), .called = world_.scheduler().now()};
+  std::vector<std::string> command = {"HSET", key, "c1", write.c1};
+  const bool removes = prng_.Chance(1, 8);
+  if (removes) command = {"DEL", key};
+  rows_->Execute(std::move(command), [this, removes, write](const RespAnswer& answer) {
+    if (!removes && answer.kind == RespAnswer::Kind::kValue) {
+      written_rows_.push_back(write);
+      written_rows_.back().returned = world_.scheduler().now();
+    }
     const Duration pause = std::chrono::milliseconds(prng_.Between(1, 300));
     if (!finishing_) row_timer_ = executor_.After(pause, [this] { WriteRow(); });
   });
 }
 
 // ---- wishes ----
+
+const char* FeedOperator::DatabaseOf(const Lane& lane) const {
+  return lane.follows_keys ? kDatabase : kTablesDatabase;
+}
 
 void FeedOperator::Pause(Lane& lane) {
   const Duration pause = std::chrono::milliseconds(prng_.Between(200, prng_.Chance(1, 3) ? 9000 : 3000));
@@ -115,14 +146,15 @@ void FeedOperator::Begin(Lane& lane, Wish wish) {
   lane.under_way = wish;
   if (wish == Wish::kCreate) {
     ++lane.made;
-    lane.id = 0;
+    lane.epoch = 0;
+    lane.moved_from.reset();
     lane.covered_since.reset();
     pb::CreateChangefeedRequest request;
     *request.mutable_id() = world_.NextRequestId();
     request.set_name(lane.name());
-    request.set_database(kDatabase);
-    lane.follows_keys = world_.options().tables == 0 || prng_.Chance(2, 3);
-    request.set_filter(lane.follows_keys ? "" : "table:*");
+    lane.follows_keys = world_.options().tables == 0 || prng_.Chance(1, 2);
+    request.set_database(DatabaseOf(lane));
+    request.set_filter(prng_.Chance(1, 2) ? "" : lane.follows_keys ? "prefix:" : "table:*");
     request.set_sink("stdout:?protocol=json");
     request.set_initial_snapshot(prng_.Chance(1, 3));
     lane.method = "Create";
@@ -170,13 +202,18 @@ void FeedOperator::OnAnswer(Lane& lane, const StatusOr<std::string>& answer) {
       lane.paused = false;
       ++created_;
       return Done(lane);
-    case Wish::kMove:
-      return Done(lane);  // whether it came or not
+    case Wish::kMove:  // whether it came or not
+      if (pb::ChangefeedResponse moved; lane.to_move && answer.ok() && moved.ParseFromString(*answer))
+        lane.moved_from = moved.changefeed().record().owner_epoch();
+      lane.to_move = false;
+      return Done(lane);
     case Wish::kPause:
     case Wish::kResume:
       if (!answer.ok() && !refused) break;
       if (answer.ok()) lane.paused = lane.under_way == Wish::kPause;
-      return Done(lane);
+      Done(lane);
+      if (lane.paused) AwaitStop(lane);
+      return;
     case Wish::kRemove:
       if (!answer.ok() && reason != pb::REASON_NOT_FOUND) break;
       lane.exists = false;
@@ -189,8 +226,41 @@ void FeedOperator::OnAnswer(Lane& lane, const StatusOr<std::string>& answer) {
 
 void FeedOperator::Done(Lane& lane) {
   lane.under_way = Wish::kNone;
+  if (finishing_ && lane.moved_from) {
+    // A leader that comes knows nothing of what the one before was asked.
+    lane.timer = executor_.After(kMoveAgainAfter, [this, &lane] {
+      const bool idle = lane.under_way == Wish::kNone && !removing_;
+      if (idle && lane.epoch <= *lane.moved_from) Begin(lane, Wish::kMove);
+    });
+  }
   if (finishing_) return Decide(lane);
   Pause(lane);
+}
+
+void FeedOperator::AwaitStop(Lane& lane) {
+  pb::ShowChangefeedRequest request;
+  request.set_name(lane.name());
+  world_.Ask(
+      "tenure.v1.Changefeeds/Show", request.SerializeAsString(),
+      [this, &lane, name = lane.name()](StatusOr<std::string> answer) {
+        executor_.Post([this, &lane, name, answer = std::move(answer)] { OnShown(lane, name, answer); });
+      });
+}
+
+// As `tenure changefeed pause` waits for it.
+void FeedOperator::OnShown(Lane& lane, const std::string& name, const StatusOr<std::string>& answer) {
+  pb::ChangefeedResponse response;
+  if (answer.ok() && response.ParseFromString(*answer)) {
+    const pb::Changefeed& feed = response.changefeed();
+    const pb::ChangefeedRecord& record = feed.record();
+    if (record.state() != pb::CHANGEFEED_PAUSED) return;
+    if (record.owner_node() == 0 && feed.pending().empty()) {
+      world_.Note(fmt::format("feed operator: {} has stopped, epoch {}", name, record.owner_epoch()));
+      return world_.feed_sinks().OnStopped(name, record.owner_epoch());
+    }
+  }
+  if (!lane.paused || lane.under_way != Wish::kNone || lane.name() != name) return;
+  lane.stop_timer = executor_.After(kRepeatAfter, [this, &lane] { AwaitStop(lane); });
 }
 
 // ---- looking ----
@@ -201,8 +271,6 @@ void FeedOperator::Look() {
     if (server == nullptr || !server->process().alive() || server->controller() == nullptr) continue;
     for (const auto& [id, record] : server->controller()->catalog().changefeeds()) {
       const pb::ChangefeedRecord& feed = record.changefeed();
-      if (feed.checkpoint_ts() > feed.start_ts())
-        world_.feed_sinks().OnCheckpoint(feed.name(), feed.checkpoint_ts());
       for (auto& lane : lanes_) {
         if (lane->name() == feed.name()) LookAt(*lane, feed);
       }
@@ -211,17 +279,17 @@ void FeedOperator::Look() {
 }
 
 void FeedOperator::LookAt(Lane& lane, const pb::ChangefeedRecord& record) {
-  lane.id = record.id();
+  if (record.owner_node() != 0) lane.epoch = std::max(lane.epoch, record.owner_epoch());
   if (record.state() == pb::CHANGEFEED_FAILED) {
     world_.Fail("a changefeed does not fail by itself",
                 fmt::format("{}: {}", record.name(), record.fault().ShortDebugString()));
   }
-  if (!lane.covered_since && record.start_ts() != 0 && IsCovered(record.start_ts()))
+  if (!lane.covered_since && record.start_ts() != 0 && IsCovered(lane, record.start_ts()))
     lane.covered_since = world_.scheduler().now();
 }
 
 // Whatever is committed from now on, in whichever region, is behind the start.
-bool FeedOperator::IsCovered(uint64_t start_ts) {
+bool FeedOperator::IsCovered(const Lane& lane, uint64_t start_ts) {
   controller::Controller* serving = world_.ServingController();
   if (serving == nullptr) return false;
   std::set<uint64_t> ahead;
@@ -230,7 +298,7 @@ bool FeedOperator::IsCovered(uint64_t start_ts) {
       if (server.node()->change_logs().ResolvedOf(RegionId(id)).value_or(0) > start_ts) ahead.insert(id);
     }
   });
-  const pb::Record* database = serving->catalog().FindDatabase(kDatabase);
+  const pb::Record* database = serving->catalog().FindDatabase(DatabaseOf(lane));
   if (database == nullptr) return false;
   for (const auto& [id, record] : serving->catalog().regions()) {
     const bool over = record.region().state() == pb::REGION_REMOVING;
@@ -241,10 +309,10 @@ bool FeedOperator::IsCovered(uint64_t start_ts) {
 
 std::string FeedOperator::Incomplete(const Lane& lane) {
   if (!lane.covered_since) return fmt::format("changefeed {} to have begun in all regions", lane.name());
-  if (!lane.follows_keys) return {};
   const Instant before = world_.scheduler().now() - kLag;
   if (before < *lane.covered_since + kLag)
     return fmt::format("changefeed {} to run for a while", lane.name());
+  if (!lane.follows_keys) return IncompleteRows(lane, before);
   const auto written = world_.history().AcknowledgedValues("key", *lane.covered_since, before);
   for (const auto& [value, write] : written) {
     if (world_.feed_sinks().Has(lane.name(), value)) continue;
@@ -254,22 +322,36 @@ std::string FeedOperator::Incomplete(const Lane& lane) {
   return {};
 }
 
+std::string FeedOperator::IncompleteRows(const Lane& lane, Instant before) {
+  const auto lacks = [&](const std::string& c1) { return !world_.feed_sinks().HasRow(lane.name(), c1); };
+  for (const auto& [c1, write] : world_.history().AcknowledgedValues("row", *lane.covered_since, before)) {
+    if (lacks(c1)) return fmt::format("changefeed {} to deliver the {}", lane.name(), write);
+  }
+  for (const RowWrite& write : written_rows_) {
+    if (write.called >= *lane.covered_since && write.returned < before && lacks(write.c1))
+      return fmt::format("changefeed {} to deliver the row with c1 {}", lane.name(), write.c1);
+  }
+  return {};
+}
+
 // One maintainer for each changefeed, one dispatcher for each span.
 std::string FeedOperator::NotOnce() {
   std::map<uint64_t, uint64_t> maintainers;
   std::map<std::pair<uint64_t, changefeed::SpanKey>, uint64_t> dispatchers;
   const node::CatalogView* view = nullptr;
-  uint64_t maintained = 0;
   ForEachNode(world_, [&](Server& server) {
-    maintained += server.feeds()->agent().GetNumbers().maintainers;
+    for (const changefeed::ChangefeedId id : server.feeds()->agent().maintained()) ++maintainers[id.value()];
     for (const changefeed::DispatcherSpec* spec : server.feeds()->dispatchers().specs())
       ++dispatchers[{spec->changefeed.value(), spec->key}];
     if (view == nullptr || server.node()->catalog().newest() > view->newest())
       view = &server.node()->catalog();
   });
   if (view == nullptr) return "a node";
-  if (maintained != lanes_.size())
-    return fmt::format("{} maintainers of {} changefeeds", maintained, lanes_.size());
+  for (const auto& [id, feed] : view->changefeeds()) {
+    if (maintainers[id] != 1) return fmt::format("{} maintainers of {}", maintainers[id], feed.name());
+  }
+  if (maintainers.size() != lanes_.size())
+    return fmt::format("maintainers of {} changefeeds, not {}", lanes_.size(), maintainers.size());
   for (const auto& [key, count] : dispatchers) {
     if (count > 1) {
       return fmt::format("{} dispatchers of table {} in region {} of changefeed {}", count, key.second.table,
@@ -293,11 +375,20 @@ std::string FeedOperator::NotOnce() {
   return {};
 }
 
+// What the catalog says that holds it back.
+std::string FeedOperator::FaultOf(const Lane& lane) {
+  controller::Controller* serving = world_.ServingController();
+  if (serving == nullptr) return {};
+  const pb::Record* record = serving->catalog().FindChangefeed(lane.name());
+  if (record == nullptr || !record->changefeed().has_fault()) return {};
+  return fmt::format(" ({})", record->changefeed().fault().message());
+}
+
 std::string FeedOperator::Unfinished() {
   for (const auto& lane : lanes_) {
     if (lane->under_way != Wish::kNone || !lane->exists || lane->paused)
       return fmt::format("the operator to be done with {} {}", lane->method, lane->name());
-    if (const std::string missing = Incomplete(*lane); !missing.empty()) return missing;
+    if (const std::string missing = Incomplete(*lane); !missing.empty()) return missing + FaultOf(*lane);
   }
   return NotOnce();
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 #include "sim/world.h"
@@ -18,13 +19,16 @@ using changefeed::SinkIdentity;
 namespace {
 
 constexpr size_t kMaxBuffered = 64 << 10;
+// The version of a table that was dropped: nothing comes after that.
+constexpr uint64_t kDropped = std::numeric_limits<uint64_t>::max();
 
 class SimSink final : public changefeed::Sink {
  public:
-  SimSink(runtime::Executor& executor, FeedSinks& sinks, SinkIdentity identity,
+  SimSink(runtime::Executor& executor, FeedSinks& sinks, uint64_t number, SinkIdentity identity,
           changefeed::SinkObserver& observer, changefeed::WritePermit permit)
       : executor_(executor),
         sinks_(sinks),
+        number_(number),
         identity_(std::move(identity)),
         observer_(observer),
         permit_(std::move(permit)),
@@ -56,7 +60,7 @@ class SimSink final : public changefeed::Sink {
     // A failure may come in the middle: what was delivered before it is delivered.
     const size_t count = fails ? buffered_.size() / 2 : buffered_.size();
     for (size_t i = 0; i < count; ++i) {
-      sinks_.Arrive(identity_, buffered_[i].second);
+      sinks_.Arrive(number_, identity_, buffered_[i].second);
       position = buffered_[i].first;
     }
     if (fails) return Fail({.code = FeedErrorCode::kSinkUnavailable, .message = "the sink has failed"});
@@ -73,6 +77,7 @@ class SimSink final : public changefeed::Sink {
 
   runtime::Executor& executor_;
   FeedSinks& sinks_;
+  const uint64_t number_;
   const SinkIdentity identity_;
   changefeed::SinkObserver& observer_;
   const changefeed::WritePermit permit_;
@@ -104,6 +109,22 @@ std::optional<std::string> ValueIn(const std::string& json) {
   return json.substr(begin, json.find('"', begin) - begin);
 }
 
+// Images of a row, which are the last members of a change and have no object inside: "{...}" or "null".
+struct Images {
+  std::string before;
+  std::string after;
+};
+std::optional<Images> ImagesIn(const std::string& json) {
+  constexpr std::string_view kOld = "\"old\":";
+  constexpr std::string_view kNew = ",\"new\":";
+  const size_t before = json.find(kOld);
+  const size_t after = json.find(kNew);
+  if (before == std::string::npos || after == std::string::npos) return std::nullopt;
+  const size_t begin = before + kOld.size();
+  const size_t middle = after + kNew.size();
+  return Images{json.substr(begin, after - begin), json.substr(middle, json.size() - middle - 1)};
+}
+
 // "t7" of "t7-r1-v2".
 std::string TableOf(const SinkIdentity& identity) {
   return identity.dispatcher.substr(0, identity.dispatcher.find('-'));
@@ -115,7 +136,11 @@ std::unique_ptr<changefeed::Sink> FeedSinks::MakeSink(runtime::Executor& executo
                                                       const SinkIdentity& identity,
                                                       changefeed::SinkObserver& observer,
                                                       changefeed::WritePermit permit) {
-  return std::make_unique<SimSink>(executor, *this, identity, observer, std::move(permit));
+  Feed& feed = feeds_[identity.changefeed];
+  // Its epoch has passed its barrier: nobody writes under a lower one any more.
+  feed.epoch = std::max(feed.epoch, identity.epoch.value());
+  feed.writers[identity.dispatcher] = ++sinks_;
+  return std::make_unique<SimSink>(executor, *this, sinks_, identity, observer, std::move(permit));
 }
 
 Duration FeedSinks::DrawDelay() {
@@ -142,59 +167,120 @@ bool FeedSinks::Has(const std::string& feed, const std::string& value) const {
   return found != feeds_.end() && found->second.values.contains(value);
 }
 
-void FeedSinks::Arrive(const SinkIdentity& identity, const Message& message) {
-  ++messages_;
-  Feed& feed = feeds_[identity.changefeed];
-  if (identity.epoch.value() < feed.epoch) {
-    world_.Fail("F1 epochs of a sink never fall",
-                fmt::format("{} {}: {} of epoch {} after epoch {}", identity.changefeed, identity.dispatcher,
-                            message.id, identity.epoch.value(), feed.epoch));
-  }
-  feed.epoch = std::max(feed.epoch, identity.epoch.value());
-  if (message.kind == Message::Kind::kSchema) {
-    uint64_t& version = feed.versions[TableOf(identity)];
-    version = std::max(version, NumberIn(message.value, "schema_version").value_or(0));
-  }
-  if (message.kind == Message::Kind::kChange) Check(feed, identity, message);
+bool FeedSinks::HasRow(const std::string& feed, const std::string& c1) const {
+  const auto found = feeds_.find(feed);
+  return found != feeds_.end() && found->second.rows.contains(c1);
 }
 
-void FeedSinks::Check(Feed& feed, const SinkIdentity& identity, const Message& message) {
-  if (message.value.starts_with("{\"type\":\"snapshot\"")) {
-    if (const auto value = ValueIn(message.value)) feed.values.insert(*value);
-    return;
+std::string FeedSinks::Describe(const SinkIdentity& identity, const Message& message) {
+  return fmt::format("{} {}: {} of '{}' with commit_ts {} (epoch {})", identity.changefeed,
+                     identity.dispatcher, message.id, message.key, message.commit_ts.value(),
+                     identity.epoch.value());
+}
+
+void FeedSinks::Arrive(uint64_t sink, const SinkIdentity& identity, const Message& message) {
+  ++messages_;
+  Feed& feed = feeds_[identity.changefeed];
+  CheckWriter(feed, sink, identity, message);
+  switch (message.kind) {
+    case Message::Kind::kChange:
+      return CheckChange(feed, identity, message);
+    case Message::Kind::kSchema:
+      return CheckSchemaChange(feed, identity, message);
+    case Message::Kind::kResolved:
+      feed.resolved = std::max(feed.resolved, message.commit_ts.value());
   }
+}
+
+void FeedSinks::CheckWriter(Feed& feed, uint64_t sink, const SinkIdentity& identity, const Message& message) {
+  if (identity.epoch.value() < feed.epoch) {
+    world_.Fail("F1 epochs of a sink never fall",
+                fmt::format("{} after epoch {}", Describe(identity, message), feed.epoch));
+  }
+  if (sink != feed.writers[identity.dispatcher]) {
+    world_.Fail("F7 a span has one writer",
+                fmt::format("{} by sink {} after sink {} was made", Describe(identity, message), sink,
+                            feed.writers[identity.dispatcher]));
+  }
+}
+
+void FeedSinks::CheckIsNew(const Feed& feed, const SinkIdentity& identity, const Message& message) {
+  const uint64_t ts = message.commit_ts.value();
+  if (ts <= feed.checkpoint) {
+    world_.Fail(
+        "F3 a checkpoint is at most what the sink holds",
+        fmt::format("{} arrives first, the checkpoint was {}", Describe(identity, message), feed.checkpoint));
+  }
+  if (ts <= feed.resolved) {
+    world_.Fail(
+        "F6 nothing new comes up to what was said to be resolved",
+        fmt::format("{} arrives first after resolved {}", Describe(identity, message), feed.resolved));
+  }
+}
+
+void FeedSinks::NoteValue(Feed& feed, const Message& message) {
+  if (const auto images = ImagesIn(message.value)) {
+    if (const auto c1 = NumberIn(images->after, "c1")) feed.rows.insert(std::to_string(*c1));
+  } else if (const auto value = ValueIn(message.value)) {
+    feed.values.insert(*value);
+  }
+}
+
+void FeedSinks::CheckChange(Feed& feed, const SinkIdentity& identity, const Message& message) {
+  if (message.value.starts_with("{\"type\":\"snapshot\"")) return NoteValue(feed, message);
   Key& key = feed.keys[TableOf(identity) + "/" + message.key];
   const uint64_t ts = message.commit_ts.value();
-  const auto describe = [&] {
-    return fmt::format("{} {}: {} of '{}' with commit_ts {} (epoch {})", identity.changefeed,
-                       identity.dispatcher, message.id, message.key, ts, identity.epoch.value());
-  };
   if (key.seen.contains(ts)) {
     ++duplicates_;
     return;
   }
   if (ts < key.newest) {
     world_.Fail("F2 changes of a key arrive in commit order",
-                fmt::format("{} arrives first after one with {}", describe(), key.newest));
+                fmt::format("{} arrives first after one with {}", Describe(identity, message), key.newest));
   }
-  if (ts <= feed.checkpoint) {
-    world_.Fail("F3 a checkpoint is at most what the sink holds",
-                fmt::format("{} arrives first, the checkpoint was {}", describe(), feed.checkpoint));
+  CheckIsNew(feed, identity, message);
+  if (const auto images = ImagesIn(message.value)) {
+    ++rows_;
+    CheckRow(feed, key, identity, message);
+    key.version = NumberIn(message.value, "schema_version").value_or(0);
+    key.image = images->after;
   }
-  CheckVersion(feed, TableOf(identity), identity, message);
   key.seen.insert(ts);
   key.newest = std::max(key.newest, ts);
-  if (const auto value = ValueIn(message.value)) feed.values.insert(*value);
+  NoteValue(feed, message);
 }
 
-void FeedSinks::CheckVersion(Feed& feed, const std::string& table, const SinkIdentity& identity,
-                             const Message& message) {
-  const auto version = NumberIn(message.value, "schema_version");
-  const auto known = feed.versions.find(table);
-  if (!version || known == feed.versions.end() || *version >= known->second) return;
-  world_.Fail("F5 rows of an older schema come before its change",
-              fmt::format("{} {}: {} has version {}, the change to {} has arrived", identity.changefeed,
-                          identity.dispatcher, message.id, *version, known->second));
+void FeedSinks::CheckRow(Feed& feed, const Key& before, const SinkIdentity& identity,
+                         const Message& message) {
+  const uint64_t version = NumberIn(message.value, "schema_version").value_or(0);
+  Table& table = feed.tables[TableOf(identity)];
+  if (table.first == 0) table.first = version;
+  if (version < table.newest) {
+    world_.Fail("F5 rows come on their side of a schema change",
+                fmt::format("{} has version {}, the change to {} has arrived", Describe(identity, message),
+                            version, table.newest));
+  }
+  if (version > std::max(table.first, table.newest)) {
+    world_.Fail("F5 rows come on their side of a schema change",
+                fmt::format("{} has version {}, the last change that has arrived was to {}",
+                            Describe(identity, message), version, std::max(table.first, table.newest)));
+  }
+  const std::string old = ImagesIn(message.value)->before;
+  if (before.version != version || before.image == old) return;  // the images of two versions differ
+  world_.Fail("F8 the old image of a row is the new one of the change before",
+              fmt::format("{} has {}, the change with commit_ts {} left {}", Describe(identity, message), old,
+                          before.newest, before.image));
+}
+
+void FeedSinks::CheckSchemaChange(Feed& feed, const SinkIdentity& identity, const Message& message) {
+  Table& table = feed.tables[TableOf(identity)];
+  if (!table.changes.insert(message.commit_ts.value()).second) return;
+  ++schema_changes_;
+  CheckIsNew(feed, identity, message);
+  const uint64_t version = NumberIn(message.value, "schema_version").value_or(0);
+  if (version == 0) table.newest = kDropped;
+  if (table.first == 0) table.first = version;
+  table.newest = std::max(table.newest, version);
 }
 
 }  // namespace tenure::sim

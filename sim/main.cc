@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -116,6 +117,7 @@ struct Arguments {
   bool print_scenario = false;
   bool rare_paths = false;
   uint32_t power_losses = 0;
+  std::optional<uint32_t> changefeeds;
   bool procedures = false;
   uint64_t procedures_stride = 1;
   std::string only;
@@ -138,8 +140,12 @@ int Run(const Arguments& arguments) {
     const uint64_t seed = arguments.first + i;
     SimOptions options = DrawOptions(seed);
     options.power_losses = arguments.power_losses;
-    const std::string rounds =
+    std::string rounds =
         arguments.power_losses == 0 ? "" : fmt::format("--power-losses {} ", arguments.power_losses);
+    if (arguments.changefeeds) {
+      options.changefeeds = *arguments.changefeeds;
+      rounds += fmt::format("--changefeeds {} ", options.changefeeds);
+    }
     RunTwice(options, arguments.trace, fmt::format("./dev sim --seed {} {}--trace", seed, rounds), totals);
   }
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -167,6 +173,10 @@ int Main(int argc, char** argv) {
   app.add_option("--power-losses", arguments.power_losses,
                  "nothing but power losses of all machines at once, so many in each seed")
       ->excludes(scenario);
+  app.add_option("--changefeeds", arguments.changefeeds,
+                 "so many in each seed, instead of as many as it draws")
+      ->excludes(scenario)
+      ->check(CLI::Range(uint32_t{0}, uint32_t{4}));
   auto* procedures =
       app.add_flag("--procedures", arguments.procedures,
                    "a crash of every machine concerned at every change of every kind of procedure")
@@ -187,7 +197,9 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (arguments.print_scenario) {
-    fmt::print("{}", FormatScenario(DrawOptions(arguments.seed)));
+    SimOptions options = DrawOptions(arguments.seed);
+    options.changefeeds = arguments.changefeeds.value_or(options.changefeeds);
+    fmt::print("{}", FormatScenario(options));
     return 0;
   }
   if (arguments.procedures)

@@ -59,6 +59,7 @@ void RecoveryScenario::Plan(recovery::Survivors& survivors, std::optional<Status
     for (const auto& [id, group] : survey.groups) {
       world_.groups().ForgetBeyond(id, group.last_index);
       if (id == kCatalogGroup) world_.schemas().ForgetBeyond(group.last_index);
+      if (id == kCatalogGroup) world_.feed_checker().ForgetBeyond(group.last_index);
     }
     world_.leases().Forget();
   }

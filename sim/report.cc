@@ -29,6 +29,10 @@ void Totals::Add(const RunResult& result) {
   sum.feeds_created += result.feeds_created;
   sum.feed_messages += result.feed_messages;
   sum.feed_duplicates += result.feed_duplicates;
+  sum.feed_rows += result.feed_rows;
+  sum.feed_schema_changes += result.feed_schema_changes;
+  sum.mail_repeated += result.mail_repeated;
+  sum.mail_forged += result.mail_forged;
 }
 
 std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
@@ -46,8 +50,12 @@ std::string FormatTotals(const Totals& totals, double wall_s, double core_s) {
     losses += "\n";
   }
   if (sum.feeds_created > 0) {
-    losses += fmt::format("{} changefeeds created, {} messages arrived, {} changes came again\n",
-                          sum.feeds_created, sum.feed_messages, sum.feed_duplicates);
+    losses += fmt::format(
+        "{} changefeeds created, {} messages arrived, {} of them changes of rows and {} of schemas, {} "
+        "changes "
+        "came again; {} messages of the protocol were repeated and {} forged\n",
+        sum.feeds_created, sum.feed_messages, sum.feed_rows, sum.feed_schema_changes, sum.feed_duplicates,
+        sum.mail_repeated, sum.mail_forged);
   }
   const double minutes = static_cast<double>(ToMillis(totals.simulated)) / 60000;
   return losses + fmt::format(

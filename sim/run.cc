@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "sim/barrier_operator.h"
 #include "sim/database_operator.h"
+#include "sim/feed_mail.h"
 #include "sim/feed_operator.h"
 #include "sim/leadership_storms.h"
 #include "sim/membership_operator.h"
@@ -61,7 +62,8 @@ class Run : private Phases {
         barriers_(world_, Prng(options.seed).Fork("barrier operator")),
         schemas_(world_, timeline_, Prng(options.seed).Fork("schema operator")),
         rows_(world_, timeline_, Prng(options.seed).Fork("row clients")),
-        feeds_(world_, Prng(options.seed).Fork("feed operator")) {}
+        feeds_(world_, Prng(options.seed).Fork("feed operator")),
+        feed_mail_(world_, Prng(options.seed).Fork("feed mail")) {}
 
   RunResult Go() {
     if (Form() && MakeTables() && Break() && Converge() && DeliverAll() && PassBarrier() && DropThin() &&
@@ -174,9 +176,23 @@ class Run : private Phases {
             "changefeeds deliver everything after the last fault")) {
       return false;
     }
+    feeds_.MoveAll();
+    const auto moved = [this] {
+      feeds_.Look();
+      return feeds_.NotMoved();
+    };
+    if (!Until(
+            options_.convergence_limit, [&] { return moved().empty(); }, moved,
+            "changefeeds are moved at rest")) {
+      return false;
+    }
     result_.feeds_created = feeds_.created();
     result_.feed_messages = world_.feed_sinks().messages();
     result_.feed_duplicates = world_.feed_sinks().duplicates();
+    result_.feed_rows = world_.feed_sinks().rows();
+    result_.feed_schema_changes = world_.feed_sinks().schema_changes();
+    result_.mail_repeated = feed_mail_.repeated();
+    result_.mail_forged = feed_mail_.forged();
     feeds_.RemoveAll();
     const auto gone = [this] {
       feeds_.Look();
@@ -379,6 +395,7 @@ class Run : private Phases {
   SchemaOperator schemas_;
   RowClients rows_;
   FeedOperator feeds_;
+  FeedMail feed_mail_;
 };
 
 }  // namespace

@@ -44,8 +44,12 @@ struct RunResult {
   uint64_t feeds_created = 0;
   uint64_t feed_messages = 0;    // that arrived at sinks
   uint64_t feed_duplicates = 0;  // of them, changes that had come before
-  uint64_t barriers = 0;         // that proceeded
-  uint64_t undecided = 0;        // registers whose history was too hard to judge
+  uint64_t feed_rows = 0;        // of them, changes of rows that had not
+  uint64_t feed_schema_changes = 0;
+  uint64_t mail_repeated = 0;  // messages of the changefeed protocol that came again
+  uint64_t mail_forged = 0;
+  uint64_t barriers = 0;   // that proceeded
+  uint64_t undecided = 0;  // registers whose history was too hard to judge
   // From the first fault to the moment when everything served again.
   Instant broken{};
   Instant healed{};

@@ -114,6 +114,10 @@ void SimConnection::StartCall(std::string request, Duration timeout,
   timeout_timer = ends[kClient].view->executor.After(timeout, [self] {
     self->Complete(Error(StatusCode::kDeadlineExceeded, "{}: Deadline Exceeded", self->to));
   });
+  if (network.watcher_ != nullptr) {
+    watched_request_ = request;
+    network.watcher_->OnSent(ends[kClient].view->host->address, to, method, request);
+  }
   if (network.Dead(ends[kClient].view->host->address, to)) return FailToConnect();
   network.world_.Mix(request);
   if (network.Chance(ends[kClient].out->options.lost_requests_per_million)) {
@@ -170,6 +174,8 @@ void SimConnection::Complete(StatusOr<std::string> result) {
   if (std::exchange(ends[kClient].closed, true)) return;  // N3
   timeout_timer.Cancel();
   network.RemoveConnection(id);
+  if (network.watcher_ != nullptr && result.ok())
+    network.watcher_->OnAnswered(to, method, watched_request_, *result);
   auto callback = std::move(done);
   callback(std::move(result));
 }

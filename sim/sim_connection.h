@@ -110,6 +110,7 @@ struct SimConnection : std::enable_shared_from_this<SimConnection> {
   runtime::CallInfo MakeInfo(Instant deadline) const;
 
   Instant deadline_ = kFarFuture;  // in world time
+  std::string watched_request_;    // of a call, while somebody watches
   bool opening_ = false;           // inside Service::OnStream
   bool dropped_while_opening_ = false;
 };

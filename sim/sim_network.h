@@ -47,6 +47,17 @@ struct SimLinkOptions {
   uint32_t lost_answers_per_million = 0;   // unary, on the link that the answer takes
 };
 
+// Sees the calls of all processes; of an answer only if it is none of the network. Inside of events.
+class CallWatcher {
+ public:
+  virtual ~CallWatcher() = default;
+  virtual void OnSent(const Endpoint& from, const Endpoint& to, std::string_view method,
+                      const std::string& request) = 0;
+  // The caller has the answer.
+  virtual void OnAnswered(const Endpoint& to, std::string_view method, const std::string& request,
+                          const std::string& answer) = 0;
+};
+
 struct SimHost;
 struct SimConnection;
 struct SimViewState;
@@ -81,6 +92,9 @@ class SimNetwork {
 
   // How long a connection survives silence.
   void set_keepalive(Duration min, Duration max) { min_keepalive_ = min, max_keepalive_ = max; }
+
+  // Null: nobody. Outlives this, or is taken away.
+  void SetWatcher(CallWatcher* watcher) { watcher_ = watcher; }
 
   Scheduler& world() { return world_; }
 
@@ -119,6 +133,7 @@ class SimNetwork {
 
   Scheduler& world_;
   Prng prng_;
+  CallWatcher* watcher_ = nullptr;
   SimLinkOptions defaults_;
   Duration min_keepalive_ = std::chrono::seconds(5);
   Duration max_keepalive_ = std::chrono::seconds(8);

@@ -103,6 +103,7 @@ World::World(const SimOptions& options, LogSink* trace)
                }) {
   checker_.AddFollower(&procedures_);
   checker_.AddFollower(&schemas_);
+  checker_.AddFollower(&feed_checker_);
   const uint32_t data_nodes_from = options_.processes + options_.spares;
   for (uint32_t i = 0; i < data_nodes_from + options_.data_nodes; ++i) {
     machines_.push_back(

@@ -18,6 +18,7 @@
 #include "controller/controller.h"
 #include "kv/memory_engine.h"
 #include "sim/database_checker.h"
+#include "sim/feed_checker.h"
 #include "sim/feed_sinks.h"
 #include "sim/group_checker.h"
 #include "sim/history.h"
@@ -168,6 +169,7 @@ class World {
   LeaseChecker& leases() { return leases_; }
   SchemaChecker& schemas() { return schemas_; }
   FeedSinks& feed_sinks() { return feed_sinks_; }
+  FeedChecker& feed_checker() { return feed_checker_; }
   // At rest: nothing applied anywhere is missing, all replicas of a group hold the same state.
   void CheckReplicas();
 
@@ -187,6 +189,7 @@ class World {
   LeaseChecker leases_;
   SchemaChecker schemas_{*this, [this] { return leases_.proceeded_revision(); }};
   FeedSinks feed_sinks_{*this, Prng(options_.seed).Fork("feed sinks")};
+  FeedChecker feed_checker_{*this};
   DatabaseChecker databases_;
   ProcedureChecker procedures_;
   GroupChecker checker_;

@@ -308,6 +308,23 @@ TEST_F(ChangefeedsTest, PauseResumeAndRemove) {
   EXPECT_EQ(owner.agent.running, 0u);
 }
 
+TEST_F(ChangefeedsTest, AStopOfTheLeaderBeforeIsCompleteOnlyAfterABarrier) {
+  CreateAndRun();
+  const size_t owner = OwnerIndex();
+  ASSERT_TRUE(Ask("Pause").ok());
+  for (int i = 0; i < 3; ++i) Beat({owner});
+  ASSERT_EQ(Record().owner_node(), 0u);
+  EXPECT_THAT(Pending(), HasSubstr("every node knows"));
+  t.Follow(8, 2);
+  t.Lead(9);
+  for (auto& host : hosts) host->node.Connect();
+  for (int i = 0; i < 3; ++i) Beat({owner}, 9);
+  EXPECT_THAT(Pending(), HasSubstr("every node knows")) << "the other one may write under the old epoch";
+  for (int i = 0; i < 3; ++i) Beat({0, 1}, 9);
+  EXPECT_EQ(Pending(), "");
+  EXPECT_EQ(Record().state(), pb::CHANGEFEED_PAUSED);
+}
+
 TEST_F(ChangefeedsTest, ANewLeaderAdoptsWhatRunsAndStopsTheRest) {
   CreateAndRun();
   const uint64_t epoch = Record().owner_epoch();

@@ -252,8 +252,16 @@ void ChangefeedAgent::SendProgress(const DispatcherPool::States& states) {
 
 ChangefeedAgent::Numbers ChangefeedAgent::GetNumbers() const {
   Numbers numbers{.dispatchers = pool_.size(), .rows_per_second = rows_per_second_, .refusals = refusals_};
-  for (const auto& [id, feed] : feeds_) numbers.maintainers += feed.maintainer ? 1 : 0;
+  numbers.maintainers = maintained().size();
   return numbers;
+}
+
+std::vector<ChangefeedId> ChangefeedAgent::maintained() const {
+  std::vector<ChangefeedId> ids;
+  for (const auto& [id, feed] : feeds_) {
+    if (feed.maintainer) ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace tenure::changefeed

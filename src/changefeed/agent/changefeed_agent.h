@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "changefeed/agent/dispatcher_pool.h"
@@ -74,6 +75,8 @@ class ChangefeedAgent final : public runtime::Service, public node::NodeObserver
     std::map<std::string, uint64_t> refusals;  // answered, by kind
   };
   Numbers GetNumbers() const;
+  // Changefeeds whose maintainers run here.
+  std::vector<ChangefeedId> maintained() const;
 
   // node::NodeObserver
   void OnNodeChanged() override;

@@ -187,6 +187,9 @@ bool SpanWork::BeginAttempt() {
   range_ended_ = false;
   snapshot_end_.reset();
   unread_since_.reset();
+  // What was read behind `flushed_` comes again before these.
+  for (auto& [at, held] : held_) held.seen = false;
+  noted_version_ = 0;
   next_resolved_ = parts_.executor.Now() + parts_.options.resolved_interval;
   auto sink = parts_.make_sink(spec_.address, Identity(), *this, permit_);
   if (!sink.ok()) {
@@ -382,31 +385,47 @@ SpanWork::Step SpanWork::HandOver(Message message, CommitTs ts, bool is_row) {
 
 // ---- schema changes ----
 
-// True when it is known whether to stand at it.
-bool SpanWork::NoteSchemaEntry(const LoggedChange& entry) {
-  std::optional<CommitTs> at = parts_.schemas.ChangeAt(entry.table, entry.schema_version);
+// True when it is known whether to stand at the change to `version`.
+bool SpanWork::NoteSchemaChange(uint64_t table, uint64_t version) {
+  std::optional<CommitTs> at = parts_.schemas.ChangeAt(table, version);
   for (const auto& [ts, held] : held_) {
-    if (held.change.schema_version == entry.schema_version) at = ts;
+    if (held.change.schema_version == version) at = ts;
   }
   if (!at) return false;
   if (at->IsNone() || *at <= std::max(passed_, spec_.start)) return true;
   Held& held = held_[*at];
   held.change.at = *at;
-  held.change.table = entry.table;
-  held.change.schema_version = entry.schema_version;
+  held.change.table = table;
+  held.change.schema_version = version;
   held.seen = true;
   return true;
 }
 
+// A row comes after the change to its version, wherever the entry of that lies: before the begin, if this is
+// a changefeed that began between the two, or not in this log.
+bool SpanWork::NoteVersionOf(const LoggedChange& row) {
+  if (row.schema_version <= noted_version_) return true;
+  if (!NoteSchemaChange(row.table, row.schema_version)) return false;
+  // And after those before it, as far as there are any: a change that was rolled back leaves a gap.
+  for (uint64_t version = row.schema_version - 1; version > noted_version_; --version)
+    NoteSchemaChange(row.table, version);
+  noted_version_ = row.schema_version;
+  return true;
+}
+
 const SchemaChange* SpanWork::NextBarrier(const LoggedChange* next, bool& unknown) {
-  const bool entry = next != nullptr && next->kind == LoggedChange::Kind::kSchema;
-  unknown = entry && !NoteSchemaEntry(*next);
+  unknown = false;
+  if (next != nullptr && next->kind == LoggedChange::Kind::kSchema) {
+    unknown = !NoteSchemaChange(next->table, next->schema_version);
+  } else if (next != nullptr && next->table != 0) {
+    unknown = !NoteVersionOf(*next);
+  }
   for (const auto& [at, held] : held_) {
     const uint64_t version = held.change.schema_version;
     // A row that was checked against the new schema comes after the change of it.
     const bool newer = next != nullptr && version != 0 && next->schema_version >= version;
     const bool behind = (next != nullptr ? next->commit_ts : position_) >= at;
-    if (held.seen || newer || behind) return &held.change;
+    if (held.seen || newer || behind) return &held_.begin()->second.change;  // they pass in order
   }
   return nullptr;
 }
@@ -423,8 +442,9 @@ SpanWork::Step SpanWork::PassBarriers(const LoggedChange* next) {
     bool going = false;
     if (change != nullptr) {
       CommitTs before = position_;
+      // Not the entry itself: who goes on from here, in this attempt or in another place, has to read it
+      // again.
       if (next != nullptr) before = next->commit_ts.Previous();
-      if (next != nullptr && next->kind == LoggedChange::Kind::kSchema) before = next->commit_ts;
       going = co_await StandAt(*change, before);
     } else {
       // The catalog's mark of the change comes when all regions have been told of it.
@@ -450,6 +470,8 @@ SpanWork::Step SpanWork::StandAt(SchemaChange change, CommitTs before) {
   passed_ = std::max(passed_, change.at);
 #endif
   while (passed_ < change.at) {
+    // One before it that this dispatcher was told of meanwhile: it began behind the entry of that.
+    if (held_.begin()->first < change.at) co_return true;
     bool going = false;
     if (to_write_ && to_write_->at == change.at && wrote_barrier_ != change.at) {
       going = co_await WriteBarrier(*to_write_);

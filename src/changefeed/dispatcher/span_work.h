@@ -85,7 +85,8 @@ class SpanWork final : public SinkObserver {
   // The schema change to stand at next, if one applies. `unknown`: the log has one whose timestamp is not
   // known.
   const SchemaChange* NextBarrier(const LoggedChange* next, bool& unknown);
-  bool NoteSchemaEntry(const LoggedChange& entry);
+  bool NoteSchemaChange(uint64_t table, uint64_t version);
+  bool NoteVersionOf(const LoggedChange& row);
   bool IsFiltered(const LoggedChange& change) const;
   std::shared_ptr<const TableSchema> SchemaOf(const LoggedChange& change, bool snapshot) const;
 
@@ -124,6 +125,7 @@ class SpanWork final : public SinkObserver {
   CommitTs flushed_;
   bool snapshot_done_ = false;
   std::map<CommitTs, Held> held_;
+  uint64_t noted_version_ = 0;  // of rows: the changes up to it are in held_, or are behind
   CommitTs passed_;
   CommitTs at_barrier_;
   CommitTs wrote_barrier_;

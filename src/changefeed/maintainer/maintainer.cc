@@ -333,7 +333,8 @@ void Maintainer::OnProgress(const Process& from, OwnerEpoch epoch,
       span.state = State::kRunning;
       ++running_;
     }
-    if (report.at_barrier > span.at_barrier) span.at_barrier = report.at_barrier;
+    // It goes back to an earlier one when it is told of that.
+    if (!report.at_barrier.IsNone()) span.at_barrier = report.at_barrier;
     at_barrier = at_barrier || !report.at_barrier.IsNone();
     // It has not heard that this one is delivered.
     if (!report.at_barrier.IsNone() && report.at_barrier <= std::max(passed_, checkpoint_)) {

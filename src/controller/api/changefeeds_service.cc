@@ -156,6 +156,8 @@ pb::Changefeed ChangefeedsService::Describe(const pb::ChangefeedRecord& record) 
     checkpoint = std::max(checkpoint, driver->checkpoint());
     feed.set_pending(driver->pending());
     if (const auto rows = driver->rows_behind()) feed.set_lag_rows(*rows);
+  } else {
+    feed.set_pending("adopt: its coordinator is starting");  // nothing is known of what runs
   }
   feed.set_checkpoint_ts(checkpoint.value());
   if (!checkpoint.IsNone()) {

@@ -339,6 +339,17 @@ runtime::Task<void> FeedDriver::Prepare(uint64_t database, uint64_t requested) {
   co_await Write(std::move(progress));
 }
 
+runtime::Task<void> FeedDriver::ConfirmStop(Revision revision) {
+  const auto self = shared_from_this();
+  const auto outcome = co_await with_.barriers.Pass(revision, Duration::zero(), stop_);
+  if (ended_) co_return;
+  confirming_ = false;
+  stop_confirmed_ = outcome.ok() && outcome->proceeded;
+  obstacle_ = outcome.ok() ? Obstacles(*outcome) : std::string(MessageOf(outcome.status()));
+  if (stop_confirmed_) obstacle_.clear();
+  act_after_ = with_.executor.Now() + (stop_confirmed_ ? Duration::zero() : with_.options.retry_after);
+}
+
 // ---- what should run ----
 
 Process FeedDriver::Choose() const {
@@ -359,6 +370,7 @@ void FeedDriver::Begin(OperatorKind kind, Process target) {
       verdict != changefeed::OperatorSlot::Verdict::kReplaced)
     return;
   obstacle_.clear();
+  stop_confirmed_ = false;
   acting_ = 0;
   act_after_ = with_.executor.Now();
   logger_.Info("changefeed {}: {} begins{}", id_, NameOf(kind),
@@ -373,6 +385,8 @@ void FeedDriver::Decide(const pb::ChangefeedRecord& feed) {
     if (running_ || feed.owner_node() != 0 ||
         (under_way != nullptr && under_way->kind() < OperatorKind::kStop))
       Begin(OperatorKind::kStop, {});
+    if (AwaitsStop(feed) && now >= act_after_ && !std::exchange(confirming_, true))
+      with_.scope.Spawn(ConfirmStop(Revision(Find()->modify_revision())));
     return;
   }
   if (!with_.access.leadership().load_ready() || now < act_after_) return;
@@ -387,6 +401,13 @@ void FeedDriver::Decide(const pb::ChangefeedRecord& feed) {
     probing_ = true;
     with_.scope.Spawn(Probe(*running_));
   }
+}
+
+bool FeedDriver::AwaitsStop(const pb::ChangefeedRecord& feed) const {
+#ifdef TENURE_MUTANT_feed_stop_of_before_trusted
+  return false;
+#endif
+  return !catalog::WantsOwner(feed.state()) && feed.owner_node() == 0 && !slot_.busy() && !stop_confirmed_;
 }
 
 Status FeedDriver::Move(const Process& target) {
@@ -429,6 +450,7 @@ std::string FeedDriver::pending() const {
     return fmt::format("{}: {}{}", NameOf(now.kind()), StepText(now.step()), why);
   }
   const pb::ChangefeedRecord& feed = record->changefeed();
+  if (AwaitsStop(feed)) return fmt::format("stop: {}{}", StepText(Operator::Step::kBarrier), why);
   if (catalog::WantsOwner(feed.state()) && feed.start_ts() == 0) return "prepare" + why;
   if (catalog::WantsOwner(feed.state()) && !running_) {
     const Duration left = lifecycle_ ? lifecycle_->retry_at() - with_.executor.Now() : Duration::zero();
@@ -448,6 +470,7 @@ void FeedDriver::Finished(Operator& ended) {
   floor_ = std::max(floor_, ended.floor());
   running_ = ended.MayRun();
   if (!running_) rows_behind_.reset();
+  stop_confirmed_ = ended.kind() == OperatorKind::kStop;
   last_heard_ = with_.executor.Now();
   logger_.Info(
       "changefeed {}: {} is done{}", id_, NameOf(ended.kind()),

@@ -10,7 +10,8 @@
 // Errors:     what fails is tried again; what it waits for stands in pending().
 // Invariants: D1 every change of the record names the owner epoch it relies on. D2 an action's result counts
 //             for the operator that wanted it, or for none. D3 nothing is begun before it is known what the
-//             leaderships before left (PlanBootstrap).
+//             leaderships before left (PlanBootstrap). D4 a stop is complete after a barrier of this
+//             leadership: one that the leader before recorded may not be known to every node.
 #pragma once
 
 #include <memory>
@@ -95,11 +96,14 @@ class FeedDriver : public std::enable_shared_from_this<FeedDriver> {
   void Decide(const ::tenure::v1::ChangefeedRecord& feed);
   void Begin(changefeed::OperatorKind kind, changefeed::Process target);
   changefeed::Process Choose() const;
+  // It was stopped in an earlier leadership, and it is not known yet that nobody writes any more.
+  bool AwaitsStop(const ::tenure::v1::ChangefeedRecord& feed) const;
   void Act();
   void Finished(changefeed::Operator& ended);
   void LookSoon();
 
   runtime::Task<void> Prepare(uint64_t database, uint64_t requested);
+  runtime::Task<void> ConfirmStop(Revision revision);
   // Does what operator `id` wants; `number` tells it from later actions.
   runtime::Task<void> Run(uint64_t number, uint64_t id, Action action);
   runtime::Task<Status> Commit(uint64_t id, Action action);
@@ -135,6 +139,8 @@ class FeedDriver : public std::enable_shared_from_this<FeedDriver> {
   std::vector<changefeed::Process> confirmed_;  // that they stopped what was not adopted
   std::vector<changefeed::Running> stopping_;   // that are being told
   bool preparing_ = false;
+  bool confirming_ = false;
+  bool stop_confirmed_ = false;  // by a stop or a barrier of this leadership
   bool writing_ = false;
   bool probing_ = false;
   uint64_t rows_per_second_ = 0;
