@@ -91,6 +91,7 @@ class ProcedureRun : private Phases {
     if (after.type() == story_.type && before == nullptr) id_ = after.id();
     if (after.id() == id_ && catalog::IsEnded(after.state())) {
       ended_ = after.state();
+      made_ = std::chrono::milliseconds(after.ended_at_ms() - after.created_at_ms());
       announced_ = Duration();
       for (const pb::ProcedureStep& step : after.steps()) {
         if (step.name() == "announce") announced_ += std::chrono::milliseconds(step.duration_ms());
@@ -143,6 +144,12 @@ class ProcedureRun : private Phases {
                               ToMillis(announced_), ToMillis(*story_.announced_within)));
       return false;
     }
+    if (!crash_ && story_.made_within && made_ > *story_.made_within) {
+      world_.Fail("what a node without a lease leads is handed over",
+                  fmt::format("{} {} took {} ms, {} ms are enough", story_.type, id_, ToMillis(made_),
+                              ToMillis(*story_.made_within)));
+      return false;
+    }
     if (std::find(story_.ends.begin(), story_.ends.end(), *ended_) != story_.ends.end()) return true;
     world_.Fail("a procedure ends as specified",
                 fmt::format("{} {} ended as {}", story_.type, id_, catalog::NameOf(*ended_)));
@@ -157,6 +164,7 @@ class ProcedureRun : private Phases {
   uint64_t id_ = 0;  // of the newest procedure of the story's type
   std::optional<pb::ProcedureState> ended_;
   Duration announced_{};
+  Duration made_{};
   LogIndex last_;
   LogIndex crash_at_;
 };

@@ -70,6 +70,7 @@ struct Story {
   std::vector<::tenure::v1::ProcedureState> ends;
   // How long its step `announce` may take if nobody crashes; none: it has no such step, or nobody minds.
   std::optional<Duration> announced_within;
+  std::optional<Duration> made_within;  // likewise of all of it
   void (*shape)(SimOptions& options) = nullptr;
   bool (*prepare)(Stage& stage) = nullptr;
   bool (*act)(Stage& stage) = nullptr;

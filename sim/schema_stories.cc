@@ -333,6 +333,9 @@ void Add(std::vector<Story>& stories) {
       options.down_after = AnnouncedWithin(kDying);
     };  // T_proceed is over
   story.announced_within = AnnouncedWithin(kFault);
+  // It has handed the region over by the time at which the barrier passes, and what goes through the region's
+  // log is done at once.
+  if (kFault == kAside) story.made_within = AnnouncedWithin(kFault) + std::chrono::seconds(1);
   story.prepare = Plot<kKind, kFault>::Prepare;
   story.act = Plot<kKind, kFault>::Act;
   story.tidy = Plot<kKind, kFault>::Tidy;

@@ -98,6 +98,11 @@ std::vector<planner::BarrierEvidence> BarrierService::EvidenceFor([[maybe_unused
     return records.at(node.node.value()).create_revision() > revision.value();
   });
 #endif
+#ifdef TENURE_MUTANT_fenced_are_waited_for
+  for (auto& node : nodes) {
+    if (!waiters_.empty()) node.silence = std::min(node.silence, now - waiters_.back()->since);
+  }
+#endif
   return nodes;
 }
 
