@@ -1,12 +1,14 @@
 // Messages per second to Kafka: the sink of changefeeds, and bare librdkafka with the same settings producing
 // the same messages. Both to librdkafka's mock cluster in this process, one run after the other; what the
-// mock cluster costs is in both.
+// mock cluster costs is in both then.
 //
-//   changefeed_sink_bench --seconds 5 --bytes 1000 [--what sink|encode|bare]      prints one JSON object per
-//   run
+//   changefeed_sink_bench --seconds 5 --bytes 1000 [--what sink|encode|bare] [--servers HOST:PORT]
+//                         [--messages FILE]                       prints one JSON object per run
 //
 // sink: ready messages through the sink. encode: rows through the Debezium encoder and the sink. bare:
-// librdkafka alone.
+// librdkafka alone. With --servers they go to the topic "feed" of a cluster elsewhere. With --messages, bare
+// sends those of the file over and over: of each its key and its value, both behind their length (32 bits,
+// little endian).
 
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
@@ -16,11 +18,17 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "base/codec.h"
 #include "changefeed/sink/net/factory.h"
 #include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
@@ -63,6 +71,28 @@ class MockCluster {
 
 std::string KeyOf(uint64_t n) {
   return fmt::format("key:{}", n % 100'000);
+}
+
+using KeyAndValue = std::pair<std::string, std::string>;
+
+std::vector<KeyAndValue> ReadMessages(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  ByteReader reader(bytes);
+  const auto text = [&reader] {
+    const size_t size = reader.Fixed32();
+    return std::string(reader.Raw(size));
+  };
+  std::vector<KeyAndValue> messages;
+  while (reader.ok() && !reader.AtEnd()) {
+    std::string key = text();
+    messages.emplace_back(std::move(key), text());
+  }
+  if (!reader.ok() || messages.empty()) {
+    fmt::print(stderr, "{}: no messages, or damaged\n", path);
+    std::exit(1);
+  }
+  return messages;
 }
 
 Change RowOf(uint64_t n, size_t bytes) {
@@ -153,7 +183,7 @@ uint64_t RunSink(const std::string& bootstrap, Duration time, size_t bytes, bool
 }
 
 // What somebody would write by hand: the same settings, payloads copied, polled by the producing thread.
-uint64_t RunBare(const std::string& bootstrap, Duration time, size_t bytes) {
+uint64_t RunBare(const std::string& bootstrap, Duration time, const std::vector<KeyAndValue>& messages) {
   char text[512];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   const std::pair<const char*, std::string> settings[] = {
@@ -178,12 +208,11 @@ uint64_t RunBare(const std::string& bootstrap, Duration time, size_t bytes) {
   });
   rd_kafka_t* kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
   rd_kafka_topic_t* topic = rd_kafka_topic_new(kafka, "feed", nullptr);
-  const std::string value(bytes, 'x');
   const auto end = steady_clock::now() + time;
   uint64_t sent = 0;
   while (steady_clock::now() < end) {
     for (int i = 0; i < 1000; ++i) {
-      const std::string key = KeyOf(sent);
+      const auto& [key, value] = messages[sent % messages.size()];
       while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
                               const_cast<char*>(value.data()), value.size(), key.data(), key.size(),
                               nullptr) != 0) {
@@ -203,20 +232,29 @@ int Main(int argc, char** argv) {
   double seconds = 5;
   size_t bytes = 1000;
   std::string_view what = "sink";
+  std::string servers;
+  std::string file;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--seconds") seconds = std::strtod(argv[i + 1], nullptr);
     if (name == "--bytes") bytes = std::strtoull(argv[i + 1], nullptr, 10);
     if (name == "--what") what = argv[i + 1];
+    if (name == "--servers") servers = argv[i + 1];
+    if (name == "--messages") file = argv[i + 1];
   }
-  MockCluster cluster;
+  std::optional<MockCluster> cluster;
+  if (servers.empty()) servers = cluster.emplace().bootstrap();
+  std::vector<KeyAndValue> messages;
+  if (what == "bare" && !file.empty()) messages = ReadMessages(file);
+  if (what == "bare" && file.empty()) {
+    for (uint64_t n = 0; n < 1000; ++n) messages.emplace_back(KeyOf(n), std::string(bytes, 'x'));
+  }
   const auto time = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
   const auto start = steady_clock::now();
   const double cpu = CpuSeconds();
-  size_t value_bytes = bytes;
-  const uint64_t sent = what == "bare"
-                            ? RunBare(cluster.bootstrap(), time, bytes)
-                            : RunSink(cluster.bootstrap(), time, bytes, what == "encode", value_bytes);
+  size_t value_bytes = messages.empty() ? bytes : messages.front().second.size();
+  const uint64_t sent = what == "bare" ? RunBare(servers, time, messages)
+                                       : RunSink(servers, time, bytes, what == "encode", value_bytes);
   const double took = std::chrono::duration<double>(steady_clock::now() - start).count();
   fmt::print(
       "{{\"what\": \"{}\", \"rows\": {}, \"seconds\": {:.2f}, \"per_second\": {:.0f}, \"value_bytes\": {}, "

@@ -12,20 +12,44 @@
 namespace tenure::store {
 namespace {
 
-// One command after the other over a thousand keys, each with its own overlay, as a node applies.
-void Apply(benchmark::State& state, const std::function<Arguments(int)>& make) {
+// One command after the other over a thousand keys, each with its own overlay, as a node applies. `keeps`: a
+// changefeed follows the database, so that the change goes to the region's change log as well.
+void ApplyAll(benchmark::State& state, const std::vector<WriteCommand>& commands, bool keeps) {
   RegionStore region(SlotRange{0, 16383});
   MapView base;
-  std::vector<WriteCommand> commands;
-  for (int i = 0; i < 1'000; ++i)
-    commands.push_back({.now = WallFromMillis(1'000'000), .commands = {make(i)}});
+  if (keeps) {
+    const KeepChangesCommand keep{.keep = true, .max_bytes = ~uint64_t{0}};
+    region.Apply({.kind = WriteCommand::Kind::kKeepChanges, .keep_changes = keep}, LogIndex{1}, base);
+  }
   for (const WriteCommand& command : commands) region.Apply(command, LogIndex{1}, base);
   uint64_t index = 1;
   for (auto _ : state) {
     kv::Overlay overlay(base, "");
-    benchmark::DoNotOptimize(region.Apply(commands[index % commands.size()], LogIndex{++index}, overlay));
+    ++index;
+    benchmark::DoNotOptimize(region.Apply(commands[index % commands.size()], LogIndex{index}, overlay));
   }
   state.SetItemsProcessed(state.iterations());
+}
+
+void Apply(benchmark::State& state, const std::function<Arguments(int)>& make, bool keeps = false) {
+  std::vector<WriteCommand> commands;
+  for (int i = 0; i < 1'000; ++i)
+    commands.push_back({.now = WallFromMillis(1'000'000), .commands = {make(i)}});
+  ApplyAll(state, commands, keeps);
+}
+
+void ApplyRows(benchmark::State& state, size_t bytes, bool keeps) {
+  std::vector<WriteCommand> commands;
+  for (int i = 0; i < 1'000; ++i) {
+    RowCommand row{.operation = RowOperation::kSet, .table = "orders"};
+    row.keys.push_back({.table = 1, .version = 1, .slot = 5, .key = std::to_string(i)});
+    row.columns = std::make_shared<RowColumns>(RowColumns{{.id = 1, .name = "note"}});
+    row.values.emplace_back(bytes, 'v');
+    WriteCommand command{.now = WallFromMillis(1'000'000), .kind = WriteCommand::Kind::kRows};
+    command.steps.emplace_back(std::move(row));
+    commands.push_back(std::move(command));
+  }
+  ApplyAll(state, commands, keeps);
 }
 
 std::string Key(int i) {
@@ -36,6 +60,21 @@ void BM_Set256(benchmark::State& state) {
   Apply(state, [](int i) { return Arguments{"SET", Key(i), std::string(256, 'v')}; });
 }
 BENCHMARK(BM_Set256);
+
+void BM_Set256Followed(benchmark::State& state) {
+  Apply(state, [](int i) { return Arguments{"SET", Key(i), std::string(256, 'v')}; }, true);
+}
+BENCHMARK(BM_Set256Followed);
+
+void BM_Row1000(benchmark::State& state) {
+  ApplyRows(state, 1000, false);
+}
+BENCHMARK(BM_Row1000);
+
+void BM_Row1000Followed(benchmark::State& state) {
+  ApplyRows(state, 1000, true);
+}
+BENCHMARK(BM_Row1000Followed);
 
 void BM_Set256WithExpiry(benchmark::State& state) {
   Apply(state, [](int i) { return Arguments{"SET", Key(i), std::string(256, 'v'), "EX", "100"}; });

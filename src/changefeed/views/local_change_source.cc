@@ -7,7 +7,7 @@ namespace {
 
 // What happened to regions is told once for so long: each telling wakes the other executor, and makes every
 // reader that has caught up look into the log anew.
-constexpr Duration kTellEvery = std::chrono::milliseconds(2);
+constexpr Duration kTellEvery = std::chrono::milliseconds(10);
 
 LoggedChange FromStore(uint64_t ts, store::ChangeRecord record) {
   using StoreKind = store::ChangeRecord::Kind;

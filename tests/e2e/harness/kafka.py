@@ -6,7 +6,7 @@ import threading
 import time
 
 PRODUCER, CONSUMER = 0, 1
-BEGINNING, END = -2, -1
+BEGINNING = -2
 
 
 class Message(ctypes.Structure):
@@ -75,14 +75,6 @@ class MockKafka:
         while not self.stopping.is_set():
             if message := self._next(partition):
                 self.messages.append(message)
-
-    def coming(self, partition, stopping):
-        """The messages that come to a partition that is not followed, from now until `stopping` is set."""
-        self.lib.rd_kafka_consume_start(self.rkt, partition, ctypes.c_int64(END))
-        while not stopping.is_set():
-            if message := self._next(partition):
-                yield message
-        self.lib.rd_kafka_consume_stop(self.rkt, partition)
 
     def read(self, partition, count, seconds):
         """Up to `count` messages of a partition that is not followed, of those that are kept."""
