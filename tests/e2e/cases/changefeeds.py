@@ -294,7 +294,7 @@ def sink_refuses(t):
     good.verify(t, writers)
 
     def delivered():
-        entries = redis.Redis(port=port, decode_responses=True).xrange("orders")
+        entries = redis.Redis(host="127.0.0.1", port=port, decode_responses=True).xrange("orders")
         messages = [json.loads(fields["value"]) for _, fields in entries if fields["type"] == "change"]
         return {(message["key"], message["new"]["qty"]) for message in messages}
 

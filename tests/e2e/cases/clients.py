@@ -135,7 +135,7 @@ def scan(t):
     # As in Redis: a shard that goes from a node that is still to be scanned to one that was is seen by neither.
     cluster.while_leaders_stay(all_nodes)
     slot = client.keyslot("scan:1")
-    owner = redis.Redis(port=client.nodes_manager.get_node_from_slot(slot).port, decode_responses=True)
+    owner = redis.Redis(host="127.0.0.1", port=client.nodes_manager.get_node_from_slot(slot).port, decode_responses=True)
     t.equal(owner.execute_command("CLUSTER COUNTKEYSINSLOT", slot),
             len(owner.execute_command("CLUSTER GETKEYSINSLOT", slot, 100)))
 
