@@ -43,6 +43,7 @@ struct FakeAgent : public runtime::Service {
       }
     } else if (message.has_add_maintainer()) {
       said.push_back(fmt::format("add {}", message.add_maintainer().owner_epoch()));
+      started_from = message.add_maintainer().checkpoint_ts();
       answer.mutable_answer()->set_acceptance(add_answer);
       answer.mutable_answer()->set_owner_epoch(message.add_maintainer().owner_epoch());
       if (add_answer == ipb::CHANGEFEED_TAKEN_OVER) running = message.add_maintainer().owner_epoch();
@@ -64,6 +65,7 @@ struct FakeAgent : public runtime::Service {
   uint64_t registration = 0;
   uint64_t running = 0;  // the epoch of its maintainer
   uint64_t checkpoint = 0;
+  uint64_t started_from = 0;  // the checkpoint that the last add named
   ipb::ChangefeedAcceptance add_answer = ipb::CHANGEFEED_TAKEN_OVER;
   bool answers_collect = true;
   bool answers_remove = true;
@@ -235,6 +237,24 @@ TEST_F(ChangefeedsTest, AnotherRunOfTheNodeMeansANewEpoch) {
   EXPECT_GT(Record().owner_epoch(), epoch);
   EXPECT_EQ(Pending(), "");
   EXPECT_EQ(Owner().agent.running, Record().owner_epoch());
+}
+
+TEST_F(ChangefeedsTest, WhatTheOwnerBeforeReportedAndNobodyRecordedIsWhereTheNextOneStarts) {
+  CreateAndRun();
+  const uint64_t epoch = Record().owner_epoch();
+  Report(Owner(), epoch, 5000);
+  for (int i = 0; i < 8 && Record().checkpoint_ts() != 5000; ++i) Beat();
+  ASSERT_EQ(Record().checkpoint_ts(), 5000u);
+  Report(Owner(), epoch, 8000);
+  Restart(Owner());
+  ASSERT_EQ(Record().checkpoint_ts(), 5000u);
+  for (int i = 0; i < 6; ++i) Beat();
+  ASSERT_GT(Record().owner_epoch(), epoch);
+  EXPECT_EQ(Owner().agent.started_from, 8000u);
+  // Else this, which is recorded now, would let go of history that the new maintainer needs.
+  Report(Owner(), Record().owner_epoch(), 8000);
+  for (int i = 0; i < 4; ++i) Beat();
+  EXPECT_EQ(Record().checkpoint_ts(), 8000u);
 }
 
 TEST_F(ChangefeedsTest, AMoveEndsTheOriginFirstAndKeepsItsFinalCheckpoint) {

@@ -590,7 +590,12 @@ ipb::AddMaintainer FeedDriver::AddMessage(const Running& running) const {
   add.set_node(running.process.node.value());
   add.set_incarnation(running.process.incarnation.value());
   if (const pb::Record* record = Find()) {
-    add.set_checkpoint_ts(record->changefeed().checkpoint_ts());
+    CommitTs start(record->changefeed().checkpoint_ts());
+#ifndef TENURE_MUTANT_feed_start_of_record
+    // With what the owner before reported and nobody has recorded: it will be, and the history up to it goes.
+    start = std::max(start, checkpoint());
+#endif
+    add.set_checkpoint_ts(start.value());
     add.set_revision(record->modify_revision());
   }
   return add;
