@@ -243,6 +243,23 @@ TEST_F(LifeTest, ReplicasThatGoWaitForTheirTask) {
   EXPECT_THAT(Text(Do(1, {"GET", "a"})), HasSubstr("CLUSTERDOWN slot"));
 }
 
+TEST_F(LifeTest, AReplicaOfAMergedRegionRunsAgainForItsHistory) {
+  StartWithDatabase();
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  record.mutable_region()->set_state(pb::REGION_REMOVING);
+  record.mutable_region()->add_generations()->set_end_ts(1000);
+  controllers_.Put(record);
+  executor_.Advance(1s);
+  at(2).Crash();
+  at(2).Start();
+  executor_.Advance(5s);
+  EXPECT_TRUE(at(2).node().groups().Runs(GroupId(1)));
+  controllers_.Submit(2, 5, controllers_.Destruction({{1, 2}}));
+  executor_.Advance(2s);
+  EXPECT_EQ(controllers_.StateOf(2, 5), ipb::TASK_SUCCESS);
+  EXPECT_TRUE(at(2).log().groups[GroupId(1)].tombstone);
+}
+
 TEST_F(LifeTest, AReplicaThatLeavesWaitsForItsTask) {
   StartWithDatabase();
   pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
