@@ -46,9 +46,12 @@ std::optional<store::WriteCommand> ChangeLogs::Due(const Region& region) const {
   // was committed here, by another region's clock: then there is no more to trim.
   const bool trims =
       wanted && log.keeps && std::min(followed->second, log.last_ts) > log.begin_ts + 8 * interval;
-  if (wanted != log.keeps || trims || (wanted && log.max_bytes != options_.change_log_bytes)) {
-    const std::pair as_of(std::max<uint64_t>(agent_.incarnation(), 1), followed_.as_of.value());
-    if (as_of >= std::pair(log.incarnation, log.revision)) {
+  const std::pair as_of(std::max<uint64_t>(agent_.incarnation(), 1), followed_.as_of.value());
+  const std::pair decided(log.incarnation, log.revision);
+  const auto asked = asked_.find(region.id);
+  const bool confirms = wanted && asked != asked_.end() && decided < asked->second && asked->second <= as_of;
+  if (wanted != log.keeps || trims || confirms || (wanted && log.max_bytes != options_.change_log_bytes)) {
+    if (as_of >= decided) {
       command.kind = store::WriteCommand::Kind::kKeepChanges;
       command.keep_changes = store::KeepChangesCommand{.keep = wanted,
                                                        .floor_ts = wanted ? followed->second : 0,
@@ -119,7 +122,7 @@ StatusOr<store::RowsRead> ChangeLogs::ReadRows(RegionId id, uint64_t table, uint
                as_of);
 }
 
-void ChangeLogs::OnBeginOfChanges(const std::string& bytes, runtime::Reply reply) const {
+void ChangeLogs::OnBeginOfChanges(const std::string& bytes, runtime::Reply reply) {
   ipb::BeginOfChangesRequest request;
   if (!request.ParseFromString(bytes) || request.regions_size() > kMaxRegions) {
     return reply(
@@ -136,11 +139,24 @@ void ChangeLogs::OnBeginOfChanges(const std::string& bytes, runtime::Reply reply
       failed.set_error(std::string(MessageOf(region.status())));
       continue;
     }
+#ifndef TENURE_MUTANT_history_of_any_view
+    const std::pair wanted(std::max<uint64_t>(request.incarnation(), 1), request.revision());
+    const store::ChangeLogState& kept = (*region)->change_log;
+    if (request.revision() != 0 && std::pair(kept.incarnation, kept.revision) < wanted) {
+      asked_[RegionId(id)] = wanted;
+      auto& failed = *response.add_failed();
+      failed.set_region(id);
+      failed.set_error(fmt::format("keeps its change log by the catalog of revision {}, {} is needed",
+                                   kept.revision, request.revision()));
+      continue;
+    }
+#endif
     auto& log = *response.add_logs();
     log.set_region(id);
     log.set_begin_ts((*region)->change_log.begin_ts);
     log.set_resolved_ts((*region)->change_log.last_ts);
   }
+  if (response.failed_size() != 0) Look();
   reply(response.SerializeAsString());
 }
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -59,7 +60,7 @@ class ChangeLogs {
                                      size_t max_bytes) const;
 
   // tenure.internal.v1.NodeInternal/BeginOfChanges
-  void OnBeginOfChanges(const std::string& request, runtime::Reply reply) const;
+  void OnBeginOfChanges(const std::string& request, runtime::Reply reply);
 
  private:
   void Schedule();
@@ -78,6 +79,9 @@ class ChangeLogs {
   FollowedDatabases followed_;
   Listener listener_;
   std::set<RegionId> proposing_;
+  // Somebody asked whether the log is kept by the word of a view of this incarnation and revision, or a newer
+  // one.
+  std::map<RegionId, std::pair<uint64_t, uint64_t>> asked_;
   runtime::Timer timer_;
 };
 

@@ -39,10 +39,11 @@ class ChangeLogsTest : public TestCluster {
     executor_.Advance(100ms);
     return answer;
   }
-  ipb::BeginOfChangesResponse Begin(int node) {
+  ipb::BeginOfChangesResponse Begin(int node, uint64_t revision = 0) {
     ipb::BeginOfChangesRequest request;
     request.set_cluster_id("cluster-a");
     request.set_leader_epoch(controllers_.leader_epoch);
+    request.set_revision(revision);
     request.add_regions(1);
     ipb::BeginOfChangesResponse response;
     fabric_.services.at(at(node).address())
@@ -56,6 +57,21 @@ class ChangeLogsTest : public TestCluster {
     return response;
   }
 };
+
+// It may be kept for another one only, and the word that nobody follows any more be on its way.
+TEST_F(ChangeLogsTest, WhatIsKeptByTheWordOfAnOlderViewIsNoBegin) {
+  StartWithDatabase();
+  Follow();
+  executor_.Advance(2s);
+  ASSERT_EQ(Begin(Led()).logs_size(), 1);
+  ASSERT_EQ(Begin(Led(), 1000).failed_size(), 1);
+  EXPECT_THAT(Begin(Led(), 1000).failed(0).error(), HasSubstr("1000 is needed"));
+  executor_.Advance(2s);
+  EXPECT_EQ(Begin(Led(), 1000).failed_size(), 1) << "the node's own view is older";
+  Follow(0, 1000);
+  executor_.Advance(2s);
+  EXPECT_EQ(Begin(Led(), 1000).logs_size(), 1);
+}
 
 TEST_F(ChangeLogsTest, AreKeptWhereSomebodyFollows) {
   StartWithDatabase();

@@ -29,6 +29,11 @@ runtime::Task<StatusOr<NodeChangeHistory::Range>> NodeChangeHistory::Ask(uint64_
                                                                          runtime::StopToken stop) {
   std::map<NodeId, ipb::BeginOfChangesRequest> requests;
   std::set<uint64_t> missing;
+  // Of the newest changefeed: what was kept for earlier ones may be on its way out.
+  uint64_t revision = 0;
+  for (const auto& [id, record] : access_.catalog().changefeeds()) {
+    if (record.changefeed().database() == database) revision = std::max(revision, record.create_revision());
+  }
   for (const auto& [id, record] : access_.catalog().regions()) {
     if (record.region().database() != database || record.region().state() == pb::REGION_REMOVING) continue;
     if (record.region().state() == pb::REGION_CREATING)
@@ -40,6 +45,7 @@ runtime::Task<StatusOr<NodeChangeHistory::Range>> NodeChangeHistory::Ask(uint64_
     request.set_cluster_id(nodes_.ClusterId());
     request.set_leader_epoch(access_.leadership().epoch().value());
     request.set_incarnation(nodes_.incarnation());
+    request.set_revision(revision);
     request.add_regions(id);
     missing.insert(id);
   }
