@@ -295,7 +295,7 @@ bool FeedOperator::IsCovered(const Lane& lane, uint64_t start_ts) {
   std::set<uint64_t> ahead;
   ForEachNode(world_, [&](Server& server) {
     for (const auto& [id, record] : serving->catalog().regions()) {
-      if (server.node()->change_logs().ResolvedOf(RegionId(id)).value_or(0) > start_ts) ahead.insert(id);
+      if (server.node()->change_logs().ResolvedOf(RegionId(id)).value_or(0) >= start_ts) ahead.insert(id);
     }
   });
   const pb::Record* database = serving->catalog().FindDatabase(DatabaseOf(lane));
