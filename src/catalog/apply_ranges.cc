@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "catalog/apply.h"
+#include "catalog/history.h"
 #include "catalog/keys.h"
 #include "catalog/state_moves.h"
 
@@ -79,45 +80,6 @@ void CountRegions(Records& records, uint64_t database, int32_t more, Change& cha
   records.databases.Put(database, std::move(record), change);
 }
 
-// ---- generations, for changefeeds ----
-
-constexpr int kMaxGenerations = 64;
-
-void AddPredecessor(uint64_t region, uint64_t range_version, RegionGeneration& to) {
-  auto& predecessor = *to.add_predecessors();
-  predecessor.set_region(region);
-  predecessor.set_range_version(range_version);
-}
-
-// The one that lasts, of a region whose range_version has not been raised yet. It keeps its name through
-// changes of the range that nobody's change log knows of: whatever follows it is said to follow that name.
-RegionGeneration& PresentGeneration(RegionRecord& region) {
-  if (region.generations().empty()) region.add_generations()->set_range_version(region.range_version());
-  return *region.mutable_generations(region.generations_size() - 1);
-}
-
-// Of one whose range_version has been raised.
-RegionGeneration& BeginGeneration(RegionRecord& region, uint64_t begin) {
-  auto& generations = *region.mutable_generations();
-  if (generations.size() >= kMaxGenerations) generations.erase(generations.begin());
-  RegionGeneration& generation = *generations.Add();
-  generation.set_range_version(region.range_version());
-  generation.set_begin_ts(begin);
-  return generation;
-}
-
-// `from` and `to` as they are written, `gave` and `took` the names of their generations before.
-void AddGenerations(const commands::ProcedureEffect::PublishSlots& command, uint64_t gave, uint64_t took,
-                    bool is_new, RegionRecord& from, RegionRecord& to) {
-  const bool released = command.released_ts() != 0;
-  if (released && from.state() != REGION_REMOVING)
-    AddPredecessor(from.id(), gave, BeginGeneration(from, command.released_ts()));
-  if (command.opened_ts() == 0) return;
-  RegionGeneration& taken = BeginGeneration(to, command.opened_ts());
-  if (!is_new) AddPredecessor(to.id(), took, taken);
-  if (released) AddPredecessor(from.id(), gave, taken);
-}
-
 void Moved(RegionRecord& region, uint64_t procedure) {
   region.set_range_version(region.range_version() + 1);
   region.set_range_procedure(procedure);
@@ -133,6 +95,7 @@ CatalogResult BeginSplit(Records& records, const commands::ProcedureEffect::Begi
   if (IsAll(command.slots(), from->region())) {
     return Condition(*from, fmt::format("region {} would have no slots left", command.from()));
   }
+  if (CatalogResult refused = CheckRoomForGeneration(records, *from); IsRefusal(refused)) return refused;
   const uint64_t id = records.ids.next_region();
   Record record;
   RegionRecord& region = *record.mutable_region();
@@ -177,19 +140,8 @@ CatalogResult PublishSlots(Records& records, const commands::ProcedureEffect::Pu
   RegionRecord& gives = *giver.mutable_region();
   RegionRecord& takes = *taker.mutable_region();
   const bool is_new = takes.state() == REGION_CREATING;
-  const bool keeps = KeepsHistory(records);
-  uint64_t gave = 0;
-  uint64_t took = 0;
-  if (keeps) {
-    RegionGeneration& giving = PresentGeneration(gives);
-    gave = giving.range_version();
-    if (command.released_ts() != 0) giving.set_end_ts(command.released_ts());
-  }
-  if (keeps && !is_new) {
-    RegionGeneration& taking = PresentGeneration(takes);
-    took = taking.range_version();
-    if (command.opened_ts() != 0) taking.set_end_ts(command.opened_ts());
-  }
+  const auto generations =
+      KeepsHistory(records) ? std::optional(EndGenerations(command, is_new, gives, takes)) : std::nullopt;
   KeepInitialSlots(gives);
   if (IsAll(slots, gives)) {
     gives.set_state(REGION_REMOVING);
@@ -207,7 +159,7 @@ CatalogResult PublishSlots(Records& records, const commands::ProcedureEffect::Pu
     takes.mutable_slots()->set_last(std::max(takes.slots().last(), slots.last()));
   }
   Moved(takes, command.procedure());
-  if (keeps) AddGenerations(command, gave, took, is_new, gives, takes);
+  if (generations) BeginGenerations(records, command, *generations, gives, takes);
   const int32_t more = (is_new ? 1 : 0) - (gives.state() == REGION_REMOVING ? 1 : 0);
   CountRegions(records, gives.database(), more, change);
   records.regions.Put(command.from(), std::move(giver), change);

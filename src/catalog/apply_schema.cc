@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catalog/apply.h"
+#include "catalog/history.h"
 #include "catalog/keys.h"
 #include "catalog/procedures.h"
 #include "catalog/state_moves.h"
@@ -309,73 +310,6 @@ CatalogResult Drop(Records& records, const Record& found, Change& change) {
   return Done(change);
 }
 
-// ---- versions, for changefeeds ----
-
-// What is kept for decoding changes of former versions; a log of changes reaches back not nearly as far.
-constexpr int kMaxVersions = 16;
-constexpr size_t kMaxVersionBytes = 64 << 10;
-constexpr int kMaxDropped = 64;
-constexpr size_t kMaxDroppedBytes = 256 << 10;
-
-// The oldest go while there are too many; of the last `least` none.
-template <class List>
-void Bound(List& list, int least, int max_size, size_t max_bytes) {
-  size_t bytes = 0;
-  for (const auto& item : list) bytes += item.ByteSizeLong();
-  while (list.size() > least && (list.size() > max_size || bytes > max_bytes)) {
-    bytes -= list.begin()->ByteSizeLong();
-    list.erase(list.begin());
-  }
-}
-
-// The next shape is about to be published. Its timestamp is not known before all regions refuse older ones.
-void AddVersion(TableRecord& table) {
-  auto& history = *table.mutable_history();
-  if (table.state() == TABLE_CREATING) {
-    TableVersion& made = *history.Add();
-    *made.mutable_shape() = table.shape();
-    made.set_statement(schema::CreateStatement(table.shape()));
-    return;
-  }
-  if (!table.has_next()) return;
-  if (history.empty()) *history.Add()->mutable_shape() = table.shape();
-  TableVersion& next = *history.Add();
-  *next.mutable_shape() = table.next();
-  next.set_statement(schema::AlterStatement(table.shape(), table.next()));
-  Bound(history, 2, kMaxVersions, kMaxVersionBytes);
-}
-
-// A timestamp for a schema change of the database: behind everything that its regions committed before they
-// were told.
-uint64_t TakeSchemaTs(DatabaseRecord& database, uint64_t announced_ts) {
-  database.set_last_schema_ts(std::max(announced_ts, database.last_schema_ts()) + 1);
-  return database.last_schema_ts();
-}
-
-void Seal(Records& records, TableRecord& table, uint64_t announced_ts, Change& change) {
-  const Record* found = records.databases.Find(table.database());
-  const int last = table.history_size() - 1;
-  if (found == nullptr || last < 1 || table.history(last).since_ts() != 0) return;
-  Record database = *found;
-  table.mutable_history(last)->set_since_ts(TakeSchemaTs(*database.mutable_database(), announced_ts));
-  records.databases.Put(table.database(), std::move(database), change);
-}
-
-void AddDropped(Records& records, const TableRecord& table, uint64_t announced_ts, Change& change) {
-  const Record* found = records.databases.Find(table.database());
-  if (found == nullptr) return;
-  Record record = *found;
-  DatabaseRecord& database = *record.mutable_database();
-  DroppedTable& dropped = *database.add_dropped_tables();
-  dropped.set_id(table.id());
-  dropped.set_dropped_ts(TakeSchemaTs(database, announced_ts));
-  dropped.set_statement(schema::DropStatement(table.shape()));
-  *dropped.mutable_history() = table.history();
-  if (dropped.history().empty()) *dropped.add_history()->mutable_shape() = table.shape();
-  Bound(*database.mutable_dropped_tables(), 1, kMaxDropped, kMaxDroppedBytes);
-  records.databases.Put(table.database(), std::move(record), change);
-}
-
 // The shape that is published: the next one, if there is one.
 template <class Object>
 void Publish(Object& object) {
@@ -427,6 +361,11 @@ CatalogResult BeginSchemaChange(Records& records, const SchemaIntent& intent, Ch
   if (found == nullptr)
     return Refused(REASON_NOT_FOUND, fmt::format("table or view {} does not exist", intent.object()));
   if (CatalogResult refused = CheckPublic(records, *found); IsRefusal(refused)) return refused;
+  if (found->has_table()) {
+    const bool drops = intent.body_case() == SchemaIntent::kDrop;
+    CatalogResult refused = drops ? CheckRoomForDrop(records, *found) : CheckRoomForVersion(records, *found);
+    if (IsRefusal(refused)) return refused;
+  }
   if (intent.has_alter_table() && found->has_table())
     return AlterTable(records, *found, intent.alter_table(), change);
   if (intent.has_alter_view() && found->has_view())
@@ -458,7 +397,7 @@ CatalogResult AdvanceSchema(Records& records, const SchemaStep& step, Change& ch
   } else if (step.op() == SchemaStep::SEAL) {
     if (keeps) Seal(records, *table, step.announced_ts(), change);
   } else {
-    if (keeps && step.op() == SchemaStep::PUBLISH) AddVersion(*table);
+    if (keeps && step.op() == SchemaStep::PUBLISH) AddVersion(records, *table);
     if (step.op() == SchemaStep::ROLL_BACK) {
       if (table != nullptr) table->clear_next();
       if (view != nullptr) view->clear_next();

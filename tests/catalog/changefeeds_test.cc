@@ -461,6 +461,78 @@ TEST_F(FeedHistoryTest, VersionsAreBounded) {
   EXPECT_EQ(Table(id).history(15).shape().name(), "t39");
 }
 
+// A changefeed that stands at 100 has not delivered what was committed under versions that ended later.
+TEST_F(FeedHistoryTest, WhatAChangefeedHasYetToDeliverStays) {
+  Started();
+  const auto rename = [&](uint64_t id, const std::string& name) {
+    ipb::SchemaIntent intent;
+    intent.set_rename(name);
+    intent.set_object(id);
+    ipb::ProcedureEffect effect;
+    *effect.mutable_schema_intent() = intent;
+    const auto result = Submit(effect);
+    if (result.reason() != pb::REASON_UNSPECIFIED) return result;
+    Step(id, ipb::SchemaStep::PUBLISH);
+    Step(id, ipb::SchemaStep::SEAL, 1);
+    return result;
+  };
+  const uint64_t id = MakeTable("orders");
+  ipb::CatalogResult refused;
+  int changes = 0;
+  for (; changes < 1000 && refused.reason() == pb::REASON_UNSPECIFIED; ++changes)
+    refused = rename(id, fmt::format("t{}", changes));
+  const int needed = 256;
+  EXPECT_EQ(Table(id).history_size(), needed + 1);
+  EXPECT_EQ(refused.reason(), pb::REASON_CONDITION_FAILED);
+  EXPECT_THAT(refused.message(),
+              HasSubstr("changefeed 1 ('feed') has yet to deliver changes of 256 former versions "
+                        "of table 1 ('t"));
+  EXPECT_THAT(refused.message(),
+              HasSubstr("the limits are 256 and 262144 bytes: let it catch up, or remove it"));
+  EXPECT_EQ(Table(id).state(), pb::TABLE_PUBLIC);
+  // It goes on, and so does the table.
+  Progress(Feed().owner_epoch(), Table(id).history(needed).since_ts());
+  EXPECT_EQ(rename(id, "on").reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(Table(id).history_size(), 16);
+}
+
+TEST_F(FeedHistoryTest, DropsStayUntilTheyAreDelivered) {
+  Started();
+  const auto drop = [&](const std::string& name) {
+    const uint64_t id = MakeTable(name);
+    ipb::ProcedureEffect effect;
+    effect.mutable_schema_intent()->set_object(id);
+    effect.mutable_schema_intent()->set_drop(true);
+    const auto result = Submit(effect);
+    if (result.reason() != pb::REASON_UNSPECIFIED) return result;
+    Step(id, ipb::SchemaStep::DELETE_DATA);
+    Step(id, ipb::SchemaStep::ERASE, 200);
+    return result;
+  };
+  for (int i = 0; i < 256; ++i) ASSERT_EQ(drop(fmt::format("t{}", i)).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(Database().dropped_tables_size(), 256);
+  EXPECT_THAT(drop("more").message(),
+              HasSubstr("yet to deliver changes of 256 dropped tables of database 'shop'"));
+  Progress(Feed().owner_epoch(), Database().last_schema_ts());
+  EXPECT_EQ(drop("again").reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(Database().dropped_tables_size(), 64);
+}
+
+TEST_F(FeedHistoryTest, FormerRangesStayUntilTheyAreDelivered) {
+  Started();
+  BeginSplit(1, 100, 16383);
+  Publish(1, 2, 100, 16383, 50, 51);
+  uint64_t ts = 60;
+  for (int i = 0; i < 100; ++i, ts += 10) {
+    Publish(1, 2, 99, 99, ts, ts + 1);
+    Publish(2, 1, 99, 99, ts + 2, ts + 3);
+  }
+  const auto& generations = catalog.catalog().regions().at(1).region().generations();
+  EXPECT_EQ(generations.size(), 1 + 2 * 100 - 10 + 1)
+      << "those that ended up to 100 went, the present one is there";
+  EXPECT_GT(generations.Get(0).end_ts(), 100u);
+}
+
 TEST_F(FeedHistoryTest, NothingOfItBeforeTheFormat) {
   TestCatalog old;
   ipb::CatalogCommand initialize = TestCatalog::InitializeCommand();

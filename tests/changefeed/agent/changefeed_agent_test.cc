@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "catalog/history.h"
 #include "changefeed/agent/history_floors.h"
 #include "tests/node/fake_surroundings.h"
 #include "tests/runtime/manual_executor.h"
@@ -430,22 +431,22 @@ TEST_F(ChangefeedAgentTest, WhatIsGoneFromTheCatalogEnds) {
 
 TEST_F(ChangefeedAgentTest, HistoryIsKeptForAsLongAsSomebodyMayNeedIt) {
   pb::ChangefeedRecord feed = FeedOf(5, 0);
-  EXPECT_EQ(HistoryFloorOf(feed), kStart);
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), kStart);
   feed.set_checkpoint_ts(5000);
-  EXPECT_EQ(HistoryFloorOf(feed), 5000u);
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), 5000u);
   feed.set_state(pb::CHANGEFEED_PAUSED);
-  EXPECT_EQ(HistoryFloorOf(feed), 5000u);
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), 5000u);
   feed.set_history_given_up(true);
-  EXPECT_EQ(HistoryFloorOf(feed), std::nullopt);
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), std::nullopt);
   feed = FeedOf(5, 0);
   feed.clear_start_ts();
   feed.clear_checkpoint_ts();
-  EXPECT_EQ(HistoryFloorOf(feed), 0u) << "it is not known yet where it begins";
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), 0u) << "it is not known yet where it begins";
   feed.set_requested_start_ts(700);
-  EXPECT_EQ(HistoryFloorOf(feed), 700u);
+  EXPECT_EQ(catalog::HistoryFloorOf(feed), 700u);
   for (const auto state : {pb::CHANGEFEED_FINISHED, pb::CHANGEFEED_REMOVING}) {
     feed.set_state(state);
-    EXPECT_EQ(HistoryFloorOf(feed), std::nullopt);
+    EXPECT_EQ(catalog::HistoryFloorOf(feed), std::nullopt);
   }
 }
 
