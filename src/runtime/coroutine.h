@@ -12,6 +12,7 @@
 // Errors:    are values (Status, StatusOr). An exception that leaves a task aborts the process.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <optional>

@@ -12,6 +12,7 @@
 // Threading: pure functions. Errors: INVALID_ARGUMENT saying what the value is not and what is allowed.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>

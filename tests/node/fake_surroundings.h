@@ -2,6 +2,7 @@
 // memory, and controllers reduced to what nodes see of them.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>

@@ -2,6 +2,7 @@
 // says so.
 #pragma once
 
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <optional>

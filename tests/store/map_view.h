@@ -1,6 +1,7 @@
 // A kv::View over a std::map, for tests: what is written is there at once.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>

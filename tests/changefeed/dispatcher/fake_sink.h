@@ -1,6 +1,7 @@
 // Sinks in memory that deliver when the test says so.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <vector>

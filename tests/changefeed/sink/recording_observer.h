@@ -1,6 +1,7 @@
 // What a sink has said.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
