@@ -1,8 +1,9 @@
-# tenure_library(NAME [RECURSIVE] [DEPS a b ...] [PUBLIC_LIBS x::x ...] [PRIVATE_LIBS y::y ...])
+# tenure_library(NAME [RECURSIVE] [ONLY regex | EXCEPT regex] [PCH <x> ...] [DEPS a b ...] [PUBLIC_LIBS x::x ...] [PRIVATE_LIBS y::y ...])
 #   The calling folder as target tenure_NAME. Sources are the folder's *.cc, found by themselves (main.cc is not part
-#   of it); RECURSIVE takes its subfolders in too. A folder that has headers only is an INTERFACE library until its
+#   of it); RECURSIVE takes its subfolders in too; ONLY and EXCEPT choose among the files. A folder that has headers only is an INTERFACE library until its
 #   first .cc file appears. DEPS name other folders' libraries and `proto`; they follow the table in
-#   scripts/check_includes.py. PUBLIC_LIBS are libraries that appear in the headers.
+#   scripts/check_includes.py. PUBLIC_LIBS are libraries that appear in the headers. PCH are headers that nearly all
+#   of its files include and that are slow to read: they are precompiled for it.
 #
 # tenure_binary(OUTPUT LIBS a b ...)
 #   The calling folder's main.cc as an executable; without main.cc nothing is made.
@@ -19,7 +20,7 @@ function(tenure_mark_mutant)
 endfunction()
 
 function(tenure_library name)
-  cmake_parse_arguments(ARG "RECURSIVE" "" "DEPS;PUBLIC_LIBS;PRIVATE_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "RECURSIVE" "ONLY;EXCEPT" "PCH;DEPS;PUBLIC_LIBS;PRIVATE_LIBS" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "tenure_library(${name}): unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
   endif()
@@ -29,12 +30,21 @@ function(tenure_library name)
     file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   endif()
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+  if(ARG_ONLY)
+    list(FILTER sources INCLUDE REGEX "${ARG_ONLY}")
+  elseif(ARG_EXCEPT)
+    list(FILTER sources EXCLUDE REGEX "${ARG_EXCEPT}")
+  endif()
 
   set(target tenure_${name})
   if(sources)
     add_library(${target} STATIC ${sources})
     target_link_libraries(${target} PRIVATE ${ARG_PRIVATE_LIBS})
-    target_precompile_headers(${target} REUSE_FROM tenure_pch)
+    if(ARG_PCH)
+      target_precompile_headers(${target} PRIVATE ${TENURE_PCH_HEADERS} ${ARG_PCH})
+    else()
+      target_precompile_headers(${target} REUSE_FROM tenure_pch)
+    endif()
     tenure_mark_mutant(${sources})
     set(scope PUBLIC)
   else()

@@ -12,7 +12,7 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-constexpr char kHost[] = "barriers";
+constexpr char kBarrierHost[] = "barriers";
 constexpr size_t kLanes = 2;
 constexpr Duration kCallTimeout = std::chrono::seconds(30);
 
@@ -22,11 +22,11 @@ BarrierOperator::BarrierOperator(World& world, Prng prng)
     : world_(world),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kBarrierHost, prng.Fork("process")),
       executor_(process_.AddExecutor("operator")),
       ids_(prng.Fork("ids")),
       lanes_(kLanes) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kBarrierHost);
   network_ = world_.network().MakeView(process_, executor_);
   controllers_ = std::make_unique<client::ControllerClient>(executor_, *network_, world_.ServerAddresses(),
                                                             prng.Fork("client"));

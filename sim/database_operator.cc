@@ -15,7 +15,7 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-constexpr char kHost[] = "databases";
+constexpr char kDatabaseHost[] = "databases";
 constexpr Duration kRepeatAfter = std::chrono::milliseconds(300);
 constexpr Duration kWriteTimeout = std::chrono::seconds(3);
 constexpr uint32_t kLastValues = 8;  // of a database in the end: enough to meet each of its regions
@@ -27,10 +27,10 @@ DatabaseOperator::DatabaseOperator(World& world, Prng prng)
     : world_(world),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kDatabaseHost, prng.Fork("process")),
       executor_(process_.AddExecutor("operator")),
       ids_(prng.Fork("ids")) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kDatabaseHost);
   network_ = world_.network().MakeView(process_, executor_);
   controllers_ = std::make_unique<client::ControllerClient>(executor_, *network_, world_.ServerAddresses(),
                                                             prng.Fork("client"));

@@ -14,7 +14,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr char kHost[] = "mail";
+constexpr char kMailHost[] = "mail";
 constexpr char kRefused[] = "F12 nobody is heard in another's epoch, or without one";
 constexpr Duration kTimeout = std::chrono::seconds(3);
 
@@ -41,9 +41,9 @@ FeedMail::FeedMail(World& world, Prng prng)
     : world_(world),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kMailHost, prng.Fork("process")),
       executor_(process_.AddExecutor("mail")) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kMailHost);
   network_ = world_.network().MakeView(process_, executor_);
   if (world_.options().changefeeds > 0) world_.network().SetWatcher(this);
 }
@@ -55,7 +55,7 @@ FeedMail::~FeedMail() {
 
 void FeedMail::OnSent(const Endpoint& from, const Endpoint& to, std::string_view method,
                       const std::string& request) {
-  if (method != changefeed::Messenger::kNode || from == kHost || world_.calm()) return;
+  if (method != changefeed::Messenger::kNode || from == kMailHost || world_.calm()) return;
   const uint64_t draw = prng_.Below(40);
   if (draw < 2) return Repeat(to, request);
   if (draw > 3) return;

@@ -17,8 +17,8 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-constexpr char kHost[] = "feeds";
-constexpr char kDatabase[] = "default";
+constexpr char kFeedHost[] = "feeds";
+constexpr char kKeysDatabase[] = "default";
 constexpr Duration kRepeatAfter = std::chrono::milliseconds(400);
 constexpr Duration kMoveAgainAfter = std::chrono::seconds(15);
 // At rest what was acknowledged so long ago has arrived.
@@ -43,9 +43,9 @@ FeedOperator::FeedOperator(World& world, Prng prng)
     : world_(world),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kFeedHost, prng.Fork("process")),
       executor_(process_.AddExecutor("operator")) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kFeedHost);
   network_ = world_.network().MakeView(process_, executor_);
   rows_ = std::make_unique<RespClient>(executor_, *network_, world_.NodeAddresses(), prng.Fork("rows"),
                                        std::chrono::seconds(3), kTablesDatabase);
@@ -121,7 +121,7 @@ void FeedOperator::WriteRow() {
 // ---- wishes ----
 
 const char* FeedOperator::DatabaseOf(const Lane& lane) const {
-  return lane.follows_keys ? kDatabase : kTablesDatabase;
+  return lane.follows_keys ? kKeysDatabase : kTablesDatabase;
 }
 
 void FeedOperator::Pause(Lane& lane) {

@@ -13,7 +13,7 @@ namespace tenure::sim {
 
 namespace {
 
-constexpr char kHost[] = "rows";
+constexpr char kRowHost[] = "rows";
 constexpr size_t kClients = 3;
 constexpr size_t kRows = 2;  // of each table
 constexpr Duration kTimeout = std::chrono::seconds(6);
@@ -30,9 +30,9 @@ RowClients::RowClients(World& world, const SchemaTimeline& timeline, Prng prng)
       timeline_(timeline),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kRowHost, prng.Fork("process")),
       executor_(process_.AddExecutor("clients")) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kRowHost);
   network_ = world_.network().MakeView(process_, executor_);
   if (world_.options().tables == 0) return;
   for (size_t i = 0; i < kClients; ++i) {

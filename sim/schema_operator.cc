@@ -16,8 +16,7 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-constexpr char kHost[] = "schemas";
-constexpr const char* kDatabase = kTablesDatabase;
+constexpr char kSchemaHost[] = "schemas";
 constexpr Duration kRepeatAfter = std::chrono::milliseconds(300);
 constexpr Duration kTimeout = std::chrono::seconds(3);
 constexpr size_t kMaxColumns = 6;
@@ -37,10 +36,10 @@ SchemaOperator::SchemaOperator(World& world, SchemaTimeline& timeline, Prng prng
       timeline_(timeline),
       prng_(prng),
       clock_(world.scheduler(), Instant(std::chrono::seconds(1000)), WallFromMillis(1'700'000'000'000)),
-      process_(world.scheduler(), clock_, kHost, prng.Fork("process")),
+      process_(world.scheduler(), clock_, kSchemaHost, prng.Fork("process")),
       executor_(process_.AddExecutor("operator")),
       ids_(prng.Fork("ids")) {
-  world_.network().AddHost(process_, kHost);
+  world_.network().AddHost(process_, kSchemaHost);
   network_ = world_.network().MakeView(process_, executor_);
   controllers_ = std::make_unique<client::ControllerClient>(executor_, *network_, world_.ServerAddresses(),
                                                             prng.Fork("client"));
@@ -82,7 +81,7 @@ void SchemaOperator::Begin(Lane& lane, const char* method, Request request, Mode
   lane.busy = true;
   lane.id = ids_.Next();
   *request.mutable_id() = lane.id;
-  request.set_database(kDatabase);
+  request.set_database(kTablesDatabase);
   lane.method = method;
   lane.request = request.SerializeAsString();
   lane.sent = std::make_shared<bool>(false);
@@ -291,7 +290,7 @@ void SchemaOperator::Check() {
   controller::Controller* const serving = world_.ServingController();
   if (serving == nullptr) return world_.Fail("S1 a table is as its procedures said", "nobody serves at rest");
   const catalog::Catalog& catalog = serving->catalog();
-  const pb::Record* database = catalog.FindDatabase(kDatabase);
+  const pb::Record* database = catalog.FindDatabase(kTablesDatabase);
   if (database == nullptr) return;  // a run that was recovered without it
   const uint64_t id = database->database().id();
   for (const auto& lane : lanes_) {

@@ -21,7 +21,7 @@ using controller::SchemaChange;
 
 namespace {
 
-constexpr const char* kDatabase = "default";
+constexpr const char* kStoryDatabase = "default";
 
 enum Kind {
   kCreateTable,
@@ -179,7 +179,7 @@ void End(Stage& stage, Fault fault) {
 template <class Request>
 Request Named(const char* name) {
   Request request;
-  request.set_database(kDatabase);
+  request.set_database(kStoryDatabase);
   request.set_name(name);
   return request;
 }

@@ -10,9 +10,6 @@ namespace pb = ::tenure::v1;
 
 namespace {
 
-// Well below what the controllers remember (catalog::CatalogLimits::client_session).
-constexpr Duration kSessionIdle = std::chrono::minutes(5);
-
 template <class Response, class Start>
 runtime::Task<StatusOr<Response>> AsTask(runtime::Executor& executor, runtime::StopToken stop, Start start) {
   co_return co_await runtime::AsyncUntil<StatusOr<Response>>(executor, stop, std::move(start));
@@ -34,7 +31,7 @@ template <class Request>
 void CatalogClient::Change(std::string_view method, Request request, Duration timeout, bool slow,
                            Done<pb::ChangeResponse> done) {
   const Instant now = executor_.Now();
-  if (now - last_change_ > kSessionIdle && ids_.unanswered() == 0) ids_.Renew();
+  if (now - last_change_ > RequestIds::kSessionIdle && ids_.unanswered() == 0) ids_.Renew();
   last_change_ = now;
   const pb::RequestId id = ids_.Next();
   *request.mutable_id() = id;

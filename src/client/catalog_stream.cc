@@ -15,7 +15,6 @@ constexpr Duration kFirstPause = std::chrono::milliseconds(20);  // before the n
 constexpr Duration kMaxPause = std::chrono::milliseconds(500);
 constexpr Duration kLater = std::chrono::milliseconds(50);  // for requests that are refused for now
 constexpr Duration kExpiryCheck = std::chrono::milliseconds(250);
-constexpr Duration kSessionIdle = std::chrono::minutes(5);  // well below what the controllers remember
 
 const pb::RequestId* IdOf(const pb::StreamRequest& request) {
   if (request.has_put()) return &request.put().id();
@@ -54,7 +53,7 @@ void CatalogStream::Send(pb::StreamRequest request, Callback<StatusOr<pb::Stream
                                 pending_.size(), max_outstanding_));
   }
   const Instant now = executor_.Now();
-  if (now - last_send_ > kSessionIdle && ids_.unanswered() == 0) ids_.Renew();
+  if (now - last_send_ > RequestIds::kSessionIdle && ids_.unanswered() == 0) ids_.Renew();
   last_send_ = now;
   const uint64_t tag = next_tag_++;
   request.set_tag(tag);

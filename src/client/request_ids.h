@@ -7,12 +7,17 @@
 #include <set>
 
 #include "base/prng.h"
+#include "base/time.h"
 #include "tenure/v1/catalog.pb.h"
 
 namespace tenure::client {
 
 class RequestIds {
  public:
+  // After so long without a request a new session is begun; well below what the
+  // controllers remember (catalog::CatalogLimits::client_session).
+  static constexpr Duration kSessionIdle = std::chrono::minutes(5);
+
   // The client's id is drawn: 64 random bits, never zero.
   explicit RequestIds(Prng prng) : prng_(prng), client_id_(prng_.Next64() | 1) {}
 

@@ -12,7 +12,6 @@ namespace tenure::daemon {
 namespace {
 
 namespace pb = ::tenure::v1;
-constexpr Duration kAskLimit = std::chrono::seconds(2);
 constexpr Duration kLookAroundLimit = std::chrono::seconds(5);
 constexpr Duration kRememberInterval = std::chrono::milliseconds(500);
 // Nothing that long may run on the controller's executor: it would delay heartbeats and elections.

@@ -10,7 +10,6 @@ namespace tenure::daemon {
 namespace {
 
 constexpr std::string_view kRaftService = "tenure.internal.v1.Raft";
-constexpr Duration kAskLimit = std::chrono::seconds(2);
 
 // Where they were last, which is newer than the command line of the first start; then what that says.
 std::vector<runtime::Endpoint> ControllerAddresses(const Config& config,

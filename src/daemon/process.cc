@@ -10,7 +10,6 @@ namespace {
 
 constexpr Duration kHandOverLimit = std::chrono::seconds(3);
 constexpr Duration kGrace = std::chrono::milliseconds(300);
-constexpr Duration kAskLimit = std::chrono::seconds(2);
 
 }  // namespace
 

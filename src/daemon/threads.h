@@ -12,6 +12,9 @@
 
 namespace tenure::daemon {
 
+// What answers at once, or hangs.
+inline constexpr Duration kAskLimit = std::chrono::seconds(2);
+
 struct Threads {
   using Work = runtime::RealExecutor::Work;
   runtime::RealExecutor controller{"controller"};           // group 0 and the leader's services

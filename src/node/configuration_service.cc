@@ -16,7 +16,7 @@ using group::ProposeOutcome;
 
 namespace {
 
-constexpr Duration kPoll = std::chrono::milliseconds(10);
+constexpr Duration kCatchUpPoll = std::chrono::milliseconds(10);
 
 Status NotLedHere(uint64_t region) {
   return Error(StatusCode::kFailedPrecondition, "region {} is not led here", region);
@@ -149,7 +149,7 @@ runtime::Task<StatusOr<uint64_t>> ConfigurationService::Propose(GroupId group, r
       co_return now->configuration_index.value();
     }
     if (surroundings_.executor.Now() >= until ||
-        !co_await runtime::SleepFor(surroundings_.executor, kPoll, scope_.token())) {
+        !co_await runtime::SleepFor(surroundings_.executor, kCatchUpPoll, scope_.token())) {
       co_return Refuse(pb::REASON_UNKNOWN_OUTCOME,
                        "region {}: the joint configuration is in force, leaving it takes long", group);
     }

@@ -12,7 +12,7 @@ namespace ipb = ::tenure::internal::v1;
 constexpr std::string_view kTransfer = "tenure.internal.v1.NodeInternal/TransferLeader";
 constexpr Duration kCallTimeout = std::chrono::seconds(2);
 constexpr Duration kTakeTimeout = std::chrono::seconds(5);
-constexpr Duration kPoll = std::chrono::milliseconds(20);
+constexpr Duration kTransferPoll = std::chrono::milliseconds(20);
 constexpr size_t kMaxTakes = 4;
 
 }  // namespace
@@ -110,7 +110,7 @@ runtime::Task<void> LeadershipTaker::Run(DatabaseId database, Callback<Outcome> 
       if (region != nullptr && region->running && region->serving_term.IsNone()) ++missing;
     }
     if (missing == 0 || !failure.empty() || executor_.Now() >= until) break;
-    if (!co_await runtime::SleepFor(executor_, kPoll, scope_.token())) break;
+    if (!co_await runtime::SleepFor(executor_, kTransferPoll, scope_.token())) break;
   }
   if (missing == 0) {
     done(store::Reply::Ok());

@@ -11,7 +11,6 @@ namespace tenure::planner {
 namespace {
 
 namespace pb = ::tenure::v1;
-constexpr uint32_t kNone = PlacementState::kNone;
 
 class Drain {
  public:
@@ -33,7 +32,7 @@ class Drain {
     const RegionId id = state_.regions()[region].id;
     if (state_.regions()[region].leader != node_) return;
     const uint32_t to = ChooseLeader(state_, region, node_);
-    if (to == kNone) {
+    if (to == PlacementState::kNone) {
       plan_.stuck_leaders.push_back({id, "no other voter is on a node that is UP and not held back"});
       return;
     }
@@ -54,7 +53,7 @@ class Drain {
     }
     const std::vector<uint32_t> beside = state_.OthersOf(region, node_);
     const uint32_t to = choice_->Best(beside, of.bytes);
-    if (to == kNone) {
+    if (to == PlacementState::kNone) {
       const Status why = choice_->NotEnough(fmt::format("region {}", of.id), 1, beside, of.bytes);
       plan_.stuck.push_back({of.id, std::string(MessageOf(why))});
       return;
@@ -92,7 +91,7 @@ class Drain {
   const uint32_t node_;
   const DrainRequest& request_;
   const Prng prng_;
-  uint32_t database_ = kNone;
+  uint32_t database_ = PlacementState::kNone;
   std::optional<PlacementChoice> choice_;  // of that database
   DrainPlan plan_;
 };
@@ -102,7 +101,8 @@ class Drain {
 StatusOr<DrainPlan> PlanDrain(const PlacementView& view, const DrainRequest& request) {
   PlacementState state(view);
   const uint32_t node = state.FindNode(request.node);
-  if (node == kNone) return catalog::Refuse(pb::REASON_NOT_FOUND, "node {} does not exist", request.node);
+  if (node == PlacementState::kNone)
+    return catalog::Refuse(pb::REASON_NOT_FOUND, "node {} does not exist", request.node);
   return Drain(state, node, request).Run();
 }
 

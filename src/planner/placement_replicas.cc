@@ -12,7 +12,6 @@ namespace tenure::planner {
 namespace {
 
 namespace pb = ::tenure::v1;
-constexpr uint32_t kNone = PlacementState::kNone;
 
 Status NoSuchRegion(RegionId region) {
   return catalog::Refuse(pb::REASON_NOT_FOUND, "region {} does not exist", region);
@@ -65,7 +64,7 @@ class Removal {
     RemoveReplicaPlan plan{.node = state_.IdOf(node)};
     if (state_.regions()[region_].leader == node) {
       const uint32_t leader = ChooseLeader(state_, region_, node);
-      if (leader != kNone) plan.leader_to = state_.IdOf(leader);
+      if (leader != PlacementState::kNone) plan.leader_to = state_.IdOf(leader);
     }
     plan.explanation.subject = subject + ": one replica less";
     plan.explanation.chosen.push_back({.node = plan.node, .scores = ScoresOf(worths[best])});
@@ -153,15 +152,15 @@ class Removal {
 StatusOr<AddReplicaPlan> PlanAddReplica(const PlacementView& view, const AddReplicaRequest& request) {
   const PlacementState state(view);
   const uint32_t region = state.FindRegion(request.region);
-  if (region == kNone) return NoSuchRegion(request.region);
+  if (region == PlacementState::kNone) return NoSuchRegion(request.region);
   std::string subject = SubjectOf(state, region) + ": one replica more";
   std::vector<uint32_t> excluded;
   for (const NodeId id : request.excluded) {
-    if (const uint32_t node = state.FindNode(id); node != kNone) excluded.push_back(node);
+    if (const uint32_t node = state.FindNode(id); node != PlacementState::kNone) excluded.push_back(node);
   }
   const uint32_t replaced = state.FindNode(request.replaces);
   if (!request.replaces.IsNone()) {
-    if (replaced == kNone || !state.IsMember(region, replaced)) {
+    if (replaced == PlacementState::kNone || !state.IsMember(region, replaced)) {
       return catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "replaces: region {} has no replica on node {}",
                              request.region, request.replaces);
     }
@@ -173,7 +172,7 @@ StatusOr<AddReplicaPlan> PlanAddReplica(const PlacementView& view, const AddRepl
   PlacementChoice choice(state, state.regions()[region].database, excluded, Prng(request.seed));
   std::vector<uint32_t> beside = state.OthersOf(region, replaced);
   const uint32_t node = choice.Best(beside, bytes);
-  if (node == kNone) return choice.NotEnough(subject, 1, beside, bytes);
+  if (node == PlacementState::kNone) return choice.NotEnough(subject, 1, beside, bytes);
   AddReplicaPlan plan{.node = state.IdOf(node)};
   plan.explanation.subject = std::move(subject);
   plan.explanation.chosen.push_back(choice.ExplainChosen(node, beside));
@@ -188,7 +187,7 @@ StatusOr<RemoveReplicaPlan> PlanRemoveReplica(const PlacementView& view,
                                               const RemoveReplicaRequest& request) {
   const PlacementState state(view);
   const uint32_t region = state.FindRegion(request.region);
-  if (region == kNone) return NoSuchRegion(request.region);
+  if (region == PlacementState::kNone) return NoSuchRegion(request.region);
   return Removal(state, region, request.seed).Run(request.explain);
 }
 
@@ -196,7 +195,7 @@ StatusOr<std::vector<Explanation>> ExplainRegion(const PlacementView& view,
                                                  const ExplainRegionRequest& request) {
   PlacementState state(view);
   const uint32_t region = state.FindRegion(request.region);
-  if (region == kNone) return NoSuchRegion(request.region);
+  if (region == PlacementState::kNone) return NoSuchRegion(request.region);
   std::vector<Explanation> explanations;
   const std::vector<uint32_t> members = state.NodesOf(region);
   const uint64_t bytes = state.regions()[region].bytes;

@@ -14,7 +14,6 @@
 namespace tenure::planner {
 namespace {
 
-constexpr uint32_t kNone = PlacementState::kNone;
 // Replicas of one node that are compared for the best one to move.
 constexpr size_t kMaxCompared = 64;
 
@@ -65,11 +64,11 @@ class Database {
     std::map<uint32_t, uint32_t> used;
     uint32_t pairs = 0;
     for (size_t i = 0; i < replicas; ++i) {
-      uint32_t best = kNone;
+      uint32_t best = PlacementState::kNone;
       for (const auto& [id, nodes] : room) {
-        if (used[id] < nodes && (best == kNone || used[id] < used[best])) best = id;
+        if (used[id] < nodes && (best == PlacementState::kNone || used[id] < used[best])) best = id;
       }
-      if (best == kNone) break;
+      if (best == PlacementState::kNone) break;
       pairs += used[best]++;
     }
     return pairs;
@@ -98,7 +97,7 @@ class Database {
         if (!rebalance_.IsCounted(node)) continue;
         const std::vector<uint32_t> beside = state_.OthersOf(region, node);
         const uint32_t to = choice().Best(beside, state_.regions()[region].bytes);
-        if (to == kNone) continue;
+        if (to == PlacementState::kNone) continue;
         const bool belongs = rebalance_.IsFor(node, database_);
         if (belongs && state_.ConflictsOf(to, beside) >= state_.ConflictsOf(node, beside)) continue;
         if (rebalance_.moves_left() == 0) return rebalance_.SetLimited();
@@ -119,8 +118,8 @@ class Database {
     uint32_t replicas = 0;  // of the taker
     bool leads = false;
     uint32_t shared = 0;
-    uint32_t region = kNone;
-    uint32_t to = kNone;
+    uint32_t region = PlacementState::kNone;
+    uint32_t to = PlacementState::kNone;
     friend auto operator<=>(const Candidate&, const Candidate&) = default;
   };
 
@@ -133,7 +132,7 @@ class Database {
       if (of.database != database_ || rebalance_.IsBusy(region)) continue;
       const std::vector<uint32_t> beside = state_.OthersOf(region, from);
       const uint32_t to = choice().Best(beside, of.bytes);
-      if (to == kNone || state_.ReplicasOf(to, database_) >= below) continue;
+      if (to == PlacementState::kNone || state_.ReplicasOf(to, database_) >= below) continue;
       const Conflicts conflicts = state_.ConflictsOf(to, beside);
       if (conflicts > state_.ConflictsOf(from, beside)) continue;
       const Candidate candidate{.conflicts = conflicts,
@@ -149,7 +148,7 @@ class Database {
   }
 
   uint32_t Least() const {
-    uint32_t least = kNone;
+    uint32_t least = PlacementState::kNone;
     for (const uint32_t node : nodes_) least = std::min(least, state_.ReplicasOf(node, database_));
     return least;
   }
@@ -159,7 +158,7 @@ class Database {
     const std::vector<uint32_t> counts = rebalance_.CountReplicas(regions_);
     uint64_t sum = 0;
     uint32_t most = 0;
-    uint32_t least = kNone;
+    uint32_t least = PlacementState::kNone;
     for (const uint32_t node : nodes_) {
       sum += counts[node];
       most = std::max(most, counts[node]);

@@ -12,8 +12,6 @@
 namespace tenure::planner {
 namespace {
 
-constexpr uint32_t kNone = PlacementState::kNone;
-
 // The leadership may be handed on, if the limits of both nodes allow it.
 bool MayTransfer(Rebalance& rebalance, uint32_t from, uint32_t to) {
   if (rebalance.MayTransfer(from) && rebalance.MayTransfer(to)) return true;
@@ -32,9 +30,11 @@ void ToPreferredZone(Rebalance& rebalance, uint32_t database, const std::vector<
   if (zone.empty()) return;
   for (const uint32_t region : regions) {
     const uint32_t leader = state.regions()[region].leader;
-    if (rebalance.IsBusy(region) || leader == kNone || state.nodes()[leader].node->zone == zone) continue;
+    if (rebalance.IsBusy(region) || leader == PlacementState::kNone ||
+        state.nodes()[leader].node->zone == zone)
+      continue;
     const uint32_t to = ChooseLeader(state, region, leader);
-    if (to == kNone || state.nodes()[to].node->zone != zone) continue;
+    if (to == PlacementState::kNone || state.nodes()[to].node->zone != zone) continue;
     if (rebalance.transfers_left() == 0) return rebalance.SetLimited();
     if (MayTransfer(rebalance, leader, to))
       rebalance.Transfer(region, to, fmt::format("leaders of the database are preferred in zone '{}'", zone));
@@ -62,7 +62,7 @@ void EvenOutDatabaseLeaders(Rebalance& rebalance, uint32_t database, const std::
   const PlacementState& state = rebalance.state();
   uint64_t sum = 0;
   uint32_t most = 0;
-  uint32_t least = kNone;
+  uint32_t least = PlacementState::kNone;
   size_t nodes = 0;
   std::vector<uint32_t> counts = rebalance.CountLeaders(regions);
   for (uint32_t i = 0; i < counts.size(); ++i) {
@@ -78,13 +78,14 @@ void EvenOutDatabaseLeaders(Rebalance& rebalance, uint32_t database, const std::
   std::vector<LedRegion> led(regions.size());
   for (size_t i = 0; i < regions.size(); ++i) {
     const uint32_t leader = state.regions()[regions[i]].leader;
-    if (leader == kNone || !rebalance.IsCounted(leader) || rebalance.IsBusy(regions[i])) continue;
+    if (leader == PlacementState::kNone || !rebalance.IsCounted(leader) || rebalance.IsBusy(regions[i]))
+      continue;
     led[i].leader = leader;
     led[i].candidates = LeaderCandidates(state, regions[i]);
     // Led from outside of the preferred zone, because a limit has stopped it from going there: left as it is.
     if (!Contains(led[i].candidates, leader)) led[i].candidates.clear();
   }
-  const LeaderLimits limits{.slack = static_cast<uint32_t>(std::min<uint64_t>(slack, kNone)),
+  const LeaderLimits limits{.slack = static_cast<uint32_t>(std::min<uint64_t>(slack, PlacementState::kNone)),
                             .chains = rebalance.transfers_left(),
                             .length = rebalance.transfers_left()};
   // Whole chains: the beginning of one would leave the counts of the database as they are and might make
@@ -125,13 +126,13 @@ void EvenOutAllLeaders(Rebalance& rebalance) {
       if (of.leader != from || rebalance.IsBusy(region)) continue;
       const std::vector<uint32_t> candidates = LeaderCandidates(state, region);
       if (!Contains(candidates, from)) continue;
-      uint32_t to = kNone;
+      uint32_t to = PlacementState::kNone;
       for (const uint32_t node : candidates) {
         if (state.LeadersOf(from, of.database) <= state.LeadersOf(node, of.database)) continue;
         if (state.nodes()[from].leaders <= state.nodes()[node].leaders + tolerance) continue;
-        if (to == kNone || state.nodes()[node].leaders < state.nodes()[to].leaders) to = node;
+        if (to == PlacementState::kNone || state.nodes()[node].leaders < state.nodes()[to].leaders) to = node;
       }
-      if (to == kNone) continue;
+      if (to == PlacementState::kNone) continue;
       if (rebalance.transfers_left() == 0) return rebalance.SetLimited();
       if (!MayTransfer(rebalance, from, to)) continue;
       rebalance.Transfer(

@@ -13,7 +13,6 @@
 namespace tenure::planner {
 namespace {
 
-constexpr uint32_t kNone = PlacementState::kNone;
 using Measure = Rebalance::Measure;
 
 // Pairs of nodes that one plan looks at per stage; beyond, the plan says that it was limited.
@@ -59,11 +58,11 @@ class Nodes {
       std::vector<uint32_t> order = nodes_;
       std::sort(order.begin(), order.end(),
                 [&](uint32_t a, uint32_t b) { return std::pair(measure(a), a) < std::pair(measure(b), b); });
-      uint32_t from = kNone;
-      for (auto node = order.rbegin(); node != order.rend() && from == kNone; ++node) {
+      uint32_t from = PlacementState::kNone;
+      for (auto node = order.rbegin(); node != order.rend() && from == PlacementState::kNone; ++node) {
         if (!stuck[*node]) from = *node;
       }
-      if (from == kNone || measure(from) <= measure(order.front()) + tolerance) return;
+      if (from == PlacementState::kNone || measure(from) <= measure(order.front()) + tolerance) return;
       if (rebalance_.moves_left() == 0) return rebalance_.SetLimited();
       if (!rebalance_.MayGive(from)) rebalance_.SetLimited();
       bool moved = false;
@@ -102,14 +101,14 @@ class Nodes {
   }
 
   bool MoveOne(uint32_t from, uint32_t to) {
-    uint32_t best = kNone;
+    uint32_t best = PlacementState::kNone;
     for (const uint32_t region : state_.nodes()[from].regions) {
       if (!CountsAllow(region, from, to) || !CanGo(region, from, to)) continue;
       if (!state_.HasRoomFor(to, state_.regions()[region].bytes)) continue;
-      if (best == kNone || state_.regions()[best].leader == from) best = region;
+      if (best == PlacementState::kNone || state_.regions()[best].leader == from) best = region;
       if (state_.regions()[best].leader != from) break;
     }
-    if (best == kNone) return false;
+    if (best == PlacementState::kNone) return false;
     rebalance_.Move(best, from, to, Measure::kReplicas,
                     fmt::format("node {} has {} replicas of all databases, node {} has {}", state_.IdOf(from),
                                 state_.nodes()[from].replicas, state_.IdOf(to), state_.nodes()[to].replicas));
@@ -118,8 +117,8 @@ class Nodes {
 
   struct Exchange {
     uint64_t off = UINT64_MAX;  // from even, after it
-    uint32_t given = kNone;
-    uint32_t taken = kNone;  // kNone: a move
+    uint32_t given = PlacementState::kNone;
+    uint32_t taken = PlacementState::kNone;  // PlacementState::kNone: a move
   };
 
   // By how far the two are from even if so many bytes go; none: not worth it, or too many.
@@ -156,7 +155,8 @@ class Nodes {
       const PlacementState::Region& of = state_.regions()[given];
       if (!CanGo(given, from, to) || !state_.HasRoomFor(to, of.bytes)) continue;
       if (counts_allow && CountsAllow(given, from, to)) {
-        if (const auto off = Off(difference, of.bytes); off && *off < best.off) best = {*off, given, kNone};
+        if (const auto off = Off(difference, of.bytes); off && *off < best.off)
+          best = {*off, given, PlacementState::kNone};
       }
       for (const uint32_t taken : small) {
         if (state_.regions()[taken].database != of.database || state_.regions()[taken].bytes >= of.bytes)
@@ -167,12 +167,12 @@ class Nodes {
         best = {*off, given, taken};
       }
     }
-    if (best.given == kNone) return false;
+    if (best.given == PlacementState::kNone) return false;
     const std::string why =
         fmt::format("node {} has {} bytes, node {} has {}", state_.IdOf(from), state_.nodes()[from].bytes,
                     state_.IdOf(to), state_.nodes()[to].bytes);
     rebalance_.Move(best.given, from, to, Measure::kBytes, why);
-    if (best.taken != kNone) {
+    if (best.taken != PlacementState::kNone) {
       rebalance_.Move(
           best.taken, to, from, Measure::kBytes,
           fmt::format("changes places with the larger region {}", state_.regions()[best.given].id));

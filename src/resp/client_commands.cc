@@ -10,10 +10,6 @@
 namespace tenure::resp {
 namespace {
 
-bool IsPrintableWord(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
-}
-
 bool IsOn(const std::string& text, bool& on) {
   on = EqualsIgnoreCase(text, "on");
   return on || EqualsIgnoreCase(text, "off");

@@ -150,6 +150,10 @@ bool ParseInteger(std::string_view text, int64_t& value) {
   return !text.empty() && error == std::errc() && end == text.data() + text.size();
 }
 
+bool IsPrintableWord(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
+}
+
 bool MatchesPattern(std::string_view pattern, std::string_view text) {
   // Greedy with one place to go back to, the last '*': linear in pattern times text.
   size_t p = 0;

@@ -65,6 +65,8 @@ std::string Lower(std::string_view text);
 // `lower` is lower case.
 bool EqualsIgnoreCase(std::string_view text, std::string_view lower);
 bool ParseInteger(std::string_view text, int64_t& value);
+// One word of printable characters, as the name of a client: CLIENT LIST separates by blanks.
+bool IsPrintableWord(std::string_view text);
 // '*', '?', '[a-z]', '\' as in Redis; case-insensitive.
 bool MatchesPattern(std::string_view pattern, std::string_view text);
 

@@ -13,14 +13,6 @@ constexpr std::string_view kNoPassword =
     "configuration is correct?";
 constexpr std::string_view kWrongPassword = "WRONGPASS invalid username-password pair or user is disabled.";
 
-// A client name is one word of printable characters: CLIENT LIST separates by blanks.
-bool IsPrintableWord(std::string_view text) {
-  for (const char c : text) {
-    if (c < '!' || c > '~') return false;
-  }
-  return true;
-}
-
 void WriteHello(CommandContext& c) {
   c.reply.Map(7);
   c.reply.Bulk("server");

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kArgumentOverhead = sizeof(std::string);
 
 // A decimal integer with nothing around it; Redis accepts neither '+' nor leading zeros here.
-bool ParseInteger(std::string_view text, int64_t& value) {
+bool ParseHeaderInteger(std::string_view text, int64_t& value) {
   if (text.empty() || text.size() > 20) return false;
   const std::string_view digits = text.front() == '-' ? text.substr(1) : text;
   if (digits.empty() || (digits.front() == '0' && text.size() > 1)) return false;
@@ -190,7 +190,7 @@ RequestParser::Step RequestParser::ReadCount(std::string_view& input) {
       break;
   }
   int64_t count = 0;
-  if (!ParseInteger(line.substr(1), count) || count > static_cast<int64_t>(limits_.max_arguments)) {
+  if (!ParseHeaderInteger(line.substr(1), count) || count > static_cast<int64_t>(limits_.max_arguments)) {
     return Fail("invalid multibulk length");
   }
   if (count <= 0) {  // "*0" and "*-1" are no command
@@ -221,7 +221,7 @@ RequestParser::Step RequestParser::ReadLength(std::string_view& input) {
       break;
   }
   int64_t length = 0;
-  if (!ParseInteger(line.substr(1), length) || length < 0 ||
+  if (!ParseHeaderInteger(line.substr(1), length) || length < 0 ||
       length > static_cast<int64_t>(limits_.max_announced_bytes)) {
     return Fail("invalid bulk length");
   }

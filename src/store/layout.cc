@@ -11,7 +11,6 @@ namespace {
 
 constexpr uint8_t kTypeMask = 0x0f;
 constexpr uint8_t kHasExpiry = 0x80;
-constexpr size_t kSlotBytes = 2;
 constexpr size_t kExpiryBytes = 8;
 constexpr size_t kHashBytes = 4;
 constexpr size_t kTableBytes = 8;

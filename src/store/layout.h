@@ -12,6 +12,8 @@
 namespace tenure::store {
 
 // First byte of every key.
+inline constexpr size_t kSlotBytes = 2;  // of a slot's number in a key, big endian
+
 inline constexpr char kCountersPrefix = 'm';
 inline constexpr char kExpiryPrefix = 'e';
 inline constexpr char kFieldPrefix = 'h';

@@ -15,7 +15,6 @@
 namespace tenure::store {
 namespace {
 
-constexpr size_t kSlotBytes = 2;
 constexpr char kPlainMark = 'k';  // what stands behind the slot in a position
 constexpr char kRowMark = 't';
 

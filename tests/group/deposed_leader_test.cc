@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr GroupId kGroup(7);
+constexpr GroupId kDeposed(7);
 constexpr ReplicaId kSelf(1);
 constexpr ReplicaId kPeer(2);
 
@@ -54,11 +54,12 @@ class DeposedLeaderTest : public OneProcessTest {
     transport = &peers;
     Begin();
     Do([this, members = VotersOf(members)] {
-      ASSERT_TRUE(host->Start(kGroup, kSelf, members, std::make_unique<Register>(), /*campaign=*/true).ok());
+      ASSERT_TRUE(
+          host->Start(kDeposed, kSelf, members, std::make_unique<Register>(), /*campaign=*/true).ok());
     });
     world.RunFor(1ms);
-    for (int i = 0; i < 100 && !host->StatusOf(kGroup)->serving; ++i) Exchange();
-    EXPECT_TRUE(host->StatusOf(kGroup)->serving);
+    for (int i = 0; i < 100 && !host->StatusOf(kDeposed)->serving; ++i) Exchange();
+    EXPECT_TRUE(host->StatusOf(kDeposed)->serving);
   }
 
   // What the others answer arrives.
@@ -71,14 +72,14 @@ class DeposedLeaderTest : public OneProcessTest {
   void Arrive(PeerTransport::Answers messages) {
     executor->Post([this, messages = std::move(messages)]() mutable {
       for (auto& [from, message] : messages)
-        host->OnRaftMessage(kGroup, from, kSelf, from.value(), std::move(message));
+        host->OnRaftMessage(kDeposed, from, kSelf, from.value(), std::move(message));
     });
   }
   // Durable here, if the disk does not hang, and sent to the others, which say nothing.
   void ProposeUnacknowledged(std::string command) {
     peers.acknowledges = false;
     executor->Post([this, command = std::move(command)] {
-      host->Propose(kGroup, command,
+      host->Propose(kDeposed, command,
                     [this](ProposeOutcome outcome) { outcomes.push_back(std::move(outcome)); });
     });
     world.RunFor(20ms);
@@ -98,7 +99,7 @@ TEST_F(DeposedLeaderTest, WhatIsCommittedGetsItsAnswer) {
   ProposeUnacknowledged("a");
   Arrive({peers.held_back.at(0), OfNextLeader()});
   world.RunFor(20ms);
-  EXPECT_EQ(host->StatusOf(kGroup)->role, raft::Role::kFollower);
+  EXPECT_EQ(host->StatusOf(kDeposed)->role, raft::Role::kFollower);
   ASSERT_EQ(outcomes.size(), 1u);
   EXPECT_EQ(outcomes[0].kind, ProposeOutcome::Kind::kApplied);
   EXPECT_EQ(outcomes[0].result, "applied a");
@@ -115,7 +116,7 @@ TEST_F(DeposedLeaderTest, WhatOnlyTheOthersHoldDurablyGetsItsAnswerToo) {
   arriving.push_back(OfNextLeader());
   Arrive(std::move(arriving));
   world.RunFor(20ms);
-  EXPECT_EQ(host->StatusOf(kGroup)->role, raft::Role::kFollower);
+  EXPECT_EQ(host->StatusOf(kDeposed)->role, raft::Role::kFollower);
   EXPECT_TRUE(outcomes.empty());
   disk.ReleaseSyncs();
   world.RunFor(20ms);
@@ -136,8 +137,8 @@ TEST_F(DeposedLeaderTest, WhatWasReplacedIsUnknownThoughItsIndexIsCommitted) {
   append.entries.push_back({lost, next, raft::EntryType::kNoOp, {}});
   Arrive({{kPeer, std::move(append)}});
   world.RunFor(20ms);
-  EXPECT_EQ(host->StatusOf(kGroup)->role, raft::Role::kFollower);
-  EXPECT_EQ(host->StatusOf(kGroup)->applied, lost);
+  EXPECT_EQ(host->StatusOf(kDeposed)->role, raft::Role::kFollower);
+  EXPECT_EQ(host->StatusOf(kDeposed)->applied, lost);
   ASSERT_EQ(outcomes.size(), 1u);
   EXPECT_EQ(outcomes[0].kind, ProposeOutcome::Kind::kUnknown);
 }
@@ -147,7 +148,7 @@ TEST_F(DeposedLeaderTest, WhatIsNotCommittedIsUnknown) {
   ProposeUnacknowledged("a");
   Arrive({OfNextLeader(), peers.held_back.at(0)});
   world.RunFor(20ms);
-  EXPECT_EQ(host->StatusOf(kGroup)->role, raft::Role::kFollower);
+  EXPECT_EQ(host->StatusOf(kDeposed)->role, raft::Role::kFollower);
   ASSERT_EQ(outcomes.size(), 1u);
   EXPECT_EQ(outcomes[0].kind, ProposeOutcome::Kind::kUnknown);
 }

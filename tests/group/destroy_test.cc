@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr GroupId kGroup{7};
+constexpr GroupId kDestroyed{7};
 
 class DestroyTest : public OneProcessTest {
  protected:
@@ -26,25 +26,25 @@ class DestroyTest : public OneProcessTest {
     StartGroup();
     for (int i = 0; i < 5; ++i) {
       executor->Post([this] {
-        host->Propose(kGroup, "x", [](ProposeOutcome outcome) {
+        host->Propose(kDestroyed, "x", [](ProposeOutcome outcome) {
           EXPECT_EQ(outcome.kind, ProposeOutcome::Kind::kApplied);
         });
       });
       world.RunFor(1s);
     }
-    EXPECT_GT(host->CompactedUpTo(kGroup), LogIndex(1)) << "the log begins after its first entry";
+    EXPECT_GT(host->CompactedUpTo(kDestroyed), LogIndex(1)) << "the log begins after its first entry";
   }
   void StartGroup() {
     executor->Post([this] {
-      const Status started =
-          host->Start(kGroup, ReplicaId(1), VotersOf({1}), std::make_unique<Register>(), /*campaign=*/true);
+      const Status started = host->Start(kDestroyed, ReplicaId(1), VotersOf({1}),
+                                         std::make_unique<Register>(), /*campaign=*/true);
       ASSERT_TRUE(started.ok()) << started;
     });
     world.RunFor(5s);
   }
   void Destroy() {
     executor->Post([this] {
-      host->Destroy(kGroup, ReplicaId(), [this](Status status) { destroyed = std::move(status); });
+      host->Destroy(kDestroyed, ReplicaId(), [this](Status status) { destroyed = std::move(status); });
     });
     world.RunFor(500ms);
   }
@@ -60,7 +60,7 @@ class DestroyTest : public OneProcessTest {
     Begin();
   }
   void StoreSnapshot() {
-    const auto writer = *snapshots->NewWriter({kGroup, LogIndex(2), Term(1)}, /*resume=*/false);
+    const auto writer = *snapshots->NewWriter({kDestroyed, LogIndex(2), Term(1)}, /*resume=*/false);
     ASSERT_TRUE(writer->Append("state").ok());
     raft::SnapshotMark mark;
     mark.index = LogIndex(2);
@@ -68,7 +68,7 @@ class DestroyTest : public OneProcessTest {
     ASSERT_TRUE(writer->Finish(mark, nullptr).ok());
   }
   bool HasState() {
-    const std::string prefix = GroupHost::StatePrefix(kGroup);
+    const std::string prefix = GroupHost::StatePrefix(kDestroyed);
     return engine->NewIterator(prefix, kv::PrefixEnd(prefix))->Valid();
   }
   size_t Snapshots() { return snapshots->List()->size(); }
@@ -83,20 +83,20 @@ TEST_F(DestroyTest, NothingIsLeftOnceTheTombstoneIsDurable) {
   EXPECT_EQ(Snapshots(), 0u);
   LosePower();
   EXPECT_FALSE(HasState());
-  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(1)));
+  EXPECT_TRUE(host->IsBuried(kDestroyed, ReplicaId(1)));
 }
 
 TEST_F(DestroyTest, TheStateStaysUntilTheTombstoneIsDurable) {
   disk.HangSyncs();
   Destroy();
   EXPECT_FALSE(destroyed) << "its tombstone waits for the disk";
-  EXPECT_FALSE(host->Runs(kGroup));
+  EXPECT_FALSE(host->Runs(kDestroyed));
   EXPECT_TRUE(HasState());
   LosePower();
-  if (host->IsBuried(kGroup, ReplicaId(1))) return;  // written and not synced, it may have survived
+  if (host->IsBuried(kDestroyed, ReplicaId(1))) return;  // written and not synced, it may have survived
   StartGroup();
-  ASSERT_TRUE(host->Runs(kGroup));
-  EXPECT_EQ(host->State(kGroup)->Get("value"), "x");
+  ASSERT_TRUE(host->Runs(kDestroyed));
+  EXPECT_EQ(host->State(kDestroyed)->Get("value"), "x");
 }
 
 TEST_F(DestroyTest, SnapshotsStayIfTheTombstoneCannotBeWritten) {

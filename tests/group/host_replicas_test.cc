@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr GroupId kGroup(5);
+constexpr GroupId kHosted(5);
 
 // Keeps every command.
 class Keys final : public StateMachine {
@@ -55,22 +55,22 @@ class HostReplicasTest : public OneProcessTest {
   Status Start(uint64_t id, const raft::Configuration& initial, Callback<Status> durable = nullptr) {
     Status result;
     executor->Post([&] {
-      result = host->Start(kGroup, ReplicaId(id), initial, std::make_unique<Keys>(), !initial.members.empty(),
-                           std::move(durable));
+      result = host->Start(kHosted, ReplicaId(id), initial, std::make_unique<Keys>(),
+                           !initial.members.empty(), std::move(durable));
     });
     world.RunFor(1us + 50us);
     return result;
   }
   Status Destroy(uint64_t id) {
     std::optional<Status> result;
-    executor->Post([&] { host->Destroy(kGroup, ReplicaId(id), [&](Status status) { result = status; }); });
+    executor->Post([&] { host->Destroy(kHosted, ReplicaId(id), [&](Status status) { result = status; }); });
     world.RunFor(1s);
     return result.value_or(Error(StatusCode::kUnknown, "no answer"));
   }
   void Put(const std::string& key) {
     bool applied = false;
     executor->Post([&] {
-      host->Propose(kGroup, key, [&](const ProposeOutcome& outcome) {
+      host->Propose(kHosted, key, [&](const ProposeOutcome& outcome) {
         applied = outcome.kind == ProposeOutcome::Kind::kApplied;
       });
     });
@@ -83,7 +83,7 @@ class HostReplicasTest : public OneProcessTest {
     world.RunFor(50ms);
     ASSERT_TRUE(flushed);
   }
-  bool Has(const std::string& key) { return host->State(kGroup)->Get(key).has_value(); }
+  bool Has(const std::string& key) { return host->State(kHosted)->Get(key).has_value(); }
 
   Prng prng{9};
 };
@@ -117,21 +117,21 @@ TEST_F(HostReplicasTest, AReplicaThatLeftIsRefusedAndAHigherOneStarts) {
       EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
       EXPECT_THAT(std::string(MessageOf(refused)),
                   AllOf(HasSubstr(std::to_string(gone) + " cannot"), HasSubstr("up to 2")));
-      EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(gone)));
+      EXPECT_TRUE(host->IsBuried(kHosted, ReplicaId(gone)));
     }
-    EXPECT_FALSE(host->IsBuried(kGroup, ReplicaId(3)));
+    EXPECT_FALSE(host->IsBuried(kHosted, ReplicaId(3)));
     if (run == 0) Restart();
   }
   ASSERT_TRUE(Start(9, Alone(9)).ok());
   world.RunFor(3s);
   EXPECT_FALSE(Has("first"));
   Put("second");
-  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
-  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(2)));
+  EXPECT_EQ(host->ReplicaOf(kHosted), ReplicaId(9));
+  EXPECT_TRUE(host->IsBuried(kHosted, ReplicaId(2)));
   Restart();
   // Still while 9 is here, and 9 is known.
-  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(2)));
-  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
+  EXPECT_TRUE(host->IsBuried(kHosted, ReplicaId(2)));
+  EXPECT_EQ(host->ReplicaOf(kHosted), ReplicaId(9));
   EXPECT_EQ(Start(2, Alone(2)).code(), StatusCode::kFailedPrecondition);
   const Status another = Start(10, Alone(10));
   EXPECT_EQ(another.code(), StatusCode::kFailedPrecondition);
@@ -165,7 +165,7 @@ TEST_F(HostReplicasTest, GoneForEver) {
   EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kFailedPrecondition);
   Restart();
   EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(host->IsBuried(kGroup, ReplicaId(9)));
+  EXPECT_TRUE(host->IsBuried(kHosted, ReplicaId(9)));
 }
 
 TEST_F(HostReplicasTest, NothingStartsBeforeTheOneBeforeIsGone) {
@@ -174,8 +174,8 @@ TEST_F(HostReplicasTest, NothingStartsBeforeTheOneBeforeIsGone) {
   disk.HangSyncs();
   std::vector<std::string> order;
   executor->Post([&] {
-    host->Destroy(kGroup, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed"); });
-    host->Destroy(kGroup, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed again"); });
+    host->Destroy(kHosted, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed"); });
+    host->Destroy(kHosted, ReplicaId(2), [&](const Status&) { order.emplace_back("destroyed again"); });
   });
   world.RunFor(100ms);
   EXPECT_EQ(Start(9, Alone(9)).code(), StatusCode::kUnavailable);
@@ -193,7 +193,7 @@ TEST_F(HostReplicasTest, ALateDestructionDoesNotReachTheNextReplica) {
   bool durable = false;
   ASSERT_TRUE(Start(9, Alone(9), [&](const Status& status) { durable = status.ok(); }).ok());
   bool destroyed = false;
-  executor->Post([&] { host->Destroy(kGroup, ReplicaId(3), [&](const Status&) { destroyed = true; }); });
+  executor->Post([&] { host->Destroy(kHosted, ReplicaId(3), [&](const Status&) { destroyed = true; }); });
   world.RunFor(100ms);
   // A crash would bring nobody back who keeps 3 from starting.
   EXPECT_FALSE(durable);
@@ -202,16 +202,16 @@ TEST_F(HostReplicasTest, ALateDestructionDoesNotReachTheNextReplica) {
   world.RunFor(100ms);
   EXPECT_TRUE(durable);
   EXPECT_TRUE(destroyed);
-  EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9));
+  EXPECT_EQ(host->ReplicaOf(kHosted), ReplicaId(9));
   ASSERT_TRUE(Destroy(2).ok());
-  EXPECT_TRUE(host->Runs(kGroup));
+  EXPECT_TRUE(host->Runs(kHosted));
 }
 
 TEST_F(HostReplicasTest, DurableTellsWhenItWasDestroyedBefore) {
   disk.HangSyncs();
   Status durable;
   ASSERT_TRUE(Start(2, {}, [&](Status status) { durable = std::move(status); }).ok());
-  executor->Post([&] { host->Destroy(kGroup, ReplicaId(2), [](const Status&) {}); });
+  executor->Post([&] { host->Destroy(kHosted, ReplicaId(2), [](const Status&) {}); });
   world.RunFor(100ms);
   disk.ReleaseSyncs();
   world.RunFor(1s);
@@ -231,7 +231,7 @@ TEST_F(HostReplicasTest, StateOfTheOneBeforeIsNotTakenForTheNewOnes) {
   Put("second");
   EXPECT_TRUE(durable);
   Restart(/*forget=*/true);
-  EXPECT_FALSE(GroupHost::IsStateAbove(*engine, kGroup, ReplicaId(9)));
+  EXPECT_FALSE(GroupHost::IsStateAbove(*engine, kHosted, ReplicaId(9)));
   ASSERT_TRUE(Start(9, {}).ok());
   world.RunFor(3s);
   EXPECT_FALSE(Has("first1"));
@@ -254,7 +254,7 @@ TEST_F(HostReplicasTest, TheFlushOfTheOneBeforeDoesNotTrimTheNewOnesLog) {
   world.RunFor(500ms);
   for (int i = 0; i < 5; ++i) Put("second" + std::to_string(i));
   world.RunFor(4s);
-  EXPECT_EQ(host->CompactedUpTo(kGroup), LogIndex());
+  EXPECT_EQ(host->CompactedUpTo(kHosted), LogIndex());
   Restart(/*forget=*/true);
   ASSERT_TRUE(Start(9, {}).ok());
   world.RunFor(3s);
@@ -283,7 +283,7 @@ TEST_F(HostReplicasTest, OtherHostsGroupsAreLeftAlone) {
                      .logger = Logger(),
                      .owns = [](GroupId id) { return id == kCatalogGroup; }},
                     GroupHostOptions());
-    EXPECT_EQ(other.ReplicaOf(kGroup), ReplicaId());
+    EXPECT_EQ(other.ReplicaOf(kHosted), ReplicaId());
   });
   world.RunFor(100ms);
   EXPECT_TRUE(Has("second"));
@@ -294,14 +294,14 @@ TEST_F(HostReplicasTest, AJoiningReplicaWaitsForItsLeader) {
   ASSERT_TRUE(Start(9, {}).ok());
   for (int run = 0; run < 2; ++run) {
     world.RunFor(60s);
-    const auto status = host->StatusOf(kGroup);
+    const auto status = host->StatusOf(kHosted);
     ASSERT_TRUE(status.has_value());
     EXPECT_EQ(status->self, ReplicaId(9));
     EXPECT_EQ(status->role, raft::Role::kFollower);
     EXPECT_EQ(status->term, Term());
     EXPECT_TRUE(status->configuration.members.empty());
     Restart();
-    EXPECT_EQ(host->ReplicaOf(kGroup), ReplicaId(9)) << "its log says whose it is";
+    EXPECT_EQ(host->ReplicaOf(kHosted), ReplicaId(9)) << "its log says whose it is";
     EXPECT_EQ(Start(8, {}).code(), StatusCode::kFailedPrecondition);
     ASSERT_TRUE(Start(9, {}).ok());
   }
@@ -340,8 +340,8 @@ TEST_F(HostReplicasTest, ASnapshotForTheOneBeforeIsRefused) {
   executor->Post([&] {
     const raft::SnapshotMark mark{LogIndex(7), Term(2), Alone(1)};
     const auto note = [&](const StatusOr<uint64_t>& answer) { codes.push_back(answer.status().code()); };
-    host->OnSnapshotOffer({.group = kGroup, .from = ReplicaId(1), .to = ReplicaId(2), .mark = mark}, note);
-    host->OnSnapshotChunk({.group = kGroup, .to = ReplicaId(2), .mark = mark}, note);
+    host->OnSnapshotOffer({.group = kHosted, .from = ReplicaId(1), .to = ReplicaId(2), .mark = mark}, note);
+    host->OnSnapshotChunk({.group = kHosted, .to = ReplicaId(2), .mark = mark}, note);
   });
   world.RunFor(100ms);
   EXPECT_THAT(codes, testing::ElementsAre(StatusCode::kNotFound, StatusCode::kNotFound));

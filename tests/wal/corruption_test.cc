@@ -12,9 +12,9 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr const char* kFirst = "wal/0000000000000001.wal";
-constexpr const char* kSecond = "wal/0000000000000002.wal";
+constexpr const char* kSecondFile = "wal/0000000000000002.wal";
 
-Write Entries(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 50) {
+Write EntriesOfOneByte(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 50) {
   Write write;
   write.group = GroupId(group);
   for (uint64_t i = 0; i < count; ++i) {
@@ -24,13 +24,13 @@ Write Entries(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 50)
 }
 
 // Everything a log says, to be compared.
-struct Content {
+struct WholeContent {
   std::map<GroupId, RecoveredGroup> groups;
   std::map<GroupId, std::vector<raft::Entry>> entries;
 };
 
-Content ContentOf(TestLog& log) {
-  Content content;
+WholeContent ContentOf(TestLog& log) {
+  WholeContent content;
   content.groups = log.wal->recovered();
   for (const auto& [id, group] : content.groups) {
     if (group.state.last_index == group.state.mark.index) continue;
@@ -41,7 +41,7 @@ Content ContentOf(TestLog& log) {
   return content;
 }
 
-bool Same(const Content& a, const Content& b) {
+bool Same(const WholeContent& a, const WholeContent& b) {
   if (a.entries != b.entries || a.groups.size() != b.groups.size()) return false;
   for (const auto& [id, group] : a.groups) {
     const auto it = b.groups.find(id);
@@ -76,31 +76,31 @@ void Restore(TestLog& log, const Files& files) {
 enum class End { kKilled, kSealed, kClosed };
 
 // Two segments and a spare, with every kind of record.
-Files SmallDirectory(End end, Content* content) {
+Files SmallDirectory(End end, WholeContent* content) {
   TestLog log;
   EXPECT_TRUE(log.Open().ok());
-  Write first = Entries(5, 11, 3);
+  Write first = EntriesOfOneByte(5, 11, 3);
   first.reset_to = raft::SnapshotMark{LogIndex(10), Term(1), OneVoter()};
   first.hard_state = MakeHardState(3, 2, 11);
-  EXPECT_TRUE(log.Append({first, Entries(0, 1, 2, 700)}).ok());
-  EXPECT_TRUE(log.Append({Entries(6, 1, 1)}).ok());
+  EXPECT_TRUE(log.Append({first, EntriesOfOneByte(0, 1, 2, 700)}).ok());
+  EXPECT_TRUE(log.Append({EntriesOfOneByte(6, 1, 1)}).ok());
   Write gone;
   gone.group = GroupId(6);
   gone.tombstone = true;
   EXPECT_TRUE(log.Append({gone}).ok());
   EXPECT_TRUE(log.Append({{.group = GroupId(8), .tombstone = true, .gone = ReplicaId(2)}}).ok());
-  Write back = Entries(8, 1, 1);
+  Write back = EntriesOfOneByte(8, 1, 1);
   back.replica = ReplicaId(9);
   back.reset_to = raft::SnapshotMark();
   EXPECT_TRUE(log.Append({back}).ok());
-  EXPECT_TRUE(log.Append({Entries(7, 1, 11, 1000)}).ok());
-  Write truncation = Entries(5, 13, 1);
+  EXPECT_TRUE(log.Append({EntriesOfOneByte(7, 1, 11, 1000)}).ok());
+  Write truncation = EntriesOfOneByte(5, 13, 1);
   truncation.truncate_from = LogIndex(13);
   EXPECT_TRUE(log.Append({truncation}).ok());
   log.wal->Compact(GroupId(5), {LogIndex(11), Term(1), OneVoter(3)});
-  EXPECT_TRUE(log.Append({Entries(0, 3, 1)}).ok());
-  EXPECT_TRUE(log.Append({Entries(7, 12, 1, 2500)}).ok());
-  EXPECT_TRUE(log.Append({Entries(5, 14, 1)}).ok());
+  EXPECT_TRUE(log.Append({EntriesOfOneByte(0, 3, 1)}).ok());
+  EXPECT_TRUE(log.Append({EntriesOfOneByte(7, 12, 1, 2500)}).ok());
+  EXPECT_TRUE(log.Append({EntriesOfOneByte(5, 14, 1)}).ok());
   for (int i = 0; i < 4; ++i) log.executor->Advance(std::chrono::milliseconds(10));
   if (end == End::kSealed) log.Idle();
   if (end == End::kClosed) {
@@ -124,7 +124,7 @@ struct Outcome {
   size_t refused = 0;
 };
 
-void Try(TestLog& log, const Files& files, const Content& expected, const std::string& what,
+void Try(TestLog& log, const Files& files, const WholeContent& expected, const std::string& what,
          Outcome* outcome) {
   Restore(log, files);
   const Status opened = log.Open();
@@ -143,7 +143,7 @@ void Try(TestLog& log, const Files& files, const Content& expected, const std::s
 class SmallDirectoryTest : public ::testing::TestWithParam<End> {};
 
 TEST_P(SmallDirectoryTest, FlipEveryByte) {
-  Content content;
+  WholeContent content;
   Files files = SmallDirectory(GetParam(), &content);
   TestLog log;
   Outcome outcome;
@@ -169,7 +169,7 @@ TEST_P(SmallDirectoryTest, FlipEveryByte) {
 }
 
 TEST_P(SmallDirectoryTest, TruncateAtEveryLength) {
-  Content content;
+  WholeContent content;
   const Files files = SmallDirectory(GetParam(), &content);
   TestLog log;
   Outcome outcome;
@@ -187,7 +187,7 @@ TEST_P(SmallDirectoryTest, TruncateAtEveryLength) {
 }
 
 TEST_P(SmallDirectoryTest, RemoveOneFile) {
-  Content content;
+  WholeContent content;
   const Files files = SmallDirectory(GetParam(), &content);
   TestLog log;
   Outcome outcome;
@@ -212,7 +212,7 @@ struct Damaged {
   TestLog log;
   Damaged() {
     EXPECT_TRUE(log.Open().ok());
-    for (uint64_t i = 1; i <= 4; ++i) EXPECT_TRUE(log.Append({Entries(5, i, 1)}).ok());
+    for (uint64_t i = 1; i <= 4; ++i) EXPECT_TRUE(log.Append({EntriesOfOneByte(5, i, 1)}).ok());
     log.Kill();
     log.storage.Settle();
   }
@@ -241,7 +241,7 @@ TEST(CorruptionTest, LastCommitCutInTheMiddleIsCutOffAndLogged) {
     EXPECT_THAT(damaged.log.sink.lines[0],
                 HasSubstr(fmt::format("{}: cut off a torn tail at offset {}", kFirst, CommitOffset(4))));
     // The place is clean again.
-    ASSERT_TRUE(damaged.log.Append({Entries(5, 4, 1)}).ok());
+    ASSERT_TRUE(damaged.log.Append({EntriesOfOneByte(5, 4, 1)}).ok());
     damaged.log.Crash(true);
     ASSERT_TRUE(damaged.log.Open().ok());
     EXPECT_EQ(damaged.last(), LogIndex(4));
@@ -251,7 +251,7 @@ TEST(CorruptionTest, LastCommitCutInTheMiddleIsCutOffAndLogged) {
 TEST(CorruptionTest, LargeTornCommitWithLaterSectorsPresentIsCutOff) {
   Damaged damaged;
   ASSERT_TRUE(damaged.log.Open().ok());
-  ASSERT_TRUE(damaged.log.Append({Entries(5, 5, 1, 5000)}).ok());
+  ASSERT_TRUE(damaged.log.Append({EntriesOfOneByte(5, 5, 1, 5000)}).ok());
   damaged.log.Kill();
   // The first sectors did not make it, then the middle ones.
   const std::string whole = damaged.content();
@@ -286,7 +286,7 @@ TEST(CorruptionTest, AWholeSectorThatReadsAsZerosIsRefusedIfACommitFollows) {
 }
 
 TEST(CorruptionTest, DamageAtTheEndOfASegmentIsProvedByTheNextOne) {
-  Content content;
+  WholeContent content;
   Files files = SmallDirectory(End::kKilled, &content);
   std::string& first = files[kFirst];
   // The last commit of the first segment.
@@ -306,9 +306,9 @@ TEST(CorruptionTest, DamageAtTheEndOfASegmentIsProvedByTheNextOne) {
 }
 
 TEST(CorruptionTest, SegmentOfAnotherLogIsRefused) {
-  Content content;
+  WholeContent content;
   Files files = SmallDirectory(End::kKilled, &content);
-  std::string& second = files[kSecond];
+  std::string& second = files[kSecondFile];
   SegmentHeader header;
   ASSERT_EQ(DecodeSegmentHeader(second, &header), HeaderState::kValid);
   header.log_id += 1;
@@ -321,9 +321,9 @@ TEST(CorruptionTest, SegmentOfAnotherLogIsRefused) {
 }
 
 TEST(CorruptionTest, SegmentUnderAnotherNameIsRefused) {
-  Content content;
+  WholeContent content;
   Files files = SmallDirectory(End::kClosed, &content);
-  files["wal/0000000000000009.wal"] = files[kSecond];
+  files["wal/0000000000000009.wal"] = files[kSecondFile];
   TestLog log;
   Restore(log, files);
   EXPECT_THAT(std::string(MessageOf(log.Open())), HasSubstr("under another name"));

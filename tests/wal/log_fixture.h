@@ -84,6 +84,15 @@ inline raft::Entry MakeEntry(uint64_t index, uint64_t term, std::string payload,
                              raft::EntryType type = raft::EntryType::kCommand) {
   return {LogIndex(index), Term(term), type, Bytes(std::move(payload))};
 }
+// Entries first..first+count-1 of term 2, each with a payload of its own letter.
+inline Write Entries(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 50) {
+  Write write;
+  write.group = GroupId(group);
+  for (uint64_t i = 0; i < count; ++i)
+    write.entries.push_back(
+        MakeEntry(first + i, 2, std::string(bytes, static_cast<char>('a' + (first + i) % 26))));
+  return write;
+}
 inline raft::HardState MakeHardState(uint64_t term, uint64_t vote, uint64_t commit) {
   return {Term(term), ReplicaId(vote), LogIndex(commit)};
 }

@@ -22,15 +22,6 @@ using ::testing::HasSubstr;
 
 constexpr const char* kFirst = "d/wal/0000000000000001.wal";
 
-Write Entries(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 50) {
-  Write write;
-  write.group = GroupId(group);
-  for (uint64_t i = 0; i < count; ++i)
-    write.entries.push_back(
-        MakeEntry(first + i, 2, std::string(bytes, static_cast<char>('a' + (first + i) % 26))));
-  return write;
-}
-
 // A log on the fake disk in "d/wal", damaged at will, planned and repaired.
 class RepairTest : public ::testing::Test {
  protected:

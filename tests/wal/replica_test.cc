@@ -12,16 +12,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Write Entries(uint64_t group, uint64_t first, uint64_t count, size_t bytes = 20) {
-  Write write;
-  write.group = GroupId(group);
-  for (uint64_t i = 0; i < count; ++i) {
-    write.entries.push_back(
-        MakeEntry(first + i, 2, std::string(bytes, static_cast<char>('a' + (first + i) % 26))));
-  }
-  return write;
-}
-
 Write Gone(uint64_t group, uint64_t replica) {
   return {.group = GroupId(group), .tombstone = true, .gone = ReplicaId(replica)};
 }

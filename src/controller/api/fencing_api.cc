@@ -16,8 +16,8 @@ using catalog::Refuse;
 namespace {
 
 constexpr Duration kMaxBudget = std::chrono::hours(1);
-constexpr Duration kMargin = std::chrono::milliseconds(100);  // before the caller's deadline
-constexpr size_t kMaxWaiting = 1000;                          // asked for by callers, at the same time
+constexpr Duration kAnswerMargin = std::chrono::milliseconds(100);  // before the caller's deadline
+constexpr size_t kMaxWaiting = 1000;                                // asked for by callers, at the same time
 
 pb::BarrierResponse ToProto(const BarrierOutcome& outcome, const catalog::Catalog& catalog) {
   pb::BarrierResponse response;
@@ -61,7 +61,7 @@ void FencingApi::Barrier(Instant deadline, const pb::BarrierRequest& request,
   if (budget == Duration::zero()) budget = barriers_.DefaultBudget();
   // The caller wants to hear who held it up.
   if (deadline != kFarFuture)
-    budget = std::max(Duration(kMargin), std::min(budget, deadline - executor_.Now() - kMargin));
+    budget = std::max(Duration(kAnswerMargin), std::min(budget, deadline - executor_.Now() - kAnswerMargin));
   const Revision revision = request.revision() == 0 ? access_.applied() : Revision(request.revision());
   scope_.Spawn(Wait(revision, budget, std::move(done)));
 }

@@ -19,7 +19,7 @@ using changefeed::Process;
 
 namespace {
 
-constexpr Duration kBeat = std::chrono::milliseconds(250);
+constexpr Duration kCoordinatorBeat = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -49,7 +49,7 @@ runtime::Task<Status> ChangefeedCoordinator::Start(Term epoch, runtime::StopToke
   refusals_.clear();
   next_balance_ = executor_.Now() + options_.balance_every;
   for (const Process& process : nodes_.Processes()) scope_.Spawn(Collect(process, epoch, stop));
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kCoordinatorBeat, [this] { OnBeat(); });
   LookLater();
   co_return OkStatus();
 }
@@ -94,7 +94,7 @@ runtime::Task<void> ChangefeedCoordinator::Collect(Process process, Term epoch, 
 }
 
 void ChangefeedCoordinator::OnBeat() {
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kCoordinatorBeat, [this] { OnBeat(); });
   LookAll();
 }
 

@@ -12,7 +12,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr Duration kTick = std::chrono::milliseconds(300);
+constexpr Duration kJoiningTick = std::chrono::milliseconds(300);
 
 }  // namespace
 
@@ -38,7 +38,7 @@ void Joining::Stop() {
 }
 
 void Joining::OnTick() {
-  tick_ = executor_.After(kTick, [this] { OnTick(); });
+  tick_ = executor_.After(kJoiningTick, [this] { OnTick(); });
   ipb::Announcement announcement;
   announcement.set_cluster_id(own_.id);
   if (!own_.id.empty()) announcement.set_incarnation(own_.incarnation);

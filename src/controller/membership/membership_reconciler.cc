@@ -15,9 +15,9 @@ using planner::MembershipStep;
 
 namespace {
 
-constexpr Duration kBeat = std::chrono::milliseconds(200);
+constexpr Duration kReconcilerBeat = std::chrono::milliseconds(200);
 // A beat this late means that this process stood still, and heard nobody because of itself.
-constexpr Duration kLateBeat = 5 * kBeat;
+constexpr Duration kLateBeat = 5 * kReconcilerBeat;
 // How long a leader that is to go waits for its successor before it asks again.
 constexpr Duration kTransferLimit = std::chrono::seconds(3);
 // A learner this close behind the commit index catches up within a round trip or two.
@@ -73,7 +73,7 @@ void MembershipReconciler::OnBeat() {
   const Instant now = executor_.Now();
   if (now - last_beat_ > kLateBeat) heard_.clear();
   last_beat_ = now;
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kReconcilerBeat, [this] { OnBeat(); });
   Look();
 }
 

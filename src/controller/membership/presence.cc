@@ -13,7 +13,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr Duration kTick = std::chrono::milliseconds(500);
+constexpr Duration kPresenceTick = std::chrono::milliseconds(500);
 constexpr Duration kReminder = std::chrono::seconds(5);
 
 }  // namespace
@@ -39,7 +39,7 @@ void Presence::Stop() {
 }
 
 void Presence::OnTick() {
-  tick_ = parts_.executor.After(kTick, [this] { OnTick(); });
+  tick_ = parts_.executor.After(kPresenceTick, [this] { OnTick(); });
   std::vector<runtime::Endpoint> to = Members();
   // A new controller may know its leader by id before it has any of the catalog.
   const std::string leader = parts_.directory.AddressOf(parts_.leadership.leader().value());

@@ -12,9 +12,9 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr Duration kTick = std::chrono::milliseconds(500);
+constexpr Duration kMonitorTick = std::chrono::milliseconds(500);
 // A tick this late means that this process stood still, and heard nobody because of itself.
-constexpr Duration kLateTick = 3 * kTick;
+constexpr Duration kLateTick = 3 * kMonitorTick;
 // A silent node is probed by this many others, this often; an answer counts for this long.
 constexpr size_t kProbers = 3;
 constexpr Duration kProbeGap = std::chrono::seconds(2);
@@ -67,7 +67,7 @@ void NodeMonitor::OnTick() {
   const Instant now = executor_.Now();
   if (now - last_tick_ > kLateTick) agents_.load().ForgiveSilence(now);
   last_tick_ = now;
-  tick_ = executor_.After(kTick, [this] { OnTick(); });
+  tick_ = executor_.After(kMonitorTick, [this] { OnTick(); });
   Look();
 }
 

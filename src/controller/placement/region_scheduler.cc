@@ -16,7 +16,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr Duration kBeat = std::chrono::seconds(1);
+constexpr Duration kSchedulerBeat = std::chrono::seconds(1);
 }  // namespace
 
 RegionScheduler::RegionScheduler(runtime::Executor& executor, CatalogAccess& access, AgentService& agents,
@@ -40,7 +40,7 @@ runtime::Task<Status> RegionScheduler::Start(Term epoch, runtime::StopToken) {
   stuck_.clear();
   // A new leader looks at what moves before it moves anything itself.
   next_balance_ = executor_.Now() + options_.balance_every;
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kSchedulerBeat, [this] { OnBeat(); });
   co_return OkStatus();
 }
 
@@ -51,7 +51,7 @@ void RegionScheduler::Stop() {
 }
 
 void RegionScheduler::OnBeat() {
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kSchedulerBeat, [this] { OnBeat(); });
   if (access_.leadership().load_ready() && access_.catalog().format_version() >= catalog::kFormatOfProcedures)
     Look();
 }

@@ -15,7 +15,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr Duration kBeat = std::chrono::seconds(1);
+constexpr Duration kEngineBeat = std::chrono::seconds(1);
 constexpr Duration kNewsDelay = std::chrono::milliseconds(5);  // reports within it wake together
 constexpr size_t kMaxErrorBytes = 512;
 // Refusals of one step's command that are taken for a race with another change.
@@ -132,7 +132,7 @@ void ProcedureEngine::ScheduleLook() {
 }
 
 void ProcedureEngine::OnBeat() {
-  beat_ = executor_.After(kBeat, [this] { OnBeat(); });
+  beat_ = executor_.After(kEngineBeat, [this] { OnBeat(); });
   ScheduleLook();
   ForgetOld();
 }

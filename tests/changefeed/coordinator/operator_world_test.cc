@@ -9,7 +9,7 @@ namespace tenure::changefeed {
 namespace {
 
 using Kind = Operator::Action::Kind;
-constexpr ChangefeedId kFeed{1};
+constexpr ChangefeedId kWorldFeed{1};
 constexpr size_t kOrigin = 0;
 constexpr size_t kTarget = 1;
 
@@ -147,9 +147,9 @@ class World {
     for (const Node& node : nodes_) {
       evidence.heard.push_back(node.process);
       if (!node.runs.IsNone())
-        evidence.reports.push_back({kFeed, {node.process, node.runs}, node.checkpoint});
+        evidence.reports.push_back({kWorldFeed, {node.process, node.runs}, node.checkpoint});
     }
-    const auto plan = PlanBootstrap({kFeed, record_.epoch, record_.owner}, evidence);
+    const auto plan = PlanBootstrap({kWorldFeed, record_.epoch, record_.owner}, evidence);
     for (const Running& stop : plan.stop) At(stop.process).runs = OwnerEpoch();
     // A process that is none any more is gone for certain.
     if (plan.needs_owner && IndexOf(record_.owner) < 0) {
@@ -316,9 +316,9 @@ INSTANTIATE_TEST_SUITE_P(All, OperatorWorld,
 
 // ---- the slot ----
 
-const Process kA{NodeId(1), Incarnation(1)};
-const Process kB{NodeId(2), Incarnation(1)};
-const Process kC{NodeId(3), Incarnation(1)};
+const Process kFirst{NodeId(1), Incarnation(1)};
+const Process kSecond{NodeId(2), Incarnation(1)};
+const Process kThird{NodeId(3), Incarnation(1)};
 using Verdict = OperatorSlot::Verdict;
 
 TEST(OperatorSlot, RemoveBeatsStopBeatsMoveBeatsAdd) {
@@ -327,8 +327,8 @@ TEST(OperatorSlot, RemoveBeatsStopBeatsMoveBeatsAdd) {
   for (OperatorKind first : kinds) {
     for (OperatorKind second : kinds) {
       OperatorSlot slot;
-      slot.Begin({first, kB}, Running{kA, OwnerEpoch(3)}, OwnerEpoch(3));
-      const Verdict verdict = slot.Begin({second, kC}, Running{kA, OwnerEpoch(3)}, OwnerEpoch(3));
+      slot.Begin({first, kSecond}, Running{kFirst, OwnerEpoch(3)}, OwnerEpoch(3));
+      const Verdict verdict = slot.Begin({second, kThird}, Running{kFirst, OwnerEpoch(3)}, OwnerEpoch(3));
       const bool starts = second == OperatorKind::kAdd || second == OperatorKind::kMove;
       Verdict expected = Verdict::kReplaced;
       if (second < first) expected = Verdict::kRefused;
@@ -344,9 +344,9 @@ TEST(OperatorSlot, RemoveBeatsStopBeatsMoveBeatsAdd) {
 
 TEST(OperatorSlot, AStopOfAnAddThatMayHaveStartedClosesItsTarget) {
   OperatorSlot slot;
-  slot.Begin({OperatorKind::kAdd, kB}, std::nullopt, OwnerEpoch(3));
+  slot.Begin({OperatorKind::kAdd, kSecond}, std::nullopt, OwnerEpoch(3));
   const uint64_t add = slot.current()->id();
-  slot.current()->OnCommitted(OwnerEpoch(4), kB);
+  slot.current()->OnCommitted(OwnerEpoch(4), kSecond);
   slot.current()->OnBarrierPassed(OwnerEpoch(4));
   ASSERT_EQ(slot.current()->Next().kind, Kind::kSendAdd);
   slot.Begin({OperatorKind::kStop, {}}, std::nullopt, OwnerEpoch(4));
@@ -357,34 +357,34 @@ TEST(OperatorSlot, AStopOfAnAddThatMayHaveStartedClosesItsTarget) {
   stop.OnCommitted(OwnerEpoch(5), Process());
   stop.OnBarrierPassed(OwnerEpoch(5));
   EXPECT_EQ(stop.Next(),
-            (Operator::Action{.kind = Kind::kSendRemove, .process = kB, .epoch = OwnerEpoch(5)}));
-  stop.OnEnded({kB, OwnerEpoch(4)}, CommitTs(88));
+            (Operator::Action{.kind = Kind::kSendRemove, .process = kSecond, .epoch = OwnerEpoch(5)}));
+  stop.OnEnded({kSecond, OwnerEpoch(4)}, CommitTs(88));
   EXPECT_TRUE(stop.done());
   EXPECT_EQ(stop.final_checkpoint(), CommitTs(88));
 }
 
 TEST(OperatorSlot, ALateReportOfTheOldTargetDoesNotFinishARetargetedMove) {
   OperatorSlot slot;
-  slot.Begin({OperatorKind::kMove, kB}, Running{kA, OwnerEpoch(3)}, OwnerEpoch(3));
+  slot.Begin({OperatorKind::kMove, kSecond}, Running{kFirst, OwnerEpoch(3)}, OwnerEpoch(3));
   Operator& move = *slot.current();
-  move.OnEnded({kA, OwnerEpoch(3)}, CommitTs(9));
-  move.OnCommitted(OwnerEpoch(4), kB);
+  move.OnEnded({kFirst, OwnerEpoch(3)}, CommitTs(9));
+  move.OnCommitted(OwnerEpoch(4), kSecond);
   move.OnBarrierPassed(OwnerEpoch(4));
-  slot.Begin({OperatorKind::kMove, kC}, std::nullopt, OwnerEpoch(4));
+  slot.Begin({OperatorKind::kMove, kThird}, std::nullopt, OwnerEpoch(4));
   // `add` may have reached B: it ends before C begins, under a new epoch.
   EXPECT_EQ(move.Next(),
-            (Operator::Action{.kind = Kind::kSendRemove, .process = kB, .epoch = OwnerEpoch(4)}));
-  move.OnStarted({kB, OwnerEpoch(4)});
+            (Operator::Action{.kind = Kind::kSendRemove, .process = kSecond, .epoch = OwnerEpoch(4)}));
+  move.OnStarted({kSecond, OwnerEpoch(4)});
   EXPECT_FALSE(move.done());
-  move.OnEnded({kB, OwnerEpoch(4)}, CommitTs(12));
+  move.OnEnded({kSecond, OwnerEpoch(4)}, CommitTs(12));
   EXPECT_EQ(move.Next().epoch, OwnerEpoch(5));
   EXPECT_EQ(move.Next().checkpoint, CommitTs(12));
-  move.OnCommitted(OwnerEpoch(5), kC);
+  move.OnCommitted(OwnerEpoch(5), kThird);
   move.OnBarrierPassed(OwnerEpoch(5));
-  move.OnStarted({kB, OwnerEpoch(4)});
-  move.OnStarted({kC, OwnerEpoch(4)});
+  move.OnStarted({kSecond, OwnerEpoch(4)});
+  move.OnStarted({kThird, OwnerEpoch(4)});
   EXPECT_FALSE(move.done());
-  move.OnStarted({kC, OwnerEpoch(5)});
+  move.OnStarted({kThird, OwnerEpoch(5)});
   EXPECT_TRUE(move.done());
 }
 

@@ -9,7 +9,7 @@
 namespace tenure::changefeed {
 namespace {
 
-const RegionId kRegion{7};
+const RegionId kSourceRegion{7};
 
 LoggedChange Put(uint64_t ts, std::string key, std::string value) {
   return {.index = LogIndex(ts),
@@ -28,7 +28,7 @@ class FakeChangeSourceTest : public testing::Test {
   }
   void Read(uint64_t after, size_t max_bytes = 1000) {
     result_.reset();
-    scope_.Spawn(Run({.region = kRegion, .table = 1, .after = CommitTs(after)}, max_bytes));
+    scope_.Spawn(Run({.region = kSourceRegion, .table = 1, .after = CommitTs(after)}, max_bytes));
     executor_.Drain();
   }
   runtime::Task<void> Run(ReadPosition position, size_t max_bytes) {
@@ -44,8 +44,8 @@ class FakeChangeSourceTest : public testing::Test {
 TEST_F(FakeChangeSourceTest, WaitsForChangesAndGivesThemInParts) {
   Read(0);
   EXPECT_FALSE(result_.has_value());
-  source_.Append(kRegion, Put(5, "a", "1"));
-  source_.Append(kRegion, Put(6, "b", "2"));
+  source_.Append(kSourceRegion, Put(5, "a", "1"));
+  source_.Append(kSourceRegion, Put(6, "b", "2"));
   executor_.Drain();
   ASSERT_TRUE(result_ && result_->ok());
   EXPECT_EQ((*result_)->changes.size(), 2u);
@@ -56,18 +56,18 @@ TEST_F(FakeChangeSourceTest, WaitsForChangesAndGivesThemInParts) {
 }
 
 TEST_F(FakeChangeSourceTest, SaysWhyNothingComes) {
-  source_.SetBegin(kRegion, CommitTs(4));
+  source_.SetBegin(kSourceRegion, CommitTs(4));
   Read(3);
   EXPECT_TRUE(IsHistoryGone(result_->status()));
-  source_.SetLeads(kRegion, false);
+  source_.SetLeads(kSourceRegion, false);
   Read(4);
   EXPECT_TRUE(IsNotLeader(result_->status()));
 }
 
 TEST_F(FakeChangeSourceTest, EndsAtAChangeOfTheRange) {
-  source_.Append(kRegion, Put(5, "a", "1"));
-  source_.EndRange(kRegion, CommitTs(6));
-  source_.Append(kRegion, Put(7, "b", "2"));
+  source_.Append(kSourceRegion, Put(5, "a", "1"));
+  source_.EndRange(kSourceRegion, CommitTs(6));
+  source_.Append(kSourceRegion, Put(7, "b", "2"));
   Read(0);
   EXPECT_EQ((*result_)->changes.size(), 1u);
   EXPECT_EQ((*result_)->range_end, CommitTs(6));

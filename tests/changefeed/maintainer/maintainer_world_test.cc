@@ -15,9 +15,9 @@ namespace {
 
 constexpr int kNodes = 3;
 constexpr int kSlots = 8;
-const OwnerEpoch kEpoch{5};
+const OwnerEpoch kWorldEpoch{5};
 const Process kMaintainer{NodeId(1), Incarnation(1)};
-const Claim kClaim{LeadershipEpoch(), kEpoch, kMaintainer};
+const Claim kClaim{LeadershipEpoch(), kWorldEpoch, kMaintainer};
 
 struct Row {
   uint64_t at = 0;
@@ -42,7 +42,7 @@ struct Dispatcher {
 
 struct Node {
   explicit Node(Process process) : self(process), gate(process) {
-    gate.OnView(kEpoch, kMaintainer);
+    gate.OnView(kWorldEpoch, kMaintainer);
     gate.OnUnfenced();
   }
   Process self;
@@ -52,7 +52,7 @@ struct Node {
 
 class World {
  public:
-  explicit World(uint64_t seed) : prng_(seed), maintainer_(kEpoch, CommitTs(0)) {
+  explicit World(uint64_t seed) : prng_(seed), maintainer_(kWorldEpoch, CommitTs(0)) {
     for (uint64_t i = 0; i < kNodes; ++i) nodes_.emplace_back(Process{NodeId(i + 1), Incarnation(1)});
     for (int half = 0; half < 2; ++half) {
       Region region;
@@ -277,7 +277,7 @@ class World {
       case Outgoing::Kind::kBootstrap: {
         const auto outcome = node.gate.OnBootstrap(kClaim);
         Stop(node, outcome);
-        maintainer_.OnBootstrapped(node.self, kEpoch, outcome.decision.acceptance);
+        maintainer_.OnBootstrapped(node.self, kWorldEpoch, outcome.decision.acceptance);
         return;
       }
       case Outgoing::Kind::kPostBootstrap:
@@ -325,7 +325,7 @@ class World {
   void Answer(const Node& node, Acceptance acceptance, SpanId span) {
     const auto it = node.dispatchers.find(span);
     const bool runs = it != node.dispatchers.end();
-    maintainer_.OnScheduled(node.self, kEpoch, acceptance, span, node.gate.taken(), runs,
+    maintainer_.OnScheduled(node.self, kWorldEpoch, acceptance, span, node.gate.taken(), runs,
                             CommitTs(runs ? it->second.position : final_[span]));
   }
 
@@ -347,11 +347,11 @@ class World {
                          .at_barrier = CommitTs(dispatcher.at),
                          .wrote_barrier = CommitTs(dispatcher.wrote)});
     }
-    maintainer_.OnProgress(node.self, kEpoch, reports, Instant());
+    maintainer_.OnProgress(node.self, kWorldEpoch, reports, Instant());
     // An older epoch's dispatchers had the same numbers and were elsewhere.
     if (prng_.Chance(1, 4) && !reports.empty()) {
       for (auto& report : reports) report.flushed = CommitTs(now_);
-      maintainer_.OnProgress(node.self, kEpoch.Previous(), reports, Instant());
+      maintainer_.OnProgress(node.self, kWorldEpoch.Previous(), reports, Instant());
     }
   }
 

@@ -145,9 +145,9 @@ std::string Describe(std::string_view type, uint64_t region, uint64_t add, uint6
   return fmt::format("remove replica {} of region {} from node {}", remove, region, from);
 }
 
-constexpr std::array<std::string_view, 10> kSteps = {"",         "prepare",     "create",  "add_learner",
-                                                     "catch_up", "switch",      "confirm", "destroy",
-                                                     "undo",     "undo_destroy"};
+constexpr std::array<std::string_view, 10> kReplicaSteps = {
+    "",       "prepare", "create",  "add_learner", "catch_up",
+    "switch", "confirm", "destroy", "undo",        "undo_destroy"};
 
 }  // namespace
 
@@ -200,7 +200,8 @@ bool ChangeReplica::IsCancellable(std::string_view step) const {
 
 Status ChangeReplica::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<Body>(procedure).status());
-  const bool known = std::find(kSteps.begin(), kSteps.end(), procedure.step()) != kSteps.end();
+  const bool known =
+      std::find(kReplicaSteps.begin(), kReplicaSteps.end(), procedure.step()) != kReplicaSteps.end();
   return known ? OkStatus() : UnknownStep(procedure);
 }
 

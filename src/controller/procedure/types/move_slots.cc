@@ -20,8 +20,8 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr std::array<std::string_view, 8> kSteps = {"",     "prepare", "create", "freeze",
-                                                    "copy", "switch",  "drop",   "undo"};
+constexpr std::array<std::string_view, 8> kMoveSteps = {"",     "prepare", "create", "freeze",
+                                                        "copy", "switch",  "drop",   "undo"};
 
 // Null: there is none, or it is being removed.
 const pb::RegionRecord* Find(const StepContext& context, uint64_t id) {
@@ -113,7 +113,7 @@ bool MoveSlots::IsCancellable(std::string_view step) const {
 
 Status MoveSlots::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<Body>(procedure).status());
-  const bool known = std::find(kSteps.begin(), kSteps.end(), procedure.step()) != kSteps.end();
+  const bool known = std::find(kMoveSteps.begin(), kMoveSteps.end(), procedure.step()) != kMoveSteps.end();
   return known ? OkStatus() : UnknownStep(procedure);
 }
 

@@ -16,7 +16,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr std::string_view kSteps[] = {"announce", "settle", "seal", "delete_data"};
+constexpr std::string_view kSchemaSteps[] = {"announce", "settle", "seal", "delete_data"};
 
 const pb::Record* ObjectOf(const StepContext& context) {
   return context.catalog().FindTableOrView(context.procedure().object());
@@ -76,8 +76,8 @@ bool SchemaChange::HasIntent(const pb::ProcedureRecord& procedure, const Intent&
 
 Status SchemaChange::Check(const pb::ProcedureRecord& procedure) const {
   TENURE_RETURN_IF_ERROR(BodyOf<ipb::SchemaChangeBody>(procedure).status());
-  const bool known = procedure.step().empty() ||
-                     std::find(std::begin(kSteps), std::end(kSteps), procedure.step()) != std::end(kSteps);
+  const bool known = procedure.step().empty() || std::find(std::begin(kSchemaSteps), std::end(kSchemaSteps),
+                                                           procedure.step()) != std::end(kSchemaSteps);
   return known ? OkStatus() : UnknownStep(procedure);
 }
 
