@@ -10,7 +10,6 @@
 #include "catalog/procedures.h"
 #include "catalog/state_moves.h"
 #include "schema/shape.h"
-#include "schema/statement.h"
 
 namespace tenure::catalog::apply {
 
