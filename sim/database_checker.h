@@ -5,13 +5,13 @@
 //      lost node before (ProcedureChecker): afterwards none runs, and no process has its log or its state.
 // At rest:
 //   D2 every replica that a record names runs where it says, with the configuration that it says, and nothing
-//   else. D3 of a region that the catalog does not have there is no state, no log but a tombstone, no
-//   snapshot. D4 a name exists from its acknowledged creation to its acknowledged dropping; of a dropped
-//   database there is no
-//      record.
+//      else.
+//   D3 of a region that the catalog does not have there is no state, no log but a tombstone, no snapshot.
+//   D4 a name exists from its acknowledged creation to its acknowledged dropping; of a dropped database there
+//      is no record.
 //   D5 a value that was acknowledged and written to a database that exists is there, in the region that has
-//   its
-//      slot; none is in a database other than the one that wrote it, nor in another group if no slots move.
+//      its slot; none is in a database other than the one that wrote it, nor in another group if no slots
+//      move.
 //   D6 every slot of a database belongs to one region, in the records and in the logs.
 //
 // A node that is cut off from the controllers serves a dropped database until it hears of it (there are no

@@ -1,7 +1,8 @@
 // What a machine holds of regions that have no place there: a replica that runs, state in its engine,
 // snapshot files.
 //
-// Called by checkers of cases at rest. Threading: the simulation's thread; keeps nothing.
+// Called by checkers of cases at rest.
+// Threading:  the simulation's thread; keeps nothing.
 #pragma once
 
 #include <functional>

@@ -3,7 +3,8 @@
 // puts in order what is left.
 //
 // What it may do is bounded by what Raft can stand: one disk is lost at a time, and the next one only when
-// the lost one has been replaced. Threading: the simulation's thread; acts through events of the scheduler.
+// the lost one has been replaced.
+// Threading:  the simulation's thread; acts through events of the scheduler.
 #pragma once
 
 #include <cstdint>

@@ -3,8 +3,8 @@
 // takes back what would keep the cluster from its rest: reservations, which last by wall clocks, replicas
 // that nobody wanted, and drains if a lost replica needs the place.
 //
-// So many nodes stay undrained as a region has replicas. Threading: the simulation's thread; acts through
-// events of the scheduler.
+// So many nodes stay undrained as a region has replicas.
+// Threading:  the simulation's thread; acts through events of the scheduler.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 // every change of it can be the moment of a crash (procedure_cases.h).
 //
 // Three controllers that are nodes too, two machines that are nodes only, one database of one region, one
-// client of each kind. Threading: the simulation's thread, from outside any event unless said otherwise.
+// client of each kind.
+// Threading:  the simulation's thread, from outside any event unless said otherwise.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,6 @@
 // A scenario: one run written down - the shape of the cluster, its load and its faults by time - in TOML
 // (docs/simulator.md). Whoever operates a cluster rehearses a failure with it; what is left of a failing seed
-// after
-// --minimize is one.
+// after --minimize is one.
 //
 // Threading: pure functions.
 #pragma once

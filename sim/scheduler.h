@@ -2,9 +2,10 @@
 // one thread. Everything that happens in a simulation happens inside such an event.
 //
 // Threading: one thread.
-// Invariants: S1 time never goes back. S2 the same seed and the same calls give the same events: event_hash()
-//             mixes every executed event's time and label and whatever else is given to Mix, so two runs of
-//             one seed that differ anywhere differ there.
+// Invariants: S1 time never goes back.
+//             S2 the same seed and the same calls give the same events: event_hash() mixes every executed
+//             event's time and label and whatever else is given to Mix, so two runs of one seed that differ
+//             anywhere differ there.
 // Events run until the world says enough; an event's closure may add, cancel and destroy anything but the
 // scheduler.
 #pragma once

@@ -13,9 +13,9 @@
 // Simplifications: directories themselves are durable at once; a rename across directories belongs to its
 // target's. Faults are methods: they act from now on, until changed. Latencies are drawn from the seed.
 //
-// Threading: one thread.
-// Invariants: D1 what was written before a sync that succeeded is never lost, except by FlipBit. D2 a dead
-//             process's view changes nothing.
+// Threading:  one thread.
+// Invariants: D1 what was written before a sync that succeeded is never lost, except by FlipBit.
+//             D2 a dead process's view changes nothing.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,9 @@
 //             that is running at that moment runs to its end, but its process has no hands any more: disk and
 //             network of a dead process do nothing. The object graph is destroyed afterwards, from outside
 //             any closure of it.
-// Invariants: X1 nothing of a dead process runs. X2 nothing of a paused process runs. X3 a timer does not run
-//             before its time on the process's own clock.
+// Invariants: X1 nothing of a dead process runs.
+//             X2 nothing of a paused process runs.
+//             X3 a timer does not run before its time on the process's own clock.
 #pragma once
 
 #include <cstdint>

@@ -12,10 +12,12 @@
 //  executed.
 //  - loss, duplicates and reordering happen to streams opened `lossy` only.
 //
-// Threading: one thread. Lifetime: outlives all processes.
+// Threading:  one thread.
+// Lifetime:   outlives all processes.
 // Invariants: N1 messages of a stream that is not lossy arrive in order, without gaps and repetition, up to
-//             the close. N2 nothing is delivered to or sent by a dead process. N3 a call's `done` runs at
-//             most once.
+//             the close.
+//             N2 nothing is delivered to or sent by a dead process.
+//             N3 a call's `done` runs at most once.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // An operator who splits and merges regions all the time, and now and then changes his mind.
 //
 // What must hold is watched by others: histories of keys stay linearizable, replicas' states equal, and every
-// region serves in the end. Threading: the simulation's thread; acts through events of the scheduler.
+// region serves in the end.
+// Threading:  the simulation's thread; acts through events of the scheduler.
 #pragma once
 
 #include <cstdint>

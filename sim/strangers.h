@@ -2,7 +2,8 @@
 // another one, and with the proof that a member gave for itself. All must be turned away with that reason;
 // nothing of what they say may be believed.
 //
-// Run at a moment of rest, when every call is answered. Threading: the simulation's thread.
+// Run at a moment of rest, when every call is answered.
+// Threading:  the simulation's thread.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // What follows from the records of the controllers: who counts, and how many voters there should be.
 //
-// Threading: pure functions.   Reference: docs/consensus.md, "membership of group 0".
+// Threading:  pure functions.
+// Reference:  docs/consensus.md, "membership of group 0".
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,8 @@
 // once every node has confirmed the version: so whoever leads counts silence against the longest lease there
 // is. A mode is treated alike: FENCING_AVAILABLE is in the bound as long as a node may still go by it.
 //
-// Threading: pure functions.   Reference: docs/fencing.md, "settings"; docs/models/lease_length.pml.
+// Threading:  pure functions.
+// Reference:  docs/fencing.md, "settings"; docs/models/lease_length.pml.
 #pragma once
 
 #include <optional>

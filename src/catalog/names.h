@@ -1,6 +1,7 @@
 // What may be a name or a key: checked before anything reaches the log.
 //
-// Threading: pure functions. Errors: INVALID_ARGUMENT naming the field, what is wrong with it, and the limit.
+// Threading:  pure functions.
+// Errors:     INVALID_ARGUMENT naming the field, what is wrong with it, and the limit.
 #pragma once
 
 #include <string_view>

@@ -1,6 +1,7 @@
 // Records of one kind, in memory and written through to the engine, with an event for every change.
 //
-// Driven by Catalog. Threading: one owner.
+// Driven by Catalog.
+// Threading:  one owner.
 #pragma once
 
 #include <cstdint>

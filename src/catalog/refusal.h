@@ -3,7 +3,8 @@
 // it in the status' details.
 //
 // A caller of a change needs one fact: applied (OK), refused (nothing happened) or unknown.
-// Threading: pure functions.   Reference: docs/errors.md, which the test compares with the table.
+// Threading:  pure functions.
+// Reference:  docs/errors.md, which the test compares with the table.
 #pragma once
 
 #include <optional>

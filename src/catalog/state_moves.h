@@ -1,7 +1,8 @@
 // Which states a node, a database, a region, a table, a view and a changefeed may move between. Staying is no
 // move.
 //
-// Threading: pure functions. Reference: docs/catalog.md, whose diagrams the test compares with these tables.
+// Threading:  pure functions.
+// Reference:  docs/catalog.md, whose diagrams the test compares with these tables.
 #pragma once
 
 #include <span>

@@ -2,7 +2,8 @@
 // them.
 //
 // Driven by `tenure up` and `tenure down`. It knows nothing of what happens inside the cluster (readiness.h
-// does). Threading: one owner.
+// does).
+// Threading:  one owner.
 #pragma once
 
 #include <map>

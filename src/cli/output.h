@@ -1,6 +1,7 @@
 // What the commands print: a table for people or one JSON document for scripts.
 //
-// Threading: values. Units: durations in JSON are milliseconds, in tables they are what people read ("1.5s").
+// Threading:  values.
+// Units:      durations in JSON are milliseconds, in tables they are what people read ("1.5s").
 #pragma once
 
 #include <algorithm>

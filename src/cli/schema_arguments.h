@@ -1,6 +1,7 @@
 // What commands about tables and views are told on the command line, as messages.
 //
-// Threading: pure functions. Errors: INVALID_ARGUMENT naming the option and what was expected.
+// Threading:  pure functions.
+// Errors:     INVALID_ARGUMENT naming the option and what was expected.
 #pragma once
 
 #include <cstdint>

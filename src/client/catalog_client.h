@@ -3,9 +3,10 @@
 // one.
 //
 // Every call exists with a callback and as a task (…Task), which ends CANCELLED if `stop` comes first.
-// Threading: one executor. Lifetime: destruction drops pending callbacks without running them; tasks are
-//            joined by their scope before. Errors: as in ControllerClient; changes end UNKNOWN_OUTCOME if
-//            nobody can say.
+// Threading:  one executor.
+// Lifetime:   destruction drops pending callbacks without running them; tasks are joined by their scope
+//             before.
+// Errors:     as in ControllerClient; changes end UNKNOWN_OUTCOME if nobody can say.
 #pragma once
 
 #include <memory>

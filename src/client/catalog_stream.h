@@ -2,11 +2,12 @@
 // message, answers come in order of completion. When the stream breaks or leadership moves, what is
 // unanswered is sent again on a new stream; changes carry request ids, so they take effect once.
 //
-// Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
-// Errors: a final refusal as a status with a tenure.v1.Refusal. A request without an answer in `timeout` ends
-//         UNKNOWN_OUTCOME if it is a change that may have been executed, else UNAVAILABLE, with what was
-//         heard last.
-// Bounds: `max_outstanding` requests; beyond it Send answers OVERLOADED at once.
+// Threading:  one executor.
+// Lifetime:   destruction drops pending callbacks without running them.
+// Errors:     a final refusal as a status with a tenure.v1.Refusal. A request without an answer in `timeout`
+//             ends UNKNOWN_OUTCOME if it is a change that may have been executed, else UNAVAILABLE, with what
+//             was heard last.
+// Bounds:     `max_outstanding` requests; beyond it Send answers OVERLOADED at once.
 #pragma once
 
 #include <cstdint>

@@ -2,11 +2,11 @@
 // number of broken streams and changes of leader. When the controllers no longer hold the changes since the
 // last one seen, a new snapshot replaces what the observer has.
 //
-// Threading: one executor; the observer is called on it, never inside a call of its own.
-// Lifetime:  `controllers` and the observer outlive this. Destruction ends it without a further call.
-// Invariants: F1 between two snapshots the observer is told each change once, in order of revisions. F2 a
-//             change is never told that the snapshot holds already, although the parts of a snapshot (pages
-//             of entries) are of different revisions: each part remembers its own.
+// Threading:  one executor; the observer is called on it, never inside a call of its own.
+// Lifetime:   `controllers` and the observer outlive this. Destruction ends it without a further call.
+// Invariants: F1 between two snapshots the observer is told each change once, in order of revisions.
+//             F2 a change is never told that the snapshot holds already, although the parts of a snapshot
+//             (pages of entries) are of different revisions: each part remembers its own.
 #pragma once
 
 #include <cstdint>

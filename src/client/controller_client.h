@@ -1,12 +1,13 @@
 // Calls to the controllers as a whole: finds the leader, follows redirects, waits out elections and warm-ups,
 // and gives up by deadline, never by count.
 //
-// Threading: one executor. Lifetime: destruction drops pending callbacks without running them.
-// Errors: a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: a
-//         refusal with the reason that kept the call from being done (UNAVAILABLE if nobody could be reached
-//         or nobody led), naming every controller that was tried and what it said; for `changes` of which an
-//         attempt may have been executed, UNKNOWN_OUTCOME. A call that is not `idempotent` is repeated only
-//         when it certainly was not executed; otherwise its failure may mean that it was.
+// Threading:  one executor.
+// Lifetime:   destruction drops pending callbacks without running them.
+// Errors:     a final refusal is returned as it came (it carries a tenure.v1.Refusal). When the time is up: a
+//             refusal with the reason that kept the call from being done (UNAVAILABLE if nobody could be
+//             reached or nobody led), naming every controller that was tried and what it said; for `changes`
+//             of which an attempt may have been executed, UNKNOWN_OUTCOME. A call that is not `idempotent` is
+//             repeated only when it certainly was not executed; otherwise its failure may mean that it was.
 #pragma once
 
 #include <cstdint>

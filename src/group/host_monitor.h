@@ -14,7 +14,8 @@
 // nothing of its group knows no members, and its leader must not take it for one of a silent process.
 //
 // Driven by GroupHost. It decides nothing about groups.
-// Threading:  one executor. Lifetime: `transport` and `listener` outlive it.
+// Threading:  one executor.
+// Lifetime:   `transport` and `listener` outlive it.
 // Invariants: M1 a process that stood still itself does not take that time for the others' silence.
 #pragma once
 

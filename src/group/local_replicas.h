@@ -8,7 +8,8 @@
 //   (none) --Begin--> here --Bury(replica)--> gone up to `replica` --Begin(higher id)--> here, gone up to ...
 //                      +--Bury(none)--> gone for ever
 //
-// Driven by GroupHost, which makes durable what it tells. Threading: one owner.
+// Driven by GroupHost, which makes durable what it tells.
+// Threading:  one owner.
 // Invariants: L1 what is here has a higher id than what is gone.
 #pragma once
 

@@ -3,8 +3,9 @@
 //
 //   idle --bytes, time, a log too large--> flushing --durable--> trimmed, idle
 //
-// Driven by its own timer, and by GroupHost before it stops. Threading: one executor. Lifetime: what it was
-// made with outlives it; destruction drops what is under way.
+// Driven by its own timer, and by GroupHost before it stops.
+// Threading:  one executor.
+// Lifetime:   what it was made with outlives it; destruction drops what is under way.
 // Invariants: T1 nothing is dropped that was applied after the flush began, nor of a replica that came since.
 #pragma once
 

@@ -3,7 +3,8 @@
 //   varints; entries: count, then per entry type (1 byte), term, payload (length-prefixed); indexes are
 //   consecutive.
 //
-// Threading: pure functions. Errors: INVALID_ARGUMENT on anything malformed; nothing is returned of it.
+// Threading:  pure functions.
+// Errors:     INVALID_ARGUMENT on anything malformed; nothing is returned of it.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,8 @@
 //          without the group's prefix.
 //
 // Driven by GroupHost. It does not decide when a snapshot is due (raft) or what is trimmed (GroupHost).
-// Threading: the host's executor. Errors: a transfer that fails is reported as not sent; raft asks again.
+// Threading:  the host's executor.
+// Errors:     a transfer that fails is reported as not sent; raft asks again.
 #pragma once
 
 #include <functional>

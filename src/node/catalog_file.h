@@ -2,10 +2,11 @@
 // replicas of a cluster that lost power come up before any controller answers.
 //
 // It may be older than what the node knew when it stopped: nothing may be destroyed on its word
-// (region_reconciler.h). Threading:  home executor; the file is written on the background executor, to which
-// `disk` belongs. Durability: written some time after a change, as a whole; a crash leaves the old or the new
-// content. Errors:     a copy that cannot be read is as none; a failed write is logged and repeated with the
-// next change.
+// (region_reconciler.h).
+// Threading:  home executor; the file is written on the background executor, to which `disk` belongs.
+// Durability: written some time after a change, as a whole; a crash leaves the old or the new content.
+// Errors:     a copy that cannot be read is as none; a failed write is logged and repeated with the next
+//             change.
 #pragma once
 
 #include <memory>

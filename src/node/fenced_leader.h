@@ -6,8 +6,9 @@
 // Safety does not depend on it: what the log of a region accepts is decided by consensus, and what leaves a
 // node by its lease.
 //
-// Threading: the node's executor. Lifetime: destruction drops what is under way. Errors: a node that does not
-// answer is asked again; a hand-over that fails is tried again.
+// Threading:  the node's executor.
+// Lifetime:   destruction drops what is under way.
+// Errors:     a node that does not answer is asked again; a hand-over that fails is tried again.
 #pragma once
 
 #include <memory>

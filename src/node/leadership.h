@@ -1,7 +1,8 @@
 // Moves leaderships of regions between nodes: serves other nodes' requests to hand one over, and asks for
 // them.
 //
-// Threading: one executor. Errors: nothing is lost by a failed hand-over; the leader goes on leading.
+// Threading:  one executor.
+// Errors:     nothing is lost by a failed hand-over; the leader goes on leading.
 #pragma once
 
 #include <string>

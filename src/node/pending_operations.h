@@ -2,9 +2,11 @@
 // deadline.
 //
 // All operations have the same time limit, so the order in which they came is the order of their deadlines:
-// adding, finding and removing one are O(1) and no timer belongs to a single operation. Threading: one
-// executor. Memory: as many places as were ever under way at once, at most `capacity`. Invariants: P1 `done`
-// of an operation runs at most once. P2 a place is reused only after Release.
+// adding, finding and removing one are O(1) and no timer belongs to a single operation.
+// Threading:  one executor.
+// Memory:     as many places as were ever under way at once, at most `capacity`.
+// Invariants: P1 `done` of an operation runs at most once.
+//             P2 a place is reused only after Release.
 #pragma once
 
 #include <cstdint>

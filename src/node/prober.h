@@ -1,7 +1,8 @@
 // Says that this process is there and whether it serves, and asks other nodes whether they are, on behalf of
 // the leading controller: a node that it does not hear may be alive and only cut off from it.
 //
-// Threading: the node's executor. Lifetime: destruction drops what is under way.
+// Threading:  the node's executor.
+// Lifetime:   destruction drops what is under way.
 #pragma once
 
 #include <functional>

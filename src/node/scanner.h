@@ -6,8 +6,9 @@
 // which SCAN may do; no key that was there all the time is ever missed on a node that leads its region all
 // the time.
 //
-// Threading: one executor. Bounds: kMaxPositions places of together kMaxPositionBytes; the oldest are
-// forgotten. Invariants: C1 0 is no cursor of a scan that goes on.
+// Threading:  one executor.
+// Bounds:     kMaxPositions places of together kMaxPositionBytes; the oldest are forgotten.
+// Invariants: C1 0 is no cursor of a scan that goes on.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 // and the barrier's verdict.
 //
 // Called by controller/barriers once per event; looks at its inputs only, keeps nothing.
-// Threading: pure functions.   Reference: docs/fencing.md, "barriers"; docs/models/node_lease.pml.
+// Threading:  pure functions.
+// Reference:  docs/fencing.md, "barriers"; docs/models/node_lease.pml.
 // Invariants: V1 a node is FENCED_SAFE only if it goes by leases and its silence has reached T_proceed.
 //             V2 silence is counted from the last grant of this leadership, or from its beginning.
 //             V3 what was acknowledged counts only as the newest heartbeat says it.

@@ -10,9 +10,10 @@
 // in steps; fewest regions shared with the nodes of the other replicas; by chance. Sharing is compared among
 // the first kTies nodes that are equal up to there.
 //
-// Driven by the planning functions. Threading: one owner. Lifetime: refers to the state.
-// Determinism: state, order of calls and generator. Invariant: C1 the counts a node is ordered by are those
-//              of the state when Refresh was last called for it.
+// Driven by the planning functions.
+// Threading:  one owner.
+// Lifetime:   refers to the state. Determinism: state, order of calls and generator. Invariant: C1 the counts
+//             a node is ordered by are those of the state when Refresh was last called for it.
 #pragma once
 
 #include <array>

@@ -3,12 +3,13 @@
 // at anew.
 //
 // Called by MembershipReconciler; looks at inputs only, keeps nothing.
-// Threading:  pure functions.   Reference: docs/consensus.md, "membership of group 0".
-// Invariants:
-//   M1 no step makes the voters more than the target
-//   M2 no step leads to fewer voters than there are if that is below the target, unless it is forced
-//   M3 only a learner that is heard and has caught up becomes a voter
-//   M4 in the configuration that a step leads to a majority of the voters is heard now
+// Threading:  pure functions.
+// Reference:  docs/consensus.md, "membership of group 0".
+// Invariants: M1 no step makes the voters more than the target
+//             M2 no step leads to fewer voters than there are if that is below the target, unless it is
+//             forced
+//             M3 only a learner that is heard and has caught up becomes a voter
+//             M4 in the configuration that a step leads to a majority of the voters is heard now
 #pragma once
 
 #include <cstdint>

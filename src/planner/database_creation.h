@@ -1,6 +1,7 @@
 // The command that creates a database: its slots cut into regions, and the regions placed (placement.h).
 //
-// Called by controller/api; keeps nothing. Threading: pure function. Determinism: inputs alone.
+// Called by controller/api; keeps nothing.
+// Threading:  pure function. Determinism: inputs alone.
 #pragma once
 
 #include <cstdint>

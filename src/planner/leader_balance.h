@@ -1,11 +1,12 @@
 // Evens out who leads which region by handing leaderships on along chains: where no replica of what the
 // fullest node leads is on the emptiest one, a third node takes one and gives one.
 //
-// Called by creation and by the rebalancer. Threading: pure function. Determinism: inputs alone.
-// Invariants:
-// B1 when it ends by itself, no chain brings a node that leads more than `slack` above another nearer to it.
-// B2 a chain lowers the sum of the squared counts; its hand-overs come in such an order that no beginning
-//    of it raises that sum above what it was before the chain.
+// Called by creation and by the rebalancer.
+// Threading:  pure function. Determinism: inputs alone.
+// Invariants: B1 when it ends by itself, no chain brings a node that leads more than `slack` above another
+//             nearer to it.
+//             B2 a chain lowers the sum of the squared counts; its hand-overs come in such an order that no
+//             beginning of it raises that sum above what it was before the chain.
 #pragma once
 
 #include <cstddef>

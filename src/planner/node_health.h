@@ -1,11 +1,14 @@
 // Which state a node's record should move to, from what the leader has heard of the node.
 //
 // Called by controller/nodes for every node, at every event and periodically; keeps nothing.
-// Threading:  pure function.   Reference: docs/catalog.md, "node states".
-// Invariants: H1 the answer is a legal move or none. H2 DRAINING, REMOVING and REMOVED are the operator's:
-//             never left from here. H3 a node that was never contacted in this leadership has its silence
-//             counted from the leadership's start, and no closed connection is held against it. H4 a node
-//             that other nodes reach is not DOWN, however long the leader has not heard it: SUSPECT.
+// Threading:  pure function.
+// Reference:  docs/catalog.md, "node states".
+// Invariants: H1 the answer is a legal move or none.
+//             H2 DRAINING, REMOVING and REMOVED are the operator's: never left from here.
+//             H3 a node that was never contacted in this leadership has its silence counted from the
+//             leadership's start, and no closed connection is held against it.
+//             H4 a node that other nodes reach is not DOWN, however long the leader has not heard it:
+//             SUSPECT.
 #pragma once
 
 #include <optional>

@@ -5,19 +5,21 @@
 // Called by the leader's services (creation, repair, drain, balancing, explanations, dry runs), which act on
 // the plan; keeps nothing.
 //
-// Threading: pure functions.  Lifetime: the view must outlive the call.  Reference: docs/placement.md.
-// Determinism: the same view, request and seed give the same plan, whatever the order in the view.
-// Errors:      NOT_ENOUGH_NODES: how many nodes there are, how many are needed, why each other one is none;
-//              NOT_FOUND, INVALID_ARGUMENT for what the request names.
-// Invariants:  P1 a region's replicas are on distinct nodes, and new ones on candidates only: UP, not held
-//                 back, with every required label, with room.
-//              P2 replicas share no host, else no rack, else no zone, as far as candidates allow; the answer
-//                 says what was given up.
-//              P3 among candidates that are equal but for their load, counts of a database's replicas made by
-//                 creation differ by at most one, and no chain of hand-overs improves its leaders.
-//              P4 a rebalancing plan never worsens P2, unless to take a replica to where it has the required
-//                 labels. It strictly lowers (conflicts, squares of counts per database, squares of counts in
-//                 all, squares of bytes), or leaves them and lowers the same of leaders: so there is an end.
+// Threading:  pure functions.
+// Lifetime:   the view must outlive the call.
+// Reference:  docs/placement.md. Determinism: the same view, request and seed give the same plan, whatever
+//             the order in the view.
+// Errors:     NOT_ENOUGH_NODES: how many nodes there are, how many are needed, why each other one is none;
+//             NOT_FOUND, INVALID_ARGUMENT for what the request names.
+// Invariants: P1 a region's replicas are on distinct nodes, and new ones on candidates only: UP, not held
+//             back, with every required label, with room.
+//             P2 replicas share no host, else no rack, else no zone, as far as candidates allow; the answer
+//             says what was given up.
+//             P3 among candidates that are equal but for their load, counts of a database's replicas made by
+//             creation differ by at most one, and no chain of hand-overs improves its leaders.
+//             P4 a rebalancing plan never worsens P2, unless to take a replica to where it has the required
+//             labels. It strictly lowers (conflicts, squares of counts per database, squares of counts in
+//             all, squares of bytes), or leaves them and lowers the same of leaders: so there is an end.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 // best for a replica, and why each other one is not. What the planning functions of placement.h have in
 // common.
 //
-// Threading: one owner. Lifetime: refers to the state.
+// Threading:  one owner.
+// Lifetime:   refers to the state.
 #pragma once
 
 #include <cstdint>

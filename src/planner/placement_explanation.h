@@ -2,8 +2,9 @@
 // node the first reason for which it lost.
 //
 // Made by the planning functions of placement.h; a structured form for programs, Text() for people.
-// Threading: values. Limits: ExplanationLimits bound its size; what is left out is counted by reason.
-// Reference: docs/placement.md.
+// Threading:  values.
+// Limits:     ExplanationLimits bound its size; what is left out is counted by reason.
+// Reference:  docs/placement.md.
 //
 #pragma once
 

@@ -2,8 +2,10 @@
 // up to date while a plan is being made, so that the tenth move is planned on top of the nine before it.
 //
 // Driven by the planning functions of placement.h, one instance for one plan. It decides nothing.
-// Threading: one owner. Lifetime: refers to the view, which must outlive it.
-// Determinism: indices follow ids, whatever the order in the view. Limits: kMaxSharingNodes.
+// Threading:  one owner.
+// Lifetime:   refers to the view, which must outlive it. Determinism: indices follow ids, whatever the order
+//             in the view.
+// Limits:     kMaxSharingNodes.
 // Invariants: S1 a region has at most one member on a node (a second one in the view is passed over).
 //             S2 the counts of a node are those of the regions as they stand in `regions()`.
 #pragma once

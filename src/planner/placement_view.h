@@ -2,8 +2,10 @@
 // without anything that is not needed to decide where replicas go.
 //
 // Filled by the caller: ViewOf() takes it from the catalog and from what nodes have reported. A view is a
-// snapshot; order of the vectors does not matter. Threading: values and a pure function.
-// Units: bytes. Reference: docs/placement.md.
+// snapshot; order of the vectors does not matter.
+// Threading:  values and a pure function.
+// Units:      bytes.
+// Reference:  docs/placement.md.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // The parts of PlanRebalance (placement.h): what they share, and the stages in the order in which they count.
 // A stage plans steps that lower its own measure and leave those of the stages before it as they are.
 //
-// Threading: one owner, one plan. Lifetime: refers to the request.
+// Threading:  one owner, one plan.
+// Lifetime:   refers to the request.
 #pragma once
 
 #include <cstdint>

@@ -2,10 +2,11 @@
 // with the most up-to-date log (last term, then last index).
 //
 // Called by controller/api for one request of an operator; keeps nothing. Regions whose majority lives are
-// left out: they elect a leader by themselves and lose nothing. Threading: pure function.   Reference:
-// docs/recovery.md, "regions". Invariants: Y1 a region is planned for only if every living voter has reported
-// where its log ends, and none of
-//             them has a leader.
+// left out: they elect a leader by themselves and lose nothing.
+// Threading:  pure function.
+// Reference:  docs/recovery.md, "regions".
+// Invariants: Y1 a region is planned for only if every living voter has reported where its log ends, and none
+//             of them has a leader.
 #pragma once
 
 #include <optional>

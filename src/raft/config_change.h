@@ -1,7 +1,8 @@
 // How one configuration becomes another: the pure part of membership changes. When they happen is in
 // membership.cc.
 //
-// Threading: pure functions.   Reference: thesis 4.3; docs/consensus.md, "Membership".
+// Threading:  pure functions.
+// Reference:  thesis 4.3; docs/consensus.md, "Membership".
 #pragma once
 
 #include "base/status.h"

@@ -1,6 +1,7 @@
 // The vocabulary of one Raft group: members, entries, what is persistent.
 //
-// Threading: values. Reference: Ongaro, "Consensus: Bridging Theory and Practice" (thesis), chapters 3, 4, 6.
+// Threading:  values.
+// Reference:  Ongaro, "Consensus: Bridging Theory and Practice" (thesis), chapters 3, 4, 6.
 #pragma once
 
 #include <compare>

@@ -5,7 +5,8 @@
 // leads (NODES), and followers are shown per slot range (SLOTS) and per shard (SHARDS), where a shard is a
 // region.
 //
-// Threading: pure functions.   Source: Redis 7.0 cluster.c; https://redis.io/commands/cluster-nodes
+// Threading:  pure functions.
+// Source:     Redis 7.0 cluster.c; https://redis.io/commands/cluster-nodes
 #pragma once
 
 #include <cstdint>

@@ -6,8 +6,7 @@
 //
 // Threading: one executor; not synchronised.
 // Lifetime:  the frame lives as long as the Task object, which co_await keeps in the awaiting frame.
-// Destroying
-//            a Task that has started destroys its frame where it stands, and by that the awaitable it stands
+//            Destroying a Task that has started destroys its frame where it stands, and by that the awaitable it stands
 //            at; every awaitable of this folder then forgets the coroutine.
 // Errors:    are values (Status, StatusOr). An exception that leaves a task aborts the process.
 #pragma once

@@ -7,12 +7,13 @@
 //   };
 //   scope_.Spawn(RenewLoop(scope_.token()));      ...      co_await scope_.StopAndJoin();
 //
-// Threading: one executor.
-// Lifetime:  stopped and joined before it is destroyed (TENURE_CHECK), unless its executor has stopped for
-//            good: then the tasks are destroyed where they stand, as a crash does, and nothing of them runs.
-// Ordering:  a task starts from a posted closure in the order of Spawn, never inside it; `joined` callbacks
-//            are posted after the last task's frame is gone.
-// Invariants: T1 after Stop no task starts. T2 a joined callback runs only when no task exists.
+// Threading:  one executor.
+// Lifetime:   stopped and joined before it is destroyed (TENURE_CHECK), unless its executor has stopped for
+//             good: then the tasks are destroyed where they stand, as a crash does, and nothing of them runs.
+// Ordering:   a task starts from a posted closure in the order of Spawn, never inside it; `joined` callbacks
+//             are posted after the last task's frame is gone.
+// Invariants: T1 after Stop no task starts.
+//             T2 a joined callback runs only when no task exists.
 #pragma once
 
 #include <list>

@@ -9,7 +9,8 @@
 //   timestamp  "2024-05-06T07:08:09.123456Z", UTC, without trailing zeros of the fraction; read also: with an
 //              offset ("+02:00"), with a blank for T, or as an integer: milliseconds since 1970
 //
-// Threading: pure functions. Errors: INVALID_ARGUMENT saying what the value is not and what is allowed.
+// Threading:  pure functions.
+// Errors:     INVALID_ARGUMENT saying what the value is not and what is allowed.
 #pragma once
 
 #include <cstdint>

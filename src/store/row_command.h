@@ -3,7 +3,8 @@
 // (row_plan.h) where the schema is known; the region's log carries it, so that replicas need to know no
 // schema.
 //
-// Threading: values, pure functions.   Reference: docs/store-format.md.
+// Threading:  values, pure functions.
+// Reference:  docs/store-format.md.
 #pragma once
 
 #include <cstdint>

@@ -8,10 +8,10 @@
 // A table that nothing was told of takes any version: a region that is new since the change is led by nodes
 // that know of it. The mark of a dropped table stays, since ids of tables are never given again.
 //
-// Threading: pure functions over a state.
-// Invariants: S5 a mark's version never goes down, and a dropped table stays dropped. S6 of a dropped table
-//             there are no rows.
-// Reference: docs/schema-changes.md, docs/store-format.md.
+// Threading:  pure functions over a state.
+// Invariants: S5 a mark's version never goes down, and a dropped table stays dropped.
+//             S6 of a dropped table there are no rows.
+// Reference:  docs/schema-changes.md, docs/store-format.md.
 #pragma once
 
 #include <cstdint>

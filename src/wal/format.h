@@ -5,10 +5,10 @@
 //   commit  = what one fdatasync made durable: header, records, end mark, zeros up to the next sector
 //   record  = header, payload
 //
-// Threading: values and pure functions; a CommitBuilder has one owner.
-// Invariants: F1 a commit begins and ends at a sector boundary: no sector with acknowledged bytes is
-//             written again (but for the identical rewrite at start-up). F2 a commit is written only after
-//             the one before it was synced.
+// Threading:  values and pure functions; a CommitBuilder has one owner.
+// Invariants: F1 a commit begins and ends at a sector boundary: no sector with acknowledged bytes is written
+//             again (but for the identical rewrite at start-up).
+//             F2 a commit is written only after the one before it was synced.
 #pragma once
 
 #include <cstdint>

@@ -2,11 +2,13 @@
 // the files each entry stands. The same object is built by the scan at start-up and kept up to date by the
 // writer.
 //
-// Threading: one owner. Cost: 8 bytes an entry.
-// Invariants: S1 entries of a group are consecutive from mark.index + 1; S2 live(s) is the number of
-//             entries whose position is in segment s: a segment with none is needed by nobody, because the
-//             checkpoint at the start of the segment after it repeats everything else. S3 a group with a
-//             tombstone that names a replica is here only as a replica with a higher id.
+// Threading:  one owner.
+// Cost:       8 bytes an entry.
+// Invariants: S1 entries of a group are consecutive from mark.index + 1;
+//             S2 live(s) is the number of entries whose position is in segment s: a segment with none is
+//             needed by nobody, because the checkpoint at the start of the segment after it repeats
+//             everything else.
+//             S3 a group with a tombstone that names a replica is here only as a replica with a higher id.
 #pragma once
 
 #include <cstdint>

@@ -8,8 +8,9 @@
 // While a Sync is under way appends stay queued and go out together in the next commit (group commit); a
 // commit must not be written before the one before it is durable (F2).
 //
-// Threading: Submit, WaitingSince, LowOnSpace, bytes_on_disk from any thread; everything else on the
-// executor. Lifetime:  shared, because closures on the executor refer to it weakly; Stop() ends its doings.
+// Threading:  Submit, WaitingSince, LowOnSpace, bytes_on_disk from any thread; everything else on the
+//             executor.
+// Lifetime:   shared, because closures on the executor refer to it weakly; Stop() ends its doings.
 #pragma once
 
 #include <atomic>

@@ -11,9 +11,10 @@
 // Errors:     refusals of the protocol are answers. Calls of another cluster, or of an incarnation of it that
 //             is over, are WRONG_CLUSTER and STALE_INCARNATION; UNAVAILABLE while this node is not
 //             registered.
-// Invariants: G1 to G5 of owner_gate.h, P1 and P2 of dispatcher_pool.h. N1 what a message or the view ends is
-//             without permits before the turn is over, and stopped before the message is answered. N2 after
-//             an answer to a leadership, messages of earlier ones change nothing.
+// Invariants: G1 to G5 of owner_gate.h, P1 and P2 of dispatcher_pool.h.
+//             N1 what a message or the view ends is without permits before the turn is over, and stopped
+//             before the message is answered.
+//             N2 after an answer to a leadership, messages of earlier ones change nothing.
 // Reference:  docs/changefeeds.md.
 #pragma once
 

@@ -3,8 +3,9 @@
 // Every call is posted to the dispatchers' executor in order; reports come back when they are asked for.
 // Threading:  the agent's executor; permits are asked from any thread.
 // Lifetime:   both executors and the factory outlive it.
-// Invariants: P1 the permit of a dispatcher is closed before Stop is posted. P2 a dispatcher may write only
-//             while its permit is open and the lease, by the clock, has not run out.
+// Invariants: P1 the permit of a dispatcher is closed before Stop is posted.
+//             P2 a dispatcher may write only while its permit is open and the lease, by the clock, has not
+//             run out.
 #pragma once
 
 #include <atomic>

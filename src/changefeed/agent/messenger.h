@@ -1,8 +1,9 @@
 // Messages of the changefeed protocol from a node: to other nodes and to the coordinator, each with its
 // answer.
 //
-// Threading: the node's executor. Lifetime: answers that come after destruction are dropped.
-// Errors:    as runtime/network.h: it may have arrived. A node without an address is UNAVAILABLE.
+// Threading:  the node's executor.
+// Lifetime:   answers that come after destruction are dropped.
+// Errors:     as runtime/network.h: it may have arrived. A node without an address is UNAVAILABLE.
 #pragma once
 
 #include <memory>

@@ -2,11 +2,13 @@
 // anew.
 //
 // Called by the coordinator for each changefeed when its leadership begins, and again with every node that
-// reports; keeps nothing. The plan does not depend on the order of the reports. Threading: pure functions.
-// Reference: docs/changefeeds.md, "A new leader". Invariants: B1 what is adopted is the only claim of the
-// record's epoch, and its owner's. B2 what is not adopted is
-//             stopped, with its own epoch. B3 nothing is started while anything of it may still run. B4 the
-//             floor is at least every epoch that was heard of.
+// reports; keeps nothing. The plan does not depend on the order of the reports.
+// Threading:  pure functions.
+// Reference:  docs/changefeeds.md, "A new leader".
+// Invariants: B1 what is adopted is the only claim of the record's epoch, and its owner's.
+//             B2 what is not adopted is stopped, with its own epoch.
+//             B3 nothing is started while anything of it may still run.
+//             B4 the floor is at least every epoch that was heard of.
 #pragma once
 
 #include <vector>

@@ -7,11 +7,13 @@
 //   NORMAL, WARNING --target reached--> FINISHED                    every state --remove--> REMOVING
 //
 // Driven by the coordinator with reports, requests and time; decides, does nothing. What it says is written
-// to the record under the owner epoch as the condition. Threading: one owner. Times are the leader's: a new
-// leader counts silence from its own start. Invariants: L1 only legal moves (IsLegalMove). L2 errors within
-// one backoff fold into one. L3 while the state
-//             is NORMAL the checkpoint has moved within stall_after. L4 an error that cannot heal fails at
-//             once. L5 REMOVING is never left.
+// to the record under the owner epoch as the condition.
+// Threading:  one owner. Times are the leader's: a new leader counts silence from its own start.
+// Invariants: L1 only legal moves (IsLegalMove).
+//             L2 errors within one backoff fold into one.
+//             L3 while the state is NORMAL the checkpoint has moved within stall_after.
+//             L4 an error that cannot heal fails at once.
+//             L5 REMOVING is never left.
 #pragma once
 
 #include <optional>

@@ -11,10 +11,12 @@
 // another one and takes a new epoch for it.
 //
 // Driven by OperatorSlot: Next() says what is to be done now and does not change anything; events move it on.
-// An event that is not waited for is passed over, so what comes late or twice does no harm. Threading: one
-// owner. Nothing of it is persistent: a new leader begins from record and reports (bootstrap.h). Invariants:
-// O1 `add` leaves only after the barrier of its epoch. O2 a move starts nobody while its origin may
-//             run. O3 only (target, epoch) of now ends START: a late report of an earlier target does not.
+// An event that is not waited for is passed over, so what comes late or twice does no harm.
+// Threading:  one owner. Nothing of it is persistent: a new leader begins from record and reports
+//             (bootstrap.h).
+// Invariants: O1 `add` leaves only after the barrier of its epoch.
+//             O2 a move starts nobody while its origin may run.
+//             O3 only (target, epoch) of now ends START: a late report of an earlier target does not.
 //             O4 `add` goes to the owner that was committed with its epoch.
 #pragma once
 

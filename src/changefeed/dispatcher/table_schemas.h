@@ -1,7 +1,8 @@
 // Which columns a table had in a version of its schema, and when changefeeds deliver the change to it: what a
 // dispatcher decodes rows with and where it stops.
 //
-// Threading: as ChangeSource. Errors: what is not known (yet) is null or none; the dispatcher asks again.
+// Threading:  as ChangeSource.
+// Errors:     what is not known (yet) is null or none; the dispatcher asks again.
 #pragma once
 
 #include <cstdint>

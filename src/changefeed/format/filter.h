@@ -5,8 +5,9 @@
 //   begin; "%2C" for a comma, "%25" for a percent sign.
 //
 // The last rule that matches decides; what no rule matches is not followed. A filter of '!' rules only
-// follows everything else: it begins with "table:*,prefix:". Threading: a value, immutable. Errors:
-// INVALID_ARGUMENT with the rule and its position in the text.
+// follows everything else: it begins with "table:*,prefix:".
+// Threading:  a value, immutable.
+// Errors:     INVALID_ARGUMENT with the rule and its position in the text.
 #pragma once
 
 #include <string>

@@ -1,6 +1,7 @@
 // Writes JSON into a string, without a document in between: an encoder runs for every row.
 //
-// Threading: one owner. Errors: none; the caller keeps names and values in turn.
+// Threading:  one owner.
+// Errors:     none; the caller keeps names and values in turn.
 #pragma once
 
 #include <cstdint>

@@ -7,13 +7,16 @@
 //
 // Driven by the agent of the node it runs on, with catalog views, answers and reports; what is to be sent is
 // taken with TakeMessages. Nothing is persistent: the next epoch's maintainer begins with the recorded
-// checkpoint and the nodes' answers to its bootstrap. Threading: one owner. Lifetime: of one epoch; ends with
-// ended(). Invariants: M1 a span is created somewhere only after it is confirmed gone where it was. M2 the
-// checkpoint is at
-//             most the flushed position of every span, at most what precedes every schema change that is not
-//             delivered, at most the time up to which the schema is known; it never falls. M3 a successor of
-//             a split or merge is created only after its predecessors have delivered everything. M4 only
-//             answers of this epoch, from processes that it has booted, are heeded.
+// checkpoint and the nodes' answers to its bootstrap.
+// Threading:  one owner.
+// Lifetime:   of one epoch; ends with ended().
+// Invariants: M1 a span is created somewhere only after it is confirmed gone where it was.
+//             M2 the checkpoint is at most the flushed position of every span, at most what precedes every
+//             schema change that is not delivered, at most the time up to which the schema is known; it never
+//             falls.
+//             M3 a successor of a split or merge is created only after its predecessors have delivered
+//             everything.
+//             M4 only answers of this epoch, from processes that it has booted, are heeded.
 #pragma once
 
 #include <deque>

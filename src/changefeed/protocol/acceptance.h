@@ -1,10 +1,14 @@
 // Whether a message of the changefeed protocol is accepted, and which epoch a new owner gets.
 //
 // Used by whoever receives such a message (OwnerGate on nodes, the coordinator for reports); looks at its
-// inputs only and keeps nothing. Threading: pure functions.   Reference: docs/changefeeds.md, "Epochs".
-// Invariants: A1 a lower epoch never displaces a higher one. A2 within one epoch only its owner is heard.
+// inputs only and keeps nothing.
+// Threading:  pure functions.
+// Reference:  docs/changefeeds.md, "Epochs".
+// Invariants: A1 a lower epoch never displaces a higher one.
+//             A2 within one epoch only its owner is heard.
 //             A3 every refusal carries the receiver's epoch, which is what the sender lost to.
-//             A4 nothing is accepted in a closed epoch. A5 epochs rise and never wrap.
+//             A4 nothing is accepted in a closed epoch.
+//             A5 epochs rise and never wrap.
 #pragma once
 
 #include <optional>

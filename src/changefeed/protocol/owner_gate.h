@@ -7,11 +7,14 @@
 //
 // Driven by the node's changefeed agent with every message, every change of the view and of the lease. The
 // agent stops what is returned in `stop` before it sends the answer.
-// Threading: one owner. Lifetime: of the process; a new process begins with an empty gate, fenced.
-// Reference: docs/changefeeds.md, "Epochs"; the model of ownership there.
-// Invariants: G1 a message counts only for the epoch in the view. G2 a maintainer starts at most once per
-//             epoch. G3 what was taken of an epoch's sequence is remembered through fencing. G4 nobody writes
-//             without a lease, or in another epoch than the view's. G5 the view never goes back.
+// Threading:  one owner.
+// Lifetime:   of the process; a new process begins with an empty gate, fenced.
+// Reference:  docs/changefeeds.md, "Epochs"; the model of ownership there.
+// Invariants: G1 a message counts only for the epoch in the view.
+//             G2 a maintainer starts at most once per epoch.
+//             G3 what was taken of an epoch's sequence is remembered through fencing.
+//             G4 nobody writes without a lease, or in another epoch than the view's.
+//             G5 the view never goes back.
 #pragma once
 
 #include <map>

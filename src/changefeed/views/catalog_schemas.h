@@ -1,8 +1,9 @@
 // TableSchemas out of the node's view of the catalog.
 //
-// Threading: made and read on `home`, the dispatchers' executor; Update is called on the node's, with its
-// view. Lifetime:  destroyed on `home` (or when that has stopped); an Update that is under way then does
-// nothing. Cost:      an Update without a schema change looks at one number.
+// Threading:  made and read on `home`, the dispatchers' executor; Update is called on the node's, with its
+//             view.
+// Lifetime:   destroyed on `home` (or when that has stopped); an Update that is under way then does nothing.
+// Cost:       an Update without a schema change looks at one number.
 #pragma once
 
 #include <map>

@@ -1,9 +1,10 @@
 // tenure.v1.Changefeeds: checks what is asked for, writes it to the catalog, and answers; what follows from
 // it is ChangefeedCoordinator's.
 //
-// Threading: the controller's executor. Lifetime: StopAndJoin is called and finished before destruction,
-//            unless the executor has stopped for good.
-// Errors:    refusals name field, object and limit, and nothing has happened.
+// Threading:  the controller's executor.
+// Lifetime:   StopAndJoin is called and finished before destruction, unless the executor has stopped for
+//             good.
+// Errors:     refusals name field, object and limit, and nothing has happened.
 #pragma once
 
 #include <memory>

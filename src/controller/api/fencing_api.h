@@ -1,7 +1,8 @@
 // tenure.v1.Cluster/Barrier and /Fencing: barriers on demand, and the settings of nodes' leases.
 //
-// Threading: the controller's executor. Lifetime: StopAndJoin is called and finished before destruction,
-//            unless the executor has stopped for good.
+// Threading:  the controller's executor.
+// Lifetime:   StopAndJoin is called and finished before destruction, unless the executor has stopped for
+//             good.
 #pragma once
 
 #include "controller/api/call.h"

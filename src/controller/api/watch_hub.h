@@ -5,7 +5,8 @@
 // takes nothing for too long (OVERLOADED). Served by the leader only: streams end with NOT_LEADER when
 // leadership does.
 //
-// Driven by CatalogMachine (listener and event sink). Threading: the controller's executor.
+// Driven by CatalogMachine (listener and event sink).
+// Threading:  the controller's executor.
 // Lifetime:   streams may outlive the hub (the network owns their handlers).
 // Invariants: W1 a stream's events are those that match, each once, in order, with revision > after_revision.
 //             W2 progress_revision is sent only when everything matching up to it was sent before or with it.

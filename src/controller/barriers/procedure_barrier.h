@@ -1,6 +1,7 @@
 // The cluster's barrier as procedures wait for it.
 //
-// Threading: the controller's executor. Lifetime: not longer than the service.
+// Threading:  the controller's executor.
+// Lifetime:   not longer than the service.
 #pragma once
 
 #include <utility>

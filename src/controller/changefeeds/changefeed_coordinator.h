@@ -3,8 +3,9 @@
 //
 //   Start --collect from all nodes--> drivers bootstrap as answers come --> record, reports, time -> Look
 //
-// Threading:  the controller's executor. Lifetime: StopAndJoin is called and finished before destruction,
-//             unless the executor has stopped for good.
+// Threading:  the controller's executor.
+// Lifetime:   StopAndJoin is called and finished before destruction, unless the executor has stopped for
+//             good.
 // Invariants: K1 reports are heeded only under this leadership, and in the record's epoch (FeedDriver).
 // Reference:  docs/changefeeds.md.
 #pragma once

@@ -5,13 +5,14 @@
 //   record, reports, time --> Lifecycle --> what should run --> OperatorSlot --> commit, barrier, add, remove
 //
 // Driven by ChangefeedCoordinator: Look() after everything that may matter, and every now and then.
-// Threading:  the controller's executor. Lifetime: of one leadership. Tasks hold it by shared_ptr, and do
-//             nothing with it after End().
+// Threading:  the controller's executor.
+// Lifetime:   of one leadership. Tasks hold it by shared_ptr, and do nothing with it after End().
 // Errors:     what fails is tried again; what it waits for stands in pending().
-// Invariants: D1 every change of the record names the owner epoch it relies on. D2 an action's result counts
-//             for the operator that wanted it, or for none. D3 nothing is begun before it is known what the
-//             leaderships before left (PlanBootstrap). D4 a stop is complete after a barrier of this
-//             leadership: one that the leader before recorded may not be known to every node.
+// Invariants: D1 every change of the record names the owner epoch it relies on.
+//             D2 an action's result counts for the operator that wanted it, or for none.
+//             D3 nothing is begun before it is known what the leaderships before left (PlanBootstrap).
+//             D4 a stop is complete after a barrier of this leadership: one that the leader before recorded
+//             may not be known to every node.
 #pragma once
 
 #include <memory>

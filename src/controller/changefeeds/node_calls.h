@@ -1,8 +1,9 @@
 // Messages of the changefeed protocol to nodes, each with its answer, and what is certain about their
 // processes.
 //
-// Threading: the controller's executor. Lifetime: outlives the tasks that call.
-// Errors:    UNAVAILABLE, DEADLINE_EXCEEDED: it may have arrived. Refusals of the protocol are answers.
+// Threading:  the controller's executor.
+// Lifetime:   outlives the tasks that call.
+// Errors:     UNAVAILABLE, DEADLINE_EXCEEDED: it may have arrived. Refusals of the protocol are answers.
 #pragma once
 
 #include <set>

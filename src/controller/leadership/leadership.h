@@ -16,9 +16,9 @@
 // Threading:  the controller's executor. Callbacks of the group come within its turn: nothing here calls it
 //             back.
 // Lifetime:   Stop is called and finished before destruction, unless the executor has stopped for good.
-// Invariants: E1 serving() implies leading() in the same epoch, load_ready()
-//             serving(). E2 a service runs only between its Start and
-//             Stop of the current epoch. E3 a become that finds its epoch stale starts nothing.
+// Invariants: E1 serving() implies leading() in the same epoch, load_ready() serving().
+//             E2 a service runs only between its Start and Stop of the current epoch.
+//             E3 a become that finds its epoch stale starts nothing.
 // Reference:  docs/leadership.md.
 #pragma once
 

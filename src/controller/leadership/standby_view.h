@@ -6,9 +6,10 @@
 // The sending doubles as the sample of the other controllers: an answer, whatever it says, or a refused
 // connection is one; silence is not.
 //
-// Threading:  the controller's executor. Lifetime: destruction drops what is under way.
-// Invariants: V1 a view of a lower leadership epoch does not replace one of a higher. V2 a view grows older
-//             while it lies here: `silent_ms` counts to the moment it is looked at.
+// Threading:  the controller's executor.
+// Lifetime:   destruction drops what is under way.
+// Invariants: V1 a view of a lower leadership epoch does not replace one of a higher.
+//             V2 a view grows older while it lies here: `silent_ms` counts to the moment it is looked at.
 #pragma once
 
 #include <cstdint>

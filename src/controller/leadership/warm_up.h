@@ -10,8 +10,9 @@
 // the standby view knows to be silent.
 //
 // Threading:  the controller's executor.
-// Invariants: W1 ready comes once in an epoch, and only in the epoch in which the samples were taken. W2 what
-//             has to be safe does not depend on it: records change by conditions on states and epochs.
+// Invariants: W1 ready comes once in an epoch, and only in the epoch in which the samples were taken.
+//             W2 what has to be safe does not depend on it: records change by conditions on states and
+//             epochs.
 #pragma once
 
 #include <map>

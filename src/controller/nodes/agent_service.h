@@ -11,9 +11,11 @@
 // Threading:  the controller's executor.
 // Lifetime:   streams may outlive this (the network owns their handlers).
 // Invariants: A1 a stream belongs to one registration of one node; a report of any other is refused
-//             (STALE_EPOCH) and the node registers again. A2 a node that has seen a higher leadership epoch
-//             ends the stream: this leader is deposed and does not know it yet. A3 one stream per node: the
-//             newest. A4 only the answer to a heartbeat grants, and only under the leader lease.
+//             (STALE_EPOCH) and the node registers again.
+//             A2 a node that has seen a higher leadership epoch ends the stream: this leader is deposed and
+//             does not know it yet.
+//             A3 one stream per node: the newest.
+//             A4 only the answer to a heartbeat grants, and only under the leader lease.
 #pragma once
 
 #include <cstdint>

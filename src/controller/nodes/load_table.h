@@ -1,6 +1,7 @@
 // The last report of every node, in this leadership.
 //
-// Driven by AgentService; read by NodeMonitor, procedures, status. Threading: the controller's executor.
+// Driven by AgentService; read by NodeMonitor, procedures, status.
+// Threading:  the controller's executor.
 // Invariants: T1 what is known of a node belongs to its present registration: a report of a newer one
 //             replaces all.
 #pragma once

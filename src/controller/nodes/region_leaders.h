@@ -1,9 +1,10 @@
 // Who leads which region, from what replicas report: the highest term wins. Told to nodes as changes since a
 // version.
 //
-// Threading: the controller's executor.
-// Invariants: L1 a region's term never goes back in one leadership. L2 within a term the leader is one
-//             replica; a term whose leader gave up is without leader until a higher one has one.
+// Threading:  the controller's executor.
+// Invariants: L1 a region's term never goes back in one leadership.
+//             L2 within a term the leader is one replica; a term whose leader gave up is without leader until
+//             a higher one has one.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 // Writes into the catalog what regions' leaders report of their configurations, so that everybody sees it.
 // What the catalog says of a region is a report: the region's own log decides.
 //
-// Threading: the controller's executor. Ordering: by the configuration's index in the region's log; a report
-// that is not newer than the record changes nothing, whoever sends it.
+// Threading:  the controller's executor.
+// Ordering:   by the configuration's index in the region's log; a report that is not newer than the record
+//             changes nothing, whoever sends it.
 #pragma once
 
 #include <memory>

@@ -13,7 +13,8 @@
 //   with a rest for
 //            regions that were touched or whose change failed
 //
-// Threading: the controller's executor. Reference: docs/placement.md.
+// Threading:  the controller's executor.
+// Reference:  docs/placement.md.
 #pragma once
 
 #include <map>

@@ -1,7 +1,8 @@
 // What a procedure waits for before it relies on every node: that none serves from a catalog older than a
 // revision, and none will.
 //
-// Threading: the controller's executor. Reference: docs/fencing.md, "barriers".
+// Threading:  the controller's executor.
+// Reference:  docs/fencing.md, "barriers".
 #pragma once
 
 #include "base/ids.h"

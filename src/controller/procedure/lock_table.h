@@ -3,8 +3,9 @@
 // Derived from the records: a procedure that has begun holds its locks until it ends; one that has not waits.
 // A procedure takes all of its locks at once, when all of them are free, so nobody holds one lock while it
 // waits for another. Fair: one that waits goes before every later one that wants the same object. What an
-// ancestor holds does not stand in a descendant's way. Threading: one owner. Reference: docs/procedures.md,
-// "locks".
+// ancestor holds does not stand in a descendant's way.
+// Threading:  one owner.
+// Reference:  docs/procedures.md, "locks".
 #pragma once
 
 #include <cstdint>

@@ -10,9 +10,9 @@
 //
 // Threading:  the controller's executor.
 // Lifetime:   Stop(joined) has called back before destruction, unless the executor has stopped for good.
-// Invariants: P1 one body per procedure at a time, only in the current leadership epoch. P2 nothing of a step
-//             takes effect in the catalog but by a command that is conditional on the record's revision and
-//             on the epoch.
+// Invariants: P1 one body per procedure at a time, only in the current leadership epoch.
+//             P2 nothing of a step takes effect in the catalog but by a command that is conditional on the
+//             record's revision and on the epoch.
 // Reference:  docs/procedures.md.
 #pragma once
 

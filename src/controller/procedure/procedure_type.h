@@ -5,7 +5,8 @@
 // the catalog changes of this one. The body may have run in part before (a leader died in it), so it is
 // idempotent: it looks first.
 //
-// Threading: the controller's executor. Reference: docs/procedures.md.
+// Threading:  the controller's executor.
+// Reference:  docs/procedures.md.
 #pragma once
 
 #include <optional>

@@ -1,7 +1,8 @@
 // What the body of a step works with: the procedure's record, the catalog, what nodes report, tasks at nodes,
 // calls, and waiting.
 //
-// Made by the engine for one run of one step's body. Threading: the controller's executor.
+// Made by the engine for one run of one step's body.
+// Threading:  the controller's executor.
 #pragma once
 
 #include <cstdint>

@@ -8,9 +8,9 @@
 //
 // Driven by AgentService (reports, connections, answers) and by steps of procedures.
 // Threading:  the controller's executor.
-// Invariants: B1 a submission has a sequence number that no earlier one of this leadership has. B2 a task
-//             "does not exist" only by a report of the registration that it was meant for, which has taken
-//             its submission or a later one.
+// Invariants: B1 a submission has a sequence number that no earlier one of this leadership has.
+//             B2 a task "does not exist" only by a report of the registration that it was meant for, which
+//             has taken its submission or a later one.
 // Reference:  docs/procedures.md, "tasks"; the design's model of tasks, rules 1 to 7.
 #pragma once
 

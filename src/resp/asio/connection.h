@@ -1,7 +1,8 @@
 // One client's socket, and the place where its session hangs.
 //
-// Threading: the socket half on the lane's I/O thread, the session half on the executor; the two counters on
-// both. Lifetime:  shared by the lane, by the operations under way and by the queues.
+// Threading:  the socket half on the lane's I/O thread, the session half on the executor; the two counters on
+//             both.
+// Lifetime:   shared by the lane, by the operations under way and by the queues.
 //
 //   kOpen --all replies sent, session over--> kLingering --client's end of stream, or time--> kClosed
 //     \-- error, abort, stall, lane stops ------------------------------------------------------^

@@ -5,7 +5,8 @@
 // at its end as at its beginning and no slots were on their way. Repeating the request in a region changes
 // nothing.
 //
-// Driven by one step's body; dropped with it. Threading: the controller's executor.
+// Driven by one step's body; dropped with it.
+// Threading:  the controller's executor.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,8 @@
 // From the first mark after announce on there is only forward: a barrier or a region that does not answer is
 // tried again until it does. A database that is dropped meanwhile ends the change: everything of it goes.
 //
-// Threading: the controller's executor. Reference: docs/schema-changes.md.
+// Threading:  the controller's executor.
+// Reference:  docs/schema-changes.md.
 #pragma once
 
 #include <string>
