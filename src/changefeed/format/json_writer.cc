@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 
 namespace tenure::changefeed {
 
@@ -23,6 +24,35 @@ size_t SequenceLength(std::string_view text) {
       (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) {
     return 0;
   }
+  return length;
+}
+
+// Whether a byte of JSON text stands for itself: no control, quote, backslash or part of a longer sequence.
+bool IsPlain(char c) {
+  return static_cast<uint8_t>(c) >= 0x20 && static_cast<uint8_t>(c) < 0x80 && c != '"' && c != '\\';
+}
+
+// The same of eight bytes at once. With its high bit set a byte borrows from itself alone: minus 0x20 it keeps
+// that bit unless it is a control, and (x ^ c) minus 1 keeps it unless x is c.
+bool ArePlain(uint64_t word) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHigh = kOnes * 0x80;
+  if ((word & kHigh) != 0) return false;
+  const uint64_t controls = (word | kHigh) - kOnes * 0x20;
+  const uint64_t quotes = ((word ^ (kOnes * '"')) | kHigh) - kOnes;
+  const uint64_t backslashes = ((word ^ (kOnes * '\\')) | kHigh) - kOnes;
+  return (controls & quotes & backslashes & kHigh) == kHigh;
+}
+
+// How many bytes at the begin of `text` are plain.
+size_t PlainLength(std::string_view text) {
+  size_t length = 0;
+  for (; text.size() - length >= sizeof(uint64_t); length += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, text.data() + length, sizeof(word));
+    if (!ArePlain(word)) break;
+  }
+  while (length < text.size() && IsPlain(text[length])) ++length;
   return length;
 }
 
@@ -99,11 +129,7 @@ void JsonWriter::String(std::string_view text) {
   out_ += '"';
   while (!text.empty()) {
     // What needs no escape goes in one piece.
-    size_t plain = 0;
-    while (plain < text.size() && static_cast<uint8_t>(text[plain]) >= 0x20 &&
-           static_cast<uint8_t>(text[plain]) < 0x80 && text[plain] != '"' && text[plain] != '\\') {
-      ++plain;
-    }
+    const size_t plain = PlainLength(text);
     out_ += text.substr(0, plain);
     text.remove_prefix(plain);
     if (text.empty()) break;

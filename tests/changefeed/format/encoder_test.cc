@@ -162,6 +162,23 @@ TEST(JsonWriter, NumbersReadBackAsTheyWere) {
   EXPECT_EQ(out, R"(["NaN","-Infinity",-9223372036854775808,18446744073709551615])");
 }
 
+TEST(JsonWriter, EveryByteIsEscapedTheSameWhereverItStands) {
+  const auto write = [](std::string_view text) {
+    std::string out;
+    JsonWriter(out).String(text);
+    return out.substr(1, out.size() - 2);
+  };
+  for (int c = 0; c < 256; ++c) {
+    const std::string byte(1, static_cast<char>(c));
+    const std::string alone = write(byte);
+    for (size_t at = 0; at < 20; ++at) {
+      const std::string before(at, 'a');
+      const std::string after(20 - at, '~');
+      ASSERT_EQ(write(before + byte + after), before + alone + after) << "byte " << c << " at " << at;
+    }
+  }
+}
+
 TEST(JsonWriter, WhatIsNoUtf8IsReplacedInTextAndBase64InKeys) {
   for (const char* bad : {"\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xE2\x82"}) {
     EXPECT_FALSE(IsUtf8(bad));
