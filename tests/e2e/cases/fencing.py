@@ -96,7 +96,7 @@ def check_witness(t, witness, safe_from, back):
     return fenced
 
 
-@case(limit=180)
+@case(limit=180, quiet=True)
 def stopped_longer_than_its_lease(t):
     """SIGSTOP for longer than the lease under load: a barrier passes without the node, and its first answers are FENCED."""
     cluster = t.cluster(separate=True)
@@ -131,7 +131,7 @@ def stopped_longer_than_its_lease(t):
         cluster.wait_writable(30)
 
 
-@case(limit=180)
+@case(limit=180, quiet=True)
 def cut_from_the_controllers(t):
     """A node that clients reach and the controllers do not fences itself, goes on in its groups, and recovers by itself."""
     cluster = NetworkCluster(t)
@@ -176,7 +176,7 @@ def cut_from_the_controllers(t):
     assert after["waited_ms"] < 1000, after
 
 
-@case(limit=150)
+@case(limit=150, quiet=True)
 def a_clean_stop_costs_nothing(t):
     """A node that ends in order says so: barriers and leader changes do not wait for it, and do not fence the others."""
     cluster = t.cluster(separate=True)
@@ -196,7 +196,7 @@ def a_clean_stop_costs_nothing(t):
     t.equal({name: cluster.metrics(name)["tenure_node_lease_recoveries_total"] for name in cluster.node_names}, recoveries)
 
 
-@case(limit=180)
+@case(limit=180, quiet=True)
 def available(t):
     """`available`: without controllers the data goes on, and no barrier passes a node that says nothing."""
     cluster = t.cluster(separate=True)
@@ -227,7 +227,7 @@ def available(t):
     cluster.wait_writable(60)
 
 
-@case(limit=120)
+@case(limit=120, quiet=True)
 def short_outage(t):
     """All controllers are gone for less than the lease: no client notices."""
     cluster = t.cluster(separate=True)
@@ -257,7 +257,7 @@ def latency(t):
     assert waited[len(waited) // 2] < 500, waited
 
 
-@case(limit=120)
+@case(limit=120, quiet=True)
 def refusals(t):
     """Wrong settings and revisions are named with their limits."""
     cluster = t.cluster()

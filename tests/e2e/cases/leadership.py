@@ -68,7 +68,7 @@ class Background(threading.Thread):
         return self.result
 
 
-@case(limit=150)
+@case(limit=150, quiet=True)
 def silent_node(t):
     """A new leader waits for a node whose packets are dropped until the tolerance, says so, and serves the rest."""
     cluster = NetworkCluster(t)
@@ -370,7 +370,7 @@ def rolling_restart(t):
 # ---- suspicion -------------------------------------------------------------------------------------------------------
 
 
-@case(limit=150)
+@case(limit=150, quiet=True)
 def suspicion(t):
     """A node that stands still is SUSPECT, then DOWN; one that only the controllers do not reach is not DOWN."""
     cluster = NetworkCluster(t)

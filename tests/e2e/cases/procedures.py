@@ -236,7 +236,7 @@ def nodes_die_in_moves_and_drops(t):
 # ---- nodes ----
 
 
-@case(limit=400)
+@case(limit=400, quiet=True)
 def lost_node(t):
     """A node is gone with its disk: its replicas are made anew elsewhere, a few at a time; then it is removed; nothing is lost."""
     cluster = t.new_cluster(nodes=5, separate=True)
@@ -275,7 +275,7 @@ def lost_node(t):
     t.equal([a for a in cluster.status()["alarms"] if a["kind"] == "REPAIR_STUCK"], [])
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def drain(t):
     """A drain empties a node, says how far it is and how long it will take; resume undoes it, also in the middle."""
     cluster = t.new_cluster(nodes=4, separate=True)

@@ -27,7 +27,7 @@ def one_stopped(t):
         cluster.up()
 
 
-@case(limit=180)
+@case(limit=180, quiet=True)
 def two_stopped(t):
     """Two of three stopped: clear errors in the client's time, nothing hangs; started again it works without help."""
     cluster = t.cluster()

@@ -192,7 +192,7 @@ def recover_regions(t, cluster):
     return plan
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def two_of_three_processes(t):
     """`tenure up`, two of three processes gone for good: the catalog, then the regions, from what one disk holds."""
     cluster = t.cluster()
@@ -232,7 +232,7 @@ def two_of_three_processes(t):
     system.until(lambda: cluster.redis("1").get("k1") == "after", 30, "the recovered regions serve after a restart")
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def two_of_three_nodes(t):
     """Controllers whole, two of three nodes gone: regions are recovered; the old replicas are destroyed, not heard, and new
     ones are made in their place."""

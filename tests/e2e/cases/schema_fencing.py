@@ -130,7 +130,7 @@ def stale_node(t, cluster, take_away, give_back, wait):
     t.equal({node["disposition"] for node in cluster.json("barrier")["nodes"]}, {"ACKED"})
 
 
-@case(limit=240)
+@case(limit=240, quiet=True)
 def stopped(t):
     """SIGSTOP for longer than the lease while the table is replaced: no stale read, no acknowledged stale write."""
     cluster = t.cluster(separate=True)
@@ -138,7 +138,7 @@ def stopped(t):
                LEASE + 3)
 
 
-@case(limit=240)
+@case(limit=240, quiet=True)
 def cut_from_the_controllers(t):
     """The same with a node that clients and other nodes reach, and the controllers do not."""
     cluster = NetworkCluster(t)

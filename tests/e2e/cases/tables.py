@@ -129,7 +129,7 @@ def with_a_lost_node(t):
     assert lost[1] < 90 and after < 8, (lost, after)
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def a_drop_whose_leader_dies(t):
     """A drop goes on when its leader dies, while a node is away."""
     cluster = t.new_cluster(nodes=4, separate=True)
@@ -159,7 +159,7 @@ def write_rows(cluster, name, count):
     client.close()
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def dropped_while_a_node_is_away(t):
     """A table dropped while a node is away, stopped in order or killed: its rows are gone from the node's disk once it is back."""
     cluster = t.new_cluster(separate=True)

@@ -47,7 +47,7 @@ def finalize(t, cluster):
     t.equal(cluster.json("upgrade", "status")["format"], NEWEST)
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def recorded_format_1(t):
     """This build starts on what format 1 wrote, finds everything, raises the format and still finds everything."""
     for name in ("format-1-killed", "format-1-stopped"):
@@ -85,7 +85,7 @@ def check_tables(t, cluster):
     assert client.ttl("kept:1") > 3_000_000_000, client.ttl("kept:1")
 
 
-@case(limit=300)
+@case(limit=300, quiet=True)
 def recorded_format_4(t):
     """This build starts on tables, views and rows that format 4 wrote, finds all of it, and changes it."""
     for name in ("format-4-killed", "format-4-stopped"):
@@ -110,7 +110,7 @@ def recorded_format_4(t):
         cluster.down()
 
 
-@case(limit=120)
+@case(limit=300, quiet=True)
 def recorded_retired_procedure(t):
     """A procedure of a type that this build does not have is shown as such, keeps its locks, and holds up nothing else."""
     cluster = recorded(t, "retired-procedure-killed")

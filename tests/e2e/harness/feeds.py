@@ -11,6 +11,7 @@ import threading
 import time
 
 from harness import system
+from harness.case import FULL
 
 NAME = re.compile(r"^(?P<feed>.+)-(?P<dispatcher>(?:t\d+|keys)-r\d+-v\d+)-(?P<epoch>\d{20})-(?P<number>\d{8})\.json(?P<open>\.part)?$")
 
@@ -18,7 +19,9 @@ NAME = re.compile(r"^(?P<feed>.+)-(?P<dispatcher>(?:t\d+|keys)-r\d+-v\d+)-(?P<ep
 class Writers:
     """Cluster clients that write rows `orders:<client>-<row>`, each a few rows over and over with rising `qty`."""
 
-    def __init__(self, cluster, clients=16, rows=5, pause=0.002, table="orders"):
+    def __init__(self, cluster, clients=16, rows=5, pause=None, table="orders"):
+        if pause is None:
+            pause = 0.002 if FULL else 0.01  # cases run side by side
         self.cluster, self.rows, self.pause, self.table = cluster, rows, pause, table
         self.stopping = threading.Event()
         self.lock = threading.Lock()

@@ -14,13 +14,14 @@ class Definition:
     run: Callable
     limit: float  # seconds
     shared: bool  # works on the suite's common three-process cluster and leaves it as it found it
+    quiet: bool  # mostly waits: may run beside as many others as there are cores
 
 
-def case(limit: float, shared: bool = False):
+def case(limit: float, shared: bool = False, quiet: bool = False):
     def register(function):
         module = function.__module__.rsplit(".", 1)[-1]
         name = f"{module}.{function.__name__}"
-        CASES[name] = Definition(name, function, limit, shared)
+        CASES[name] = Definition(name, function, limit, shared, quiet)
         return function
 
     return register
