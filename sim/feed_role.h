@@ -21,17 +21,16 @@ class FeedRole final {
       : node_(node),
         source_(dispatchers, regions, node.change_logs()),
         schemas_(dispatchers),
-        dispatchers_(
-            {.executor = dispatchers,
-             .source = source_,
-             .schemas = schemas_,
-             .make_sink = [&dispatchers, &sinks](
+        dispatchers_({.executor = dispatchers,
+                      .source = source_,
+                      .schemas = schemas_,
+                      .make_sink =
+                          [&dispatchers, &sinks](
                               const changefeed::SinkAddress&, const changefeed::SinkIdentity& identity,
-                              changefeed::SinkObserver& observer,
-                              changefeed::WritePermit permit) -> StatusOr<std::unique_ptr<changefeed::Sink>> {
-               return sinks.MakeSink(dispatchers, identity, observer, std::move(permit));
-             },
-             .options = {}}),
+                              changefeed::SinkObserver& observer, changefeed::WritePermit permit) {
+                            return sinks.MakeSink(dispatchers, identity, observer, std::move(permit));
+                          },
+                      .options = {}}),
         agent_({.executor = regions,
                 .dispatchers = dispatchers,
                 .network = network,

@@ -10,7 +10,7 @@ ChangefeedRole::ChangefeedRole(Threads& threads, runtime::Network& network, node
                                node::Node& node, Logger logger)
     : threads_(threads),
       node_(node),
-      disk_(threads.changefeeds),
+      sink_threads_(threads.changefeeds),
       source_(threads.changefeeds, threads.regions, node.change_logs()),
       schemas_(threads.changefeeds),
       dispatchers_(Parts()),
@@ -32,6 +32,7 @@ ChangefeedRole::ChangefeedRole(Threads& threads, runtime::Network& network, node
 
 ChangefeedRole::~ChangefeedRole() {
   node_.SetObserver(nullptr);
+  sink_threads_.StopAll();
 }
 
 changefeed::DispatcherParts ChangefeedRole::Parts() {
@@ -41,16 +42,20 @@ changefeed::DispatcherParts ChangefeedRole::Parts() {
           .make_sink =
               [this](const changefeed::SinkAddress& address, const changefeed::SinkIdentity& identity,
                      changefeed::SinkObserver& observer, changefeed::WritePermit permit) {
-                return changefeed::MakeSink(threads_.changefeeds, disk_, observer, identity, address,
+                return changefeed::MakeSink(threads_.changefeeds, Backgrounds(), observer, identity, address,
                                             changefeed::SinkLimits{}, std::move(permit));
               },
           .options = {}};
 }
 
+changefeed::Backgrounds ChangefeedRole::Backgrounds() {
+  return [this](const std::string& destination) { return sink_threads_.For(destination); };
+}
+
 changefeed::SinkChecker ChangefeedRole::Checker() {
   return [this](changefeed::SinkAddress address, Callback<std::optional<changefeed::FeedError>> done) {
     threads_.changefeeds.Post([this, address = std::move(address), done = std::move(done)]() mutable {
-      changefeed::CheckSink(threads_.changefeeds, disk_, address,
+      changefeed::CheckSink(threads_.changefeeds, Backgrounds(), address,
                             [&regions = threads_.regions,
                              done = std::move(done)](std::optional<changefeed::FeedError> error) mutable {
                               regions.Post([error = std::move(error), done = std::move(done)]() mutable {

@@ -1,5 +1,5 @@
 // What a node of a process runs of changefeeds: the agent on the regions' executor, dispatchers and sinks on
-// one of their own.
+// one of their own, and what blocks on sink threads.
 //
 // Threading: built, and asked for numbers, on the regions' executor.
 // Lifetime:  `node`, `network` and `link` outlive it, and it is destroyed when the executors have stopped.
@@ -12,9 +12,9 @@
 #include "changefeed/dispatcher/span_dispatchers.h"
 #include "changefeed/views/catalog_schemas.h"
 #include "changefeed/views/local_change_source.h"
+#include "daemon/sink_threads.h"
 #include "daemon/threads.h"
 #include "node/node.h"
-#include "runtime/real/real_disk.h"
 
 namespace tenure::daemon {
 
@@ -31,10 +31,11 @@ class ChangefeedRole {
  private:
   changefeed::DispatcherParts Parts();
   changefeed::SinkChecker Checker();
+  changefeed::Backgrounds Backgrounds();
 
   Threads& threads_;
   node::Node& node_;
-  runtime::RealDisk disk_;
+  SinkThreads sink_threads_;
   changefeed::LocalChangeSource source_;
   changefeed::CatalogSchemas schemas_;
   changefeed::SpanDispatchers dispatchers_;

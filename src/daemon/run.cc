@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "catalog/refusal.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr Duration kMeasureInterval = std::chrono::seconds(2);
+constexpr Duration kEndLimit = std::chrono::seconds(5);
 
 // One line, whatever the message holds.
 int Complain(const Status& status, int code) {
@@ -37,6 +39,14 @@ int Complain(const Status& status, int code) {
 uint64_t RandomSeed() {
   std::random_device device;
   return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+// A thread that waits for a disk or a pipe that hangs may never end; everything else is done by then.
+void EndInAnyCase(int code) {
+  std::thread([code] {
+    std::this_thread::sleep_for(kEndLimit);
+    _exit(code);
+  }).detach();
 }
 
 Signals::Reason WaitForEnd(Signals& signals, Process& process) {
@@ -63,6 +73,7 @@ int Serve(Config config) {
   signals.EndAtOnceOnSignal();
   if (!reason.failure) logger.Info("stopping ({})", strsignal(reason.signal));
   process.Stop();
+  EndInAnyCase(reason.failure ? kFailed : 0);
   if (reason.failure) return Complain(*reason.failure, kFailed);
   logger.Info("stopped");
   return 0;

@@ -22,7 +22,7 @@ struct Threads {
   runtime::RealExecutor wal{"wal", Work::kBlocking};        // fdatasync of the log
   runtime::RealExecutor engine{"engine", Work::kBlocking};  // flushes of the key-value engine
   runtime::RealExecutor background{"background", Work::kBlocking};    // snapshots and other files
-  runtime::RealExecutor changefeeds{"changefeeds", Work::kBlocking};  // dispatchers, and sinks into files
+  runtime::RealExecutor changefeeds{"changefeeds", Work::kBlocking};  // dispatchers and sinks
 
   void StopAll();
   template <class Visit>

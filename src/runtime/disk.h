@@ -28,7 +28,7 @@ class File {
   // Makes durable what was written before this call. `done` runs exactly once, later, on the executor; real
   // files may block the executor until the device answers, so a log has an executor of its own.
   virtual void Sync(Callback<Status> done) = 0;
-  // The same, waiting for it: for start-up and rare metadata only.
+  // The same, waiting for it: for start-up, rare metadata, and executors that do nothing else.
   virtual Status SyncNow() = 0;
   virtual Status Truncate(uint64_t size) = 0;
   virtual StatusOr<uint64_t> Size() const = 0;

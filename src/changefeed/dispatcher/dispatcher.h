@@ -1,25 +1,25 @@
 // Delivers one span of a changefeed: reads the region's change log from a position, keeps what the filter
 // follows, encodes it and writes it to a sink of its own.
 //
-//   [snapshot] -> changes -> at a schema change: Hold, Write by one, Pass -> changes -> the end of the
-//   generation
-//        any state -> error -> a new sink after a pause, from what is flushed -> ...        Stop -> nothing
-//        more
+//   [snapshot] -> changes -> at a schema change: Hold, Write by one, Pass -> changes
+//              -> the end of the generation
+//   any state -> error -> a new sink after a pause, from what is flushed -> ...
+//   Stop -> nothing more
 //
 // Driven by the node's changefeed agent: made when the owner gate has taken a create, told what the
-// maintainer says, asked for its report once in a while, stopped before a remove is answered. Threading:  one
-// executor, that of the factory: every call, its source and the observer of its sink. Only the
-//             permit is asked from other threads.
+// maintainer says, asked for its report once in a while, stopped before a remove is answered.
+// Threading:  one executor, that of the factory: every call, its source and the observer of its sink. Only
+//             the permit is asked from other threads.
 // Lifetime:   Stop is final; destroyed after Stop. The factory's parts outlive it.
 // Errors:     a sink's error stands in the report. One that can heal is tried again with a new sink, from
-// what
-//             is flushed; one that cannot ends the dispatcher (`ended`). HISTORY_GONE ends it, too. A region
-//             that is led elsewhere ends it without an error: the maintainer creates it again where it is
-//             led.
+//             what is flushed; one that cannot ends the dispatcher (`ended`). HISTORY_GONE ends it, too. A
+//             region that is led elsewhere ends it without an error: the maintainer creates it again where it
+//             is led.
 // Bounds:     the sink's buffer and one batch that is being encoded; DispatcherOptions says how much.
-// Invariants: D1 `flushed` never falls, and everything of the span up to it is delivered. D2 nothing behind a
-//             schema change is written before Pass. D3 after Stop has returned nothing goes to the wire that
-//             was not handed to the sink before, and the sink asks the permit.
+// Invariants: D1 `flushed` never falls, and everything of the span up to it is delivered.
+//             D2 nothing behind a schema change is written before Pass.
+//             D3 after Stop has returned nothing goes to the wire that was not handed to the sink before, and
+//             the sink asks the permit.
 #pragma once
 
 #include <functional>
@@ -56,7 +56,7 @@ struct DispatcherSpec {
 };
 
 // A sink for a span; the name of the dispatcher in SinkIdentity is the same for the same span in every epoch.
-using SinkMaker = std::function<StatusOr<std::unique_ptr<Sink>>(
+using SinkMaker = std::function<std::unique_ptr<Sink>(
     const SinkAddress& address, const SinkIdentity& identity, SinkObserver& observer, WritePermit permit)>;
 
 struct DispatcherOptions {

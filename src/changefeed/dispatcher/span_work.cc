@@ -17,14 +17,6 @@ constexpr Duration kUnknownFor = std::chrono::seconds(5);
 // What was read longer ago than that counts less and less for what rows are like.
 constexpr uint64_t kRecentBytes = uint64_t{16} << 20;
 
-FeedError ErrorOf(const Status& status) {
-  FeedErrorCode code = FeedErrorCode::kSinkUnavailable;
-  if (status.code() == StatusCode::kInvalidArgument) code = FeedErrorCode::kBadSinkAddress;
-  if (status.code() == StatusCode::kAborted) code = FeedErrorCode::kFencedBySink;
-  if (status.code() == StatusCode::kPermissionDenied) code = FeedErrorCode::kNotAuthorized;
-  return {.code = code, .message = std::string(MessageOf(status))};
-}
-
 }  // namespace
 
 SpanWork::SpanWork(const DispatcherParts& parts, DispatcherSpec spec, WritePermit permit)
@@ -175,7 +167,7 @@ SinkIdentity SpanWork::Identity() const {
   return {.changefeed = spec_.changefeed_name, .dispatcher = std::move(name), .epoch = spec_.epoch};
 }
 
-bool SpanWork::BeginAttempt() {
+void SpanWork::BeginAttempt() {
   attempt_.emplace();
   position_ = flushed_;
   bytes_ = 0;
@@ -191,13 +183,7 @@ bool SpanWork::BeginAttempt() {
   for (auto& [at, held] : held_) held.seen = false;
   noted_version_ = 0;
   next_resolved_ = parts_.executor.Now() + parts_.options.resolved_interval;
-  auto sink = parts_.make_sink(spec_.address, Identity(), *this, permit_);
-  if (!sink.ok()) {
-    Fail(ErrorOf(sink.status()));
-    return false;
-  }
-  sink_ = *std::move(sink);
-  return true;
+  sink_ = parts_.make_sink(spec_.address, Identity(), *this, permit_);
 }
 
 // ---- the loop ----
@@ -206,7 +192,8 @@ runtime::Task<void> SpanWork::Run() {
   const runtime::StopToken stop = scope_.token();
   Duration pause = parts_.options.retry_min;
   while (!stop.stop_requested()) {
-    if (BeginAttempt()) co_await Deliver();
+    BeginAttempt();
+    co_await Deliver();
     at_barrier_ = CommitTs();
     sink_.reset();
     if (ended_ || stop.stop_requested()) co_return;

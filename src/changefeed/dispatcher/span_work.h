@@ -2,7 +2,8 @@
 // when one fails.
 //
 // Made, stopped and destroyed by SpanDispatchers.
-// Threading:  one executor. Ordering and invariants: dispatcher.h.
+// Threading:  one executor.
+// Ordering and invariants: dispatcher.h.
 // Lifetime:   destroyed when Stop has said that it has ended, or when its executor has stopped for good.
 // Positions:  what is handed to a sink is numbered (sink position). A mark says up to which commit timestamp
 //             everything is delivered once the sink has flushed a number.
@@ -90,7 +91,7 @@ class SpanWork final : public SinkObserver {
   bool IsFiltered(const LoggedChange& change) const;
   std::shared_ptr<const TableSchema> SchemaOf(const LoggedChange& change, bool snapshot) const;
 
-  bool BeginAttempt();
+  void BeginAttempt();
   void NoteBatch(const ChangeBatch& batch);
   void SetMark(CommitTs ts, bool is_row = false);
   void TakeMarks();

@@ -104,7 +104,7 @@ struct SchemeRules {
 constexpr std::array<SchemeRules, 5> kSchemes{{
     {"kafka", Kind::kKafka, "", "topic", "debezium,json",
      "protocol,partition,auto-create,exactly-once,compression,max-message-bytes,timeout"},
-    {"file", Kind::kFile, "", "directory", "json,csv", "rotate,format,flush"},
+    {"file", Kind::kFile, "", "directory", "json,csv", "rotate,format,flush,timeout"},
     {"redis", Kind::kRedis, "6379", "stream", "json,debezium", "protocol,maxlen,timeout"},
     {"nats", Kind::kNats, "4222", "subject", "json,debezium", "protocol,timeout"},
     {"stdout", Kind::kStdout, "", "", "json,debezium,csv", "protocol"},

@@ -3,13 +3,15 @@
 //   kafka://HOST:PORT[,HOST:PORT...]/TOPIC?protocol=debezium|json&partition=key|table|ts&auto-create=true|false
 //         &exactly-once=true|false&compression=none|gzip|snappy|lz4|zstd&max-message-bytes=N&timeout=10s
 //         TOPIC may hold {database} and {table}. Default: debezium, key, auto-create, at least once.
-//   file:///DIRECTORY?rotate=64MiB&format=json|csv&flush=100ms
-//   redis://[USER:PASSWORD@]HOST[:PORT]/STREAM?protocol=json|debezium&maxlen=N&timeout=10s    STREAM:
-//   template as TOPIC nats://[USER:PASSWORD@]HOST[:PORT]/SUBJECT?protocol=json|debezium&timeout=10s SUBJECT:
-//   template as TOPIC stdout:?protocol=json|debezium|csv
+//   file:///DIRECTORY?rotate=64MiB&format=json|csv&flush=100ms&timeout=10s
+//   redis://[USER:PASSWORD@]HOST[:PORT]/STREAM?protocol=json|debezium&maxlen=N&timeout=10s
+//         STREAM: template as TOPIC
+//   nats://[USER:PASSWORD@]HOST[:PORT]/SUBJECT?protocol=json|debezium&timeout=10s
+//         SUBJECT: template as TOPIC
+//   stdout:?protocol=json|debezium|csv
 //
-// Threading: values. Errors: INVALID_ARGUMENT naming the field and what it may be; passwords are not
-// repeated.
+// Threading:  values.
+// Errors:     INVALID_ARGUMENT naming the field and what it may be; passwords are not repeated.
 #pragma once
 
 #include <string>

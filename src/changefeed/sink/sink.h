@@ -1,18 +1,17 @@
 // Where a dispatcher's messages go. A sink takes messages in order, delivers them, and says up to which one
 // everything is delivered durably, as far as the receiving system promises that.
 //
-// Threading:  one executor: Write, Flush, destruction and every callback. Some sinks have a thread of their
-// own inside. Ordering:   messages of one key arrive in the order of Write. `position` rises with every
-// message. Bounds:     at most max_buffered_bytes are held; then Write refuses, and OnWritable follows.
+// Threading:  one executor: Write, Flush, destruction and every callback; what blocks is done elsewhere.
+// Ordering:   messages of one key arrive in the order of Write. `position` rises with every message.
+// Bounds:     at most max_buffered_bytes are held; then Write refuses, and OnWritable follows.
 // Errors:     the first one ends the sink: OnFailed is the last callback, what was not flushed may or may not
-// have
-//             arrived. Whoever drives it makes a new sink and begins behind what was flushed. A delivery that
-//             makes no progress fails within `timeout`.
+//             have arrived. Whoever drives it makes a new sink and begins behind what was flushed. A delivery
+//             that makes no progress fails within `timeout`.
 // Fencing:    `permit` is asked before anything goes to the wire, from any thread; once it says no, nothing
-// more is
-//             sent and the sink fails.
+//             more is sent and the sink fails.
 // Lifetime:   no callback follows destruction; what is buffered is dropped. Observer and executor outlive the
-// sink. Invariants: K1 nothing is reported flushed that was not delivered, nor behind something that was not.
+//             sink.
+// Invariants: K1 nothing is reported flushed that was not delivered, nor behind something that was not.
 //             K2 buffered_bytes <= max_buffered_bytes, but for one message that is larger by itself.
 #pragma once
 
@@ -30,7 +29,7 @@ namespace tenure::changefeed {
 class SinkObserver {
  public:
   virtual ~SinkObserver() = default;
-  // Of a sink behind a network: it is connected, and was not refused. Others are open when they are made.
+  // The system behind it is connected, the directory is ready, and this writer was not refused.
   virtual void OnOpened() {}
   // Everything up to and with `position` is delivered.
   virtual void OnFlushed(uint64_t position) = 0;

@@ -17,7 +17,7 @@ struct FakeSinkWorld {
   size_t max_buffered = 1 << 20;
   bool holds = false;              // nothing is delivered
   std::optional<FeedError> fails;  // the next delivery
-  Status refuses = OkStatus();     // of the next sinks
+  bool refuses = false;            // sinks that are made do not open
   size_t most_buffered = 0;
 
   std::vector<std::string> Values() const {
@@ -36,7 +36,13 @@ class FakeSink final : public Sink {
         world_(world),
         observer_(observer),
         permit_(std::move(permit)),
-        self_(std::make_shared<FakeSink*>(this)) {}
+        self_(std::make_shared<FakeSink*>(this)) {
+    if (!world_.refuses) return;
+    failed_ = true;
+    timer_ = executor_.After(std::chrono::milliseconds(1), [this] {
+      observer_.OnFailed({.code = FeedErrorCode::kSinkUnavailable, .message = "no such host"});
+    });
+  }
   ~FakeSink() override { *self_ = nullptr; }
 
   bool Write(uint64_t position, Message& message) override {
@@ -51,6 +57,7 @@ class FakeSink final : public Sink {
     return true;
   }
   void Flush() override {
+    if (failed_) return;
     timer_ = executor_.After(std::chrono::milliseconds(1), [this] { Drain(); });
   }
   size_t buffered_bytes() const override { return bytes_; }
@@ -58,7 +65,7 @@ class FakeSink final : public Sink {
  private:
   void Drain() {
     if (world_.holds) return Flush();
-    if (failed_ || buffered_.empty()) return;
+    if (buffered_.empty()) return;
     if (!permit_() || world_.fails) {
       failed_ = true;
       FeedError error = world_.fails ? *std::exchange(world_.fails, std::nullopt) : NotPermitted();

@@ -11,6 +11,7 @@ namespace tenure::changefeed {
 
 class RecordingObserver final : public SinkObserver {
  public:
+  void OnOpened() override { opened = true; }
   void OnFlushed(uint64_t position) override {
     rising = rising && position > flushed && !error;
     flushed = position;
@@ -21,6 +22,7 @@ class RecordingObserver final : public SinkObserver {
     error = std::move(e);
   }
 
+  bool opened = false;
   uint64_t flushed = 0;
   int writable = 0;
   std::optional<FeedError> error;

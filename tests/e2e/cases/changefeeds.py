@@ -7,6 +7,7 @@ import urllib.request
 
 import redis
 
+from cases.disk import preload
 from harness import system
 from harness.feeds import FileFeed, Writers
 from harness.kafka import MockKafka
@@ -304,6 +305,45 @@ def sink_refuses(t):
     sink.wait()
 
 
+@case(limit=240)
+def sink_disk_hangs(t):
+    """The disk of a file sink hangs: WARNING with the cause, and it can be paused; other changefeeds into files of the same
+    nodes go on. When the disk answers again delivery goes on from the checkpoint."""
+    cluster = t.new_cluster()
+    cluster.up(env={"LD_PRELOAD": str(preload(t))})
+    make_table(cluster)
+    good = make_feed(t, cluster, "good")
+    directory = t.directory / "out-bad"
+    cluster.tenure("changefeed", "create", "bad", "--sink", f"file://{directory}?timeout=2s", timeout=90)
+    bad = FileFeed(directory, "bad")
+    hang = directory / "hang"
+    with Writers(cluster, clients=8) as writers:
+        writers.wait_for(200)
+        wait_lag(cluster, name="bad")
+        hang.touch()
+        begin = time.monotonic()
+        warned = system.until(lambda: show(cluster, "bad")["state"] == "WARNING" and show(cluster, "bad"), 60,
+                              "a disk that hangs is a WARNING")
+        t.note(f"WARNING after {time.monotonic() - begin:.1f} s: {warned['error']}")
+        t.matches(str(warned["error"]), "SINK_UNAVAILABLE.*out-bad has not answered for 2000 ms")
+        slowest = 0
+        for _ in range(10):
+            writers.wait_for(50)
+            slowest = max(slowest, show(cluster, "good")["lag_ms"])
+            t.equal(show(cluster, "good")["state"], "NORMAL")
+        assert slowest < 5000, f"the lag of another changefeed rose to {slowest} ms"
+        begin = time.monotonic()
+        cluster.tenure("changefeed", "pause", "bad", timeout=60)
+        t.note(f"lag of the other one up to {slowest} ms; paused in {time.monotonic() - begin:.1f} s")
+        cluster.tenure("changefeed", "resume", "bad", timeout=60)
+        hang.unlink()
+        begin = time.monotonic()
+        wait_lag(cluster, name="bad", limit=90)
+        t.note(f"NORMAL with a lag below 5 s, {time.monotonic() - begin:.1f} s after the disk answered again")
+    good.verify(t, writers)
+    bad.verify(t, writers)
+
+
 @case(limit=300)
 def partitioned(t):
     """The maintainer's node is cut from everybody, then the controllers from all nodes for longer than leases last: nothing of a
@@ -504,7 +544,7 @@ def balance_and_drain(t):
         return next(node["id"] for node in cluster.json("node", "list") if node["name"] == name)
 
     system.until(lambda: len(set(owners().values())) == 3, 60, "three nodes share four maintainers")
-    with Writers(cluster, clients=8, pause=0.005) as writers:
+    with Writers(cluster, clients=8, pause=0.03) as writers:
         writers.wait_for(300)
         begin = time.monotonic()
         added = add_node(cluster)

@@ -1,6 +1,6 @@
-// A disk that hangs on command: preloaded into tenured, it makes fsync and fdatasync of a data directory's log and
-// engine wait for as long as a file named `hang` is in that directory. Nothing is lost and nothing fails: what was
-// asked for goes on when the file is gone.
+// A disk that hangs on command: preloaded into tenured, it makes fsync and fdatasync of a file wait for as long as a
+// file named `hang` is in its directory, or, of a data directory's log and engine, in the data directory. Nothing is
+// lost and nothing fails: what was asked for goes on when the file is gone.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <limits.h>
@@ -17,6 +17,7 @@ static void wait_while_hung(int fd) {
   path[length] = '\0';
   char *part = strstr(path, "/wal");
   if (part == NULL) part = strstr(path, "/kv/");
+  if (part == NULL) part = strrchr(path, '/');
   if (part == NULL || part + sizeof "/hang" > path + sizeof path) return;
   strcpy(part, "/hang");
   while (access(path, F_OK) == 0) usleep(10000);

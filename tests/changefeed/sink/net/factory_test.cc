@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <future>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -30,13 +33,31 @@ class FactoryTest : public testing::Test {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
-  StatusOr<std::unique_ptr<Sink>> Make(const std::string& address, uint64_t epoch) {
-    StatusOr<std::unique_ptr<Sink>> sink = Error(StatusCode::kUnknown, "not made");
+  std::unique_ptr<Sink> Make(const std::string& address, uint64_t epoch) {
+    std::unique_ptr<Sink> sink;
     executor_.RunAndWait([&] {
-      sink = MakeSink(executor_, disk_, observer_, {"feed", "7", OwnerEpoch(epoch)},
-                      *ParseSinkAddress(address), {}, [] { return true; });
+      observer_ = {};
+      sink = MakeSink(
+          executor_, [this](const std::string&) { return background_; }, observer_,
+          {"feed", "7", OwnerEpoch(epoch)}, *ParseSinkAddress(address), {}, [] { return true; });
     });
     return sink;
+  }
+  // Waits for it for a while.
+  bool Until(const std::function<bool()>& what) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    bool holds = false;
+    while (!holds && std::chrono::steady_clock::now() < deadline) {
+      executor_.RunAndWait([&] { holds = what(); });
+    }
+    return holds;
+  }
+  // What is wrong with the address; nothing if it opens.
+  std::string Refusal(const std::string& address, uint64_t epoch) {
+    std::unique_ptr<Sink> sink = Make(address, epoch);
+    EXPECT_TRUE(Until([this] { return observer_.opened || observer_.error; }));
+    executor_.RunAndWait([&] { sink.reset(); });
+    return observer_.error ? observer_.error->message : "";
   }
   // Writes one line, waits until it is flushed, and lets the sink go.
   void WriteOne(std::unique_ptr<Sink> sink, uint64_t position) {
@@ -45,41 +66,43 @@ class FactoryTest : public testing::Test {
       EXPECT_TRUE(sink->Write(position, message));
       sink->Flush();
     });
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    uint64_t flushed = 0;
-    while (flushed < position && std::chrono::steady_clock::now() < deadline) {
-      executor_.RunAndWait([&] { flushed = observer_.flushed; });
-    }
-    EXPECT_EQ(flushed, position);
+    EXPECT_TRUE(Until([&] { return observer_.flushed == position; }));
     executor_.RunAndWait([&] { sink.reset(); });
+  }
+  // What a check of the address says; nothing if all is well.
+  std::string Checked(const std::string& address) {
+    std::optional<std::optional<FeedError>> answer;
+    executor_.Post([&] {
+      CheckSink(
+          executor_, [this](const std::string&) { return background_; }, *ParseSinkAddress(address),
+          [&](std::optional<FeedError> error) { answer = std::move(error); });
+    });
+    EXPECT_TRUE(Until([&] { return answer.has_value(); }));
+    return *answer ? (*answer)->message : "";
   }
 
   std::string folder_;
   runtime::RealExecutor executor_{"factory-test"};
-  runtime::RealDisk disk_{executor_};
+  runtime::RealExecutor files_{"factory-files"};
+  runtime::RealDisk disk_{files_};
+  std::shared_ptr<Background> background_ = std::make_shared<Background>(files_, disk_);
   RecordingObserver observer_;
 };
 
 TEST_F(FactoryTest, FilesAreOnTheDiskAndFencedByTheirEpoch) {
   const std::string address = "file://" + folder_ + "/new/out?flush=1ms";
-  auto sink = Make(address, 3);
-  ASSERT_TRUE(sink.ok()) << sink.status();
-  WriteOne(*std::move(sink), 1);
-  auto again = Make(address, 3);  // goes on with the next file
-  ASSERT_TRUE(again.ok()) << again.status();
-  executor_.RunAndWait([&] { again->reset(); });
-  EXPECT_THAT(std::string(MessageOf(Make(address, 2).status())), HasSubstr("this writer's is 2"));
-  auto next = Make(address, 4);
-  ASSERT_TRUE(next.ok()) << next.status();
+  WriteOne(Make(address, 3), 1);
+  EXPECT_EQ(Refusal(address, 3), "") << "goes on with the next file";
+  EXPECT_THAT(Refusal(address, 2), HasSubstr("this writer's is 2"));
+  EXPECT_EQ(Refusal(address, 4), "");
   std::ifstream file(folder_ + "/new/out/feed-7-00000000000000000003-00000001.json");
   std::stringstream content;
   content << file.rdbuf();
   EXPECT_EQ(content.str(), "line 1\n");
-  executor_.RunAndWait([&] { next->reset(); });
 }
 
 TEST_F(FactoryTest, OfSeveralWhoMakeAFileOneSucceeds) {
-  executor_.RunAndWait([&] {
+  files_.RunAndWait([&] {
     const std::string path = folder_ + "/once";
     EXPECT_TRUE(disk_.Open(path, runtime::OpenMode::kCreateNew).ok());
     const auto second = disk_.Open(path, runtime::OpenMode::kCreateNew);
@@ -88,18 +111,27 @@ TEST_F(FactoryTest, OfSeveralWhoMakeAFileOneSucceeds) {
   });
 }
 
-TEST_F(FactoryTest, ADirectoryThatCannotBeIsAnErrorAtOnce) {
+TEST_F(FactoryTest, ADirectoryThatCannotBeIsAnError) {
   std::ofstream(folder_ + "/file") << "x";
-  const auto sink = Make("file://" + folder_ + "/file/out", 3);
-  EXPECT_FALSE(sink.ok());
-  EXPECT_THAT(std::string(MessageOf(sink.status())), HasSubstr(folder_ + "/file"));
+  EXPECT_THAT(Refusal("file://" + folder_ + "/file/out", 3), HasSubstr(folder_ + "/file"));
+  EXPECT_THAT(Checked("file://" + folder_ + "/file/out"), HasSubstr(folder_ + "/file"));
+}
+
+TEST_F(FactoryTest, ACheckLeavesNothingInTheDirectory) {
+  EXPECT_EQ(Checked("file://" + folder_ + "/new"), "");
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ + "/new"));
+}
+
+TEST_F(FactoryTest, ACheckOfADiskThatHangsAnswersInTime) {
+  std::promise<void> healed;
+  files_.Post([&] { healed.get_future().wait(); });
+  EXPECT_THAT(Checked("file://" + folder_ + "?timeout=100ms"), HasSubstr("has not answered for 100 ms"));
+  healed.set_value();
 }
 
 TEST_F(FactoryTest, StdoutTakesLines) {
   testing::internal::CaptureStdout();
-  auto sink = Make("stdout:", 3);
-  ASSERT_TRUE(sink.ok());
-  WriteOne(*std::move(sink), 1);
+  WriteOne(Make("stdout:", 3), 1);
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "line 1\n");
 }
 

@@ -13,7 +13,6 @@
 #include <set>
 
 #include "changefeed/sink/net/factory.h"
-#include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
 #include "tests/changefeed/sink/net/servers.h"
 #include "tests/changefeed/sink/recording_observer.h"
@@ -197,10 +196,8 @@ class Driver {
     const auto parsed = ParseSinkAddress(address);
     EXPECT_TRUE(parsed.ok()) << parsed.status();
     executor_.RunAndWait([&] {
-      auto sink = MakeSink(executor_, disk_, observer_, {"feed", std::move(dispatcher), OwnerEpoch(3)},
-                           *parsed, {.max_buffered_bytes = max_bytes}, [this] { return permitted_.load(); });
-      EXPECT_TRUE(sink.ok()) << sink.status();
-      sink_ = *std::move(sink);
+      sink_ = MakeSink(executor_, {}, observer_, {"feed", std::move(dispatcher), OwnerEpoch(3)}, *parsed,
+                       {.max_buffered_bytes = max_bytes}, [this] { return permitted_.load(); });
     });
   }
   ~Driver() { Destroy(); }
@@ -245,7 +242,6 @@ class Driver {
 
  private:
   runtime::RealExecutor executor_{"sink-test"};
-  runtime::RealDisk disk_{executor_};
   RecordingObserver observer_;
   std::atomic<bool> permitted_{true};
   size_t most_ = 0;

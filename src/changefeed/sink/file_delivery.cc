@@ -1,4 +1,4 @@
-#include "changefeed/sink/file_sink.h"
+#include "changefeed/sink/file_delivery.h"
 
 #include <algorithm>
 #include <charconv>
@@ -41,33 +41,22 @@ uint64_t NumberIn(std::string_view name) {
 
 }  // namespace
 
-FileSink::FileSink(runtime::Executor& executor, runtime::Disk& disk, SinkObserver& observer,
-                   SinkIdentity identity, FileSinkOptions options, SinkLimits limits, WritePermit permit)
-    : executor_(executor),
-      disk_(disk),
-      observer_(observer),
-      identity_(std::move(identity)),
-      options_(std::move(options)),
-      limits_(limits),
-      permit_(std::move(permit)),
-      self_(std::make_shared<FileSink*>(this)) {}
+FileDelivery::FileDelivery(runtime::Disk& disk, SinkIdentity identity, FileDeliveryOptions options)
+    : disk_(disk), identity_(std::move(identity)), options_(std::move(options)) {}
 
-FileSink::~FileSink() {
-  *self_ = nullptr;
-}
-
-std::string FileSink::Prefix() const {
+std::string FileDelivery::Prefix() const {
   return fmt::format("{}-{}-", identity_.changefeed, identity_.dispatcher);
 }
 
 // ---- the directory ----
 
-Status FileSink::Open() {
-  TENURE_RETURN_IF_ERROR(disk_.MakeDirectories(options_.directory));
-  return CloseLeftovers();
+std::optional<FeedError> FileDelivery::Open() {
+  Status status = disk_.MakeDirectories(options_.directory);
+  if (status.ok()) status = CloseLeftovers();
+  return ErrorOf(status);
 }
 
-Status FileSink::CloseLeftovers() {
+Status FileDelivery::CloseLeftovers() {
   TENURE_ASSIGN_OR_RETURN(const std::vector<std::string> names, disk_.List(options_.directory));
   std::vector<std::string> closed;
   for (const std::string& name : names) {
@@ -104,7 +93,7 @@ Status FileSink::CloseLeftovers() {
   return AddMissingToIndex(closed);
 }
 
-Status FileSink::AddMissingToIndex(const std::vector<std::string>& names) {
+Status FileDelivery::AddMissingToIndex(const std::vector<std::string>& names) {
   std::string index;
   const std::string path = PathOf(fmt::format("{}-{}.index", identity_.changefeed, identity_.dispatcher));
   if (disk_.Exists(path)) {
@@ -127,30 +116,33 @@ Status FileSink::AddMissingToIndex(const std::vector<std::string>& names) {
   return OkStatus();
 }
 
-Status FileSink::OpenPart() {
+Status FileDelivery::OpenPart() {
   part_ = Part{.name = fmt::format("{}{:020}-{:08}.{}", Prefix(), identity_.epoch.value(), next_number_++,
                                    NameOf(options_.protocol))};
   const std::string path = PathOf(part_.name + std::string(kPart));
   TENURE_ASSIGN_OR_RETURN(part_.file, disk_.Open(path, runtime::OpenMode::kCreateNew));
   TENURE_RETURN_IF_ERROR(disk_.SyncDirectory(options_.directory));
-  if (!header_.empty()) {
-    const std::string line = header_ + "\n";
-    TENURE_RETURN_IF_ERROR(part_.file->Write(0, line));
-    part_.size = line.size();
-  }
+  if (!header_.empty()) part_.text = header_ + "\n";
   return OkStatus();
 }
 
-Status FileSink::ClosePart() {
-  TENURE_RETURN_IF_ERROR(part_.file->SyncNow());
+Status FileDelivery::SyncPart() {
+  TENURE_RETURN_IF_ERROR(part_.file->Write(part_.size, part_.text));
+  part_.size += part_.text.size();
+  part_.text.clear();
+  return part_.file->SyncNow();
+}
+
+Status FileDelivery::ClosePart() {
+  TENURE_RETURN_IF_ERROR(SyncPart());
   part_.file.reset();
   TENURE_RETURN_IF_ERROR(disk_.Rename(PathOf(part_.name + std::string(kPart)), PathOf(part_.name)));
   TENURE_RETURN_IF_ERROR(disk_.SyncDirectory(options_.directory));
   return AppendToIndex(part_.name, part_.rows, part_.size, part_.first, part_.last);
 }
 
-Status FileSink::AppendToIndex(const std::string& name, uint64_t rows, uint64_t bytes, CommitTs first,
-                               CommitTs last) {
+Status FileDelivery::AppendToIndex(const std::string& name, uint64_t rows, uint64_t bytes, CommitTs first,
+                                   CommitTs last) {
   std::string line;
   JsonWriter json(line);
   json.BeginObject();
@@ -180,124 +172,39 @@ Status FileSink::AppendToIndex(const std::string& name, uint64_t rows, uint64_t 
 
 // ---- messages ----
 
-void FileSink::SetHeader(std::string header) {
-  lines_.push_back({.text = std::move(header), .new_file = true});
+std::optional<FeedError> FileDelivery::Deliver(std::vector<Item>& batch) {
+  Status status;
+  for (size_t i = 0; status.ok() && i < batch.size(); ++i) status = Take(batch[i]);
+  if (status.ok() && part_.file != nullptr) status = SyncPart();
+  return ErrorOf(status);
 }
 
-bool FileSink::Write(uint64_t position, Message& message) {
-  if (failed_) return false;
-  if (buffered_bytes_ > 0 && buffered_bytes_ + message.bytes() > limits_.max_buffered_bytes) {
-    refused_ = true;
-    Flush();
-    return false;
-  }
-  const size_t bytes = message.bytes();
-  buffered_bytes_ += bytes;
-  message.value += '\n';
-  lines_.push_back({.position = position,
-                    .commit_ts = message.commit_ts,
-                    .text = std::move(message.value),
-                    .bytes = bytes});
-  // Counted from the first one that waits: a steady stream must not put it off. While a sync is under way the
-  // next round follows that.
-  if (!syncing_ && !std::exchange(drain_due_, true)) {
-    timer_ = executor_.After(options_.flush, [self = self_] {
-      if (*self != nullptr) (*self)->Drain();
-    });
-  }
-  if (buffered_bytes_ >= limits_.max_buffered_bytes / 4) Flush();
-  return true;
-}
-
-void FileSink::Flush() {
-  if (failed_ || syncing_) return;
-  executor_.Post([self = self_] {
-    if (*self != nullptr) (*self)->Drain();
-  });
-}
-
-// Writes what is buffered, up to the end of the open file, and syncs it; the next round follows the sync.
-void FileSink::Drain() {
-  drain_due_ = false;
-  if (failed_ || syncing_ || lines_.empty()) return;
-  if (!permit_()) {
-    failed_ = true;
-    return observer_.OnFailed(NotPermitted());
-  }
-  if (const Status status = WriteLines(); !status.ok()) return Fail(status);
-  if (part_.file == nullptr) return;
-  syncing_ = true;
-  time_limit_ = executor_.After(limits_.timeout, [self = self_, timeout = limits_.timeout] {
-    if (*self == nullptr) return;
-    (*self)->Fail(
-        Error(StatusCode::kDeadlineExceeded, "fsync has not answered for {} ms", ToMillis(timeout)));
-  });
-  part_.file->Sync([self = self_](Status status) {
-    if (*self != nullptr) (*self)->OnSynced(status);
-  });
-}
-
-Status FileSink::WriteLines() {
-  synced_bytes_ = 0;
-  std::string text;
-  const auto write = [&]() -> Status {
-    if (text.empty()) return OkStatus();
-    TENURE_RETURN_IF_ERROR(part_.file->Write(part_.size, text));
-    part_.size += text.size();
-    text.clear();
+Status FileDelivery::Take(Item& item) {
+  const bool full = part_.end() >= options_.rotate_bytes;
+  if (part_.file != nullptr && (item.header ? *item.header != header_ : full))
+    TENURE_RETURN_IF_ERROR(ClosePart());
+  if (item.header) {
+    header_ = *std::move(item.header);
     return OkStatus();
-  };
-  while (!lines_.empty()) {
-    Line& line = lines_.front();
-    if (line.new_file) {
-      if (synced_bytes_ > 0) break;  // what is before it is made durable first
-      if (part_.file != nullptr && line.text != header_) TENURE_RETURN_IF_ERROR(ClosePart());
-      header_ = std::move(line.text);
-      lines_.pop_front();
-      continue;
-    }
-    if (part_.file != nullptr && part_.size + text.size() >= options_.rotate_bytes) {
-      if (synced_bytes_ > 0) break;
-      TENURE_RETURN_IF_ERROR(ClosePart());
-    }
-    if (part_.file == nullptr) TENURE_RETURN_IF_ERROR(OpenPart());
-    if (part_.first.IsNone()) part_.first = line.commit_ts;
-    part_.last = std::max(part_.last, line.commit_ts);
-    ++part_.rows;
-    text += line.text;
-    synced_position_ = line.position;
-    synced_bytes_ += line.bytes;
-    lines_.pop_front();
   }
-  return write();
+  if (part_.file == nullptr) TENURE_RETURN_IF_ERROR(OpenPart());
+  const CommitTs at = item.message.commit_ts;
+  if (part_.first.IsNone()) part_.first = at;
+  part_.last = std::max(part_.last, at);
+  ++part_.rows;
+  part_.text.append(item.message.value).append(1, '\n');
+  return OkStatus();
 }
 
-void FileSink::OnSynced(const Status& status) {
-  time_limit_.Cancel();
-  if (failed_) return;
-  if (!status.ok()) return Fail(status);
-  syncing_ = false;
-  buffered_bytes_ -= synced_bytes_;
-  const bool reported = synced_bytes_ > 0;
-  synced_bytes_ = 0;
-  const auto self = self_;
-  if (reported) observer_.OnFlushed(synced_position_);
-  if (*self != nullptr && refused_) {
-    refused_ = false;
-    observer_.OnWritable();
-  }
-  if (*self != nullptr) Flush();
-}
-
-void FileSink::Fail(const Status& status) {
-  if (failed_) return;
-  failed_ = true;
+std::optional<FeedError> FileDelivery::ErrorOf(const Status& status) const {
+  if (status.ok()) return std::nullopt;
   FeedError error{.code = FeedErrorCode::kSinkUnavailable,
                   .message = fmt::format("file://{}: {}", options_.directory, MessageOf(status))};
   if (status.code() == StatusCode::kResourceExhausted) error.code = FeedErrorCode::kSinkRejected;
   if (status.code() == StatusCode::kPermissionDenied) error.code = FeedErrorCode::kNotAuthorized;
-  if (status.code() == StatusCode::kAlreadyExists) error.code = FeedErrorCode::kFencedBySink;
-  observer_.OnFailed(std::move(error));
+  if (status.code() == StatusCode::kAlreadyExists || status.code() == StatusCode::kAborted)
+    error.code = FeedErrorCode::kFencedBySink;
+  return error;
 }
 
 }  // namespace tenure::changefeed

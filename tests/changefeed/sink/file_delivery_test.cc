@@ -1,4 +1,4 @@
-#include "changefeed/sink/file_sink.h"
+#include "changefeed/sink/file_delivery.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,23 +16,38 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-class FileSinkTest : public testing::Test {
+class FileDeliveryTest : public testing::Test {
  protected:
+  // A file sink, whose background is the same executor.
   struct Writer {
-    Writer(FileSinkTest& test, uint64_t epoch, FileSinkOptions options, Duration sync_delay = {})
-        : disk(test.storage_, test.executor_, sync_delay),
-          sink(test.executor_, disk, observer, {"feed", "7-1", OwnerEpoch(epoch)}, std::move(options),
-               {.max_buffered_bytes = 4096, .timeout = seconds(10)}, [this] { return permitted; }) {}
+    Writer(FileDeliveryTest& test, uint64_t epoch, FileDeliveryOptions options)
+        : executor(test.executor_),
+          disk(test.storage_, test.executor_),
+          sink(std::make_unique<BackgroundSink>(
+              executor, std::make_shared<Background>(executor, disk), observer,
+              BackgroundSinkOptions{.where = "file:///out", .flush = milliseconds(100)},
+              SinkLimits{.max_buffered_bytes = 4096}, [] { return true; },
+              std::make_unique<FileDelivery>(disk, SinkIdentity{"feed", "7-1", OwnerEpoch(epoch)},
+                                             std::move(options)))) {
+      executor.Drain();
+    }
+    ~Writer() {
+      sink.reset();
+      executor.Drain();
+    }
     bool Write(uint64_t n, size_t bytes = 0) {
       Message message = LineOf(n, bytes);
-      return sink.Write(n, message);
+      return sink->Write(n, message);
     }
-    bool permitted = true;
+    bool opened() const { return observer.opened && !observer.error; }
+    runtime::ManualExecutor& executor;
     RecordingObserver observer;
     wal::FakeDisk disk;
-    FileSink sink;
+    std::unique_ptr<BackgroundSink> sink;
   };
-  FileSinkOptions Options(uint64_t rotate = 1 << 20) { return {.directory = "/out", .rotate_bytes = rotate}; }
+  FileDeliveryOptions Options(uint64_t rotate = 1 << 20) {
+    return {.directory = "/out", .rotate_bytes = rotate};
+  }
   std::vector<std::string> Names() {
     std::vector<std::string> names;
     for (const auto& [name, inode] : storage_.names()) names.push_back(name);
@@ -53,37 +68,26 @@ class FileSinkTest : public testing::Test {
   runtime::ManualExecutor executor_;
 };
 
-TEST_F(FileSinkTest, ReportsFlushedAfterTheSync) {
-  Writer writer(*this, 3, Options(), milliseconds(50));
-  ASSERT_TRUE(writer.sink.Open().ok());
+TEST_F(FileDeliveryTest, WhatIsFlushedIsOnTheDisk) {
+  Writer writer(*this, 3, Options());
   ASSERT_TRUE(writer.Write(1));
   ASSERT_TRUE(writer.Write(2));
-  executor_.Advance(milliseconds(120));
-  EXPECT_EQ(writer.observer.flushed, 0u) << "written, not synced";
-  executor_.Advance(milliseconds(100));
+  executor_.Advance(milliseconds(99));
+  EXPECT_EQ(writer.observer.flushed, 0u);
+  executor_.Advance(milliseconds(1));
   EXPECT_EQ(writer.observer.flushed, 2u);
-  EXPECT_EQ(writer.sink.buffered_bytes(), 0u);
+  EXPECT_EQ(writer.sink->buffered_bytes(), 0u);
   EXPECT_THAT(Names(), testing::ElementsAre("/out/feed-7-1-00000000000000000003-00000001.json.part"));
   storage_.Crash(/*power_loss=*/true);
   EXPECT_THAT(Lines(), testing::ElementsAre("line 1", "line 2"));
 }
 
-TEST_F(FileSinkTest, ASteadyStreamDoesNotPutTheFlushOff) {
-  Writer writer(*this, 3, Options());
-  ASSERT_TRUE(writer.sink.Open().ok());
-  for (uint64_t n = 1; n <= 20; ++n) {
-    ASSERT_TRUE(writer.Write(n));
-    executor_.Advance(milliseconds(20));
-  }
-  EXPECT_GE(writer.observer.flushed, 10u) << "each message comes before the flush of the one before is due";
-}
-
-TEST_F(FileSinkTest, RotatesClosesAndKeepsAnIndex) {
+TEST_F(FileDeliveryTest, RotatesClosesAndKeepsAnIndex) {
   Writer writer(*this, 3, Options(1024));
-  ASSERT_TRUE(writer.sink.Open().ok());
+  ASSERT_TRUE(writer.opened());
   for (uint64_t n = 1; n <= 40; ++n) {
     ASSERT_TRUE(writer.Write(n, 100));
-    writer.sink.Flush();
+    writer.sink->Flush();
     executor_.Advance(milliseconds(1));
   }
   EXPECT_EQ(writer.observer.flushed, 40u);
@@ -101,16 +105,16 @@ TEST_F(FileSinkTest, RotatesClosesAndKeepsAnIndex) {
   }
 }
 
-TEST_F(FileSinkTest, ANewEpochClosesWhatTheOldOneLeftOpen) {
+TEST_F(FileDeliveryTest, ANewEpochClosesWhatTheOldOneLeftOpen) {
   {
     Writer old(*this, 3, Options());
-    ASSERT_TRUE(old.sink.Open().ok());
+    ASSERT_TRUE(old.opened());
     ASSERT_TRUE(old.Write(1));
     executor_.Advance(seconds(1));
   }
   storage_.ContentOf("/out/feed-7-1-00000000000000000003-00000001.json.part") += "torn li";
   Writer next(*this, 4, Options());
-  ASSERT_TRUE(next.sink.Open().ok());
+  ASSERT_TRUE(next.opened());
   EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000003-00000001.json"), "line 1\n");
   EXPECT_THAT(storage_.ContentOf("/out/feed-7-1.index"), HasSubstr("\"rows\":1"));
   ASSERT_TRUE(next.Write(2));
@@ -118,51 +122,51 @@ TEST_F(FileSinkTest, ANewEpochClosesWhatTheOldOneLeftOpen) {
   EXPECT_THAT(Lines(), testing::ElementsAre("line 1", "line 2"));
 }
 
-TEST_F(FileSinkTest, ALineOfCsvMayHoldLineEndsBetweenQuotes) {
-  FileSinkOptions options = Options();
+TEST_F(FileDeliveryTest, ALineOfCsvMayHoldLineEndsBetweenQuotes) {
+  FileDeliveryOptions options = Options();
   options.protocol = Protocol::kCsv;
   const std::string part = "/out/feed-7-1-00000000000000000003-00000001.csv.part";
   storage_.names()[part] = std::make_shared<wal::FakeStorage::Inode>();
   storage_.ContentOf(part) = "put,\"a\nb\"\nput,\"c\"\"\nd";
   Writer next(*this, 4, options);
-  ASSERT_TRUE(next.sink.Open().ok());
+  ASSERT_TRUE(next.opened());
   EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000003-00000001.csv"), "put,\"a\nb\"\n");
   EXPECT_THAT(storage_.ContentOf("/out/feed-7-1.index"), HasSubstr("\"rows\":1,"));
 }
 
-TEST_F(FileSinkTest, AWriterOfTheSameEpochGoesOnBehindTheLastFile) {
+TEST_F(FileDeliveryTest, AWriterOfTheSameEpochGoesOnBehindTheLastFile) {
   {
     Writer writer(*this, 5, Options());
-    ASSERT_TRUE(writer.sink.Open().ok());
+    ASSERT_TRUE(writer.opened());
     ASSERT_TRUE(writer.Write(1));
     executor_.Advance(seconds(1));
   }
   Writer next(*this, 5, Options());
-  ASSERT_TRUE(next.sink.Open().ok());
+  ASSERT_TRUE(next.opened());
   ASSERT_TRUE(next.Write(2));
   executor_.Advance(seconds(1));
   EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000005-00000001.json"), "line 1\n");
   EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000005-00000002.json.part"), "line 2\n");
 }
 
-TEST_F(FileSinkTest, AnEpochThatWasOvertakenIsRefused) {
+TEST_F(FileDeliveryTest, AnEpochThatWasOvertakenIsRefused) {
   {
     Writer writer(*this, 5, Options());
-    ASSERT_TRUE(writer.sink.Open().ok());
+    ASSERT_TRUE(writer.opened());
     ASSERT_TRUE(writer.Write(1));
     executor_.Advance(seconds(1));
   }
   for (const uint64_t epoch : {3u, 4u}) {
     Writer late(*this, epoch, Options());
-    const Status refused = late.sink.Open();
-    EXPECT_EQ(refused.code(), StatusCode::kAborted);
-    EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("epoch 5 has written"));
+    ASSERT_TRUE(late.observer.error.has_value());
+    EXPECT_EQ(late.observer.error->code, FeedErrorCode::kFencedBySink);
+    EXPECT_THAT(late.observer.error->message, HasSubstr("epoch 5 has written"));
   }
 }
 
-TEST_F(FileSinkTest, AFileThatAppearsUnderItsNameIsNotShared) {
+TEST_F(FileDeliveryTest, AFileThatAppearsUnderItsNameIsNotShared) {
   Writer writer(*this, 5, Options());
-  ASSERT_TRUE(writer.sink.Open().ok());
+  ASSERT_TRUE(writer.opened());
   wal::FakeDisk other(storage_, executor_);
   ASSERT_TRUE(
       other.Open("/out/feed-7-1-00000000000000000005-00000001.json.part", runtime::OpenMode::kCreate).ok());
@@ -173,24 +177,24 @@ TEST_F(FileSinkTest, AFileThatAppearsUnderItsNameIsNotShared) {
   EXPECT_EQ(writer.observer.flushed, 0u);
 }
 
-TEST_F(FileSinkTest, AnotherDispatcherWithALongerNameIsLeftAlone) {
+TEST_F(FileDeliveryTest, AnotherDispatcherWithALongerNameIsLeftAlone) {
   storage_.names()["/out/feed-7-1-2-00000000000000000009-00000001.json.part"] =
       std::make_shared<wal::FakeStorage::Inode>();
   Writer writer(*this, 3, Options());
-  EXPECT_TRUE(writer.sink.Open().ok());
+  EXPECT_TRUE(writer.opened());
   EXPECT_THAT(Names(), testing::SizeIs(1));
 }
 
-TEST_F(FileSinkTest, CsvFilesBeginWithTheirHeaderAndANewOneWithANewSchema) {
-  FileSinkOptions options = Options();
+TEST_F(FileDeliveryTest, CsvFilesBeginWithTheirHeaderAndANewOneWithANewSchema) {
+  FileDeliveryOptions options = Options();
   options.protocol = Protocol::kCsv;
   Writer writer(*this, 3, options);
-  ASSERT_TRUE(writer.sink.Open().ok());
-  writer.sink.SetHeader("type,a");
+  ASSERT_TRUE(writer.opened());
+  writer.sink->SetHeader("type,a");
   ASSERT_TRUE(writer.Write(1));
-  writer.sink.SetHeader("type,a");
+  writer.sink->SetHeader("type,a");
   ASSERT_TRUE(writer.Write(2));
-  writer.sink.SetHeader("type,a,b");
+  writer.sink->SetHeader("type,a,b");
   ASSERT_TRUE(writer.Write(3));
   executor_.Advance(seconds(1));
   EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000003-00000001.csv"),
@@ -199,54 +203,12 @@ TEST_F(FileSinkTest, CsvFilesBeginWithTheirHeaderAndANewOneWithANewSchema) {
   EXPECT_EQ(writer.observer.flushed, 3u);
 }
 
-TEST_F(FileSinkTest, WithoutPermitNothingIsWritten) {
-  Writer writer(*this, 3, Options());
-  ASSERT_TRUE(writer.sink.Open().ok());
-  ASSERT_TRUE(writer.Write(1));
-  writer.permitted = false;
-  executor_.Advance(seconds(1));
-  EXPECT_TRUE(writer.observer.error.has_value());
-  EXPECT_THAT(Names(), testing::IsEmpty());
-  EXPECT_FALSE(writer.Write(2));
-}
-
-TEST_F(FileSinkTest, ADiskThatHangsFailsWithinTheTimeLimitAndMemoryIsBounded) {
-  Writer writer(*this, 3, Options(), std::chrono::hours(1));
-  ASSERT_TRUE(writer.sink.Open().ok());
-  uint64_t taken = 0;
-  for (uint64_t n = 1; n <= 1000; ++n) {
-    if (writer.Write(n, 100)) ++taken;
-    executor_.Drain();
-  }
-  EXPECT_GT(taken, 5u);
-  EXPECT_LT(taken, 50u);
-  EXPECT_LE(writer.sink.buffered_bytes(), 4096u);
-  executor_.Advance(seconds(9));
-  EXPECT_FALSE(writer.observer.error.has_value());
-  executor_.Advance(seconds(2));
-  ASSERT_TRUE(writer.observer.error.has_value());
-  EXPECT_EQ(writer.observer.error->code, FeedErrorCode::kSinkUnavailable);
-  EXPECT_EQ(writer.observer.flushed, 0u);
-  executor_.Advance(std::chrono::hours(2));
-  EXPECT_TRUE(writer.observer.once && writer.observer.rising);
-}
-
-TEST_F(FileSinkTest, RoomIsReportedAfterARefusal) {
-  Writer writer(*this, 3, Options(), milliseconds(10));
-  ASSERT_TRUE(writer.sink.Open().ok());
-  uint64_t n = 0;
-  while (writer.Write(n + 1, 300)) ++n;
-  executor_.Advance(seconds(1));
-  EXPECT_EQ(writer.observer.writable, 1);
-  EXPECT_EQ(writer.observer.flushed, n);
-}
-
-TEST_F(FileSinkTest, AFullDiskAndAFailedSyncAreErrors) {
+TEST_F(FileDeliveryTest, AFullDiskAndAFailedSyncAreErrors) {
   for (const bool full : {true, false}) {
     wal::FakeStorage storage(2);
     std::swap(storage, storage_);
     Writer writer(*this, 3, Options());
-    ASSERT_TRUE(writer.sink.Open().ok());
+    ASSERT_TRUE(writer.opened());
     ASSERT_TRUE(writer.Write(1, 2000));
     if (full) {
       storage_.capacity = 100;
@@ -264,7 +226,7 @@ TEST_F(FileSinkTest, AFullDiskAndAFailedSyncAreErrors) {
 
 // The process dies, or the power goes, after every single operation on the disk: what was reported flushed is
 // there, in order, and a next writer makes something readable of it.
-TEST_F(FileSinkTest, WhatWasReportedFlushedSurvivesAnyCrash) {
+TEST_F(FileDeliveryTest, WhatWasReportedFlushedSurvivesAnyCrash) {
   for (const bool power : {false, true}) {
     bool finished = false;
     for (uint64_t operations = 1; !finished && operations < 400; ++operations) {
@@ -274,10 +236,10 @@ TEST_F(FileSinkTest, WhatWasReportedFlushedSurvivesAnyCrash) {
       uint64_t flushed = 0;
       {
         Writer writer(*this, 3, Options(300));
-        if (writer.sink.Open().ok()) {
+        if (writer.opened()) {
           for (uint64_t n = 1; n <= 12; ++n) {
             if (!writer.Write(n, 100)) break;
-            writer.sink.Flush();
+            writer.sink->Flush();
             executor_.Advance(milliseconds(1));
           }
         }
@@ -288,7 +250,7 @@ TEST_F(FileSinkTest, WhatWasReportedFlushedSurvivesAnyCrash) {
       storage_.operations_left.reset();
       storage_.dead = false;
       Writer next(*this, 4, Options(300));
-      ASSERT_TRUE(next.sink.Open().ok());
+      ASSERT_TRUE(next.opened());
       ASSERT_TRUE(next.Write(flushed + 1, 100));
       executor_.Advance(seconds(1));
       const auto lines = Lines();
