@@ -31,7 +31,9 @@ void BackgroundSink::Do(Work work) {
   WatchProgress();
   background_->executor.Post([work = std::move(work), remote = remote_, background = background_,
                               &executor = executor_, self = self_]() mutable {
+#ifndef TENURE_MUTANT_feed_sink_writes_on
     if (remote->closed) return;
+#endif
     std::optional<FeedError> error;
     // The last step before the disk.
     if (remote->permit()) {
