@@ -308,7 +308,7 @@ def sink_refuses(t):
 @case(limit=240)
 def sink_disk_hangs(t):
     """The disk of a file sink hangs: WARNING with the cause, and it can be paused; other changefeeds into files of the same
-    nodes go on. When the disk answers again delivery goes on from the checkpoint."""
+    nodes go on, and a process can be stopped. When the disk answers again delivery goes on from the checkpoint."""
     cluster = t.new_cluster()
     cluster.up(env={"LD_PRELOAD": str(preload(t))})
     make_table(cluster)
@@ -340,6 +340,16 @@ def sink_disk_hangs(t):
         begin = time.monotonic()
         wait_lag(cluster, name="bad", limit=90)
         t.note(f"NORMAL with a lag below 5 s, {time.monotonic() - begin:.1f} s after the disk answered again")
+        hang.touch()
+        writers.wait_for(100)
+        begin = time.monotonic()
+        cluster.stop("1")
+        t.note(f"a process whose sink hangs stopped in {time.monotonic() - begin:.1f} s")
+        hang.unlink()
+        cluster.start("1")
+        writers.wait_for(100)
+    wait_lag(cluster, name="good")
+    wait_lag(cluster, name="bad", limit=90)
     good.verify(t, writers)
     bad.verify(t, writers)
 
