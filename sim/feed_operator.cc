@@ -19,7 +19,7 @@ namespace {
 
 constexpr char kFeedHost[] = "feeds";
 constexpr char kKeysDatabase[] = "default";
-constexpr Duration kRepeatAfter = std::chrono::milliseconds(400);
+constexpr Duration kRepeatFeedAfter = std::chrono::milliseconds(400);
 constexpr Duration kMoveAgainAfter = std::chrono::seconds(15);
 // At rest what was acknowledged so long ago has arrived.
 constexpr Duration kLag = std::chrono::seconds(5);
@@ -221,7 +221,7 @@ void FeedOperator::OnAnswer(Lane& lane, const StatusOr<std::string>& answer) {
     case Wish::kNone:
       return;
   }
-  lane.timer = executor_.After(kRepeatAfter, [this, &lane] { Send(lane); });
+  lane.timer = executor_.After(kRepeatFeedAfter, [this, &lane] { Send(lane); });
 }
 
 void FeedOperator::Done(Lane& lane) {
@@ -260,7 +260,7 @@ void FeedOperator::OnShown(Lane& lane, const std::string& name, const StatusOr<s
     }
   }
   if (!lane.paused || lane.under_way != Wish::kNone || lane.name() != name) return;
-  lane.stop_timer = executor_.After(kRepeatAfter, [this, &lane] { AwaitStop(lane); });
+  lane.stop_timer = executor_.After(kRepeatFeedAfter, [this, &lane] { AwaitStop(lane); });
 }
 
 // ---- looking ----

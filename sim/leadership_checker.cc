@@ -20,7 +20,7 @@ constexpr Duration kTurn = std::chrono::milliseconds(50);
 // heartbeat, some wrong addresses, the longest pause between two attempts. Less than the tolerance of a
 // warm-up.
 constexpr Duration kFindsLeader = std::chrono::seconds(12);
-constexpr Duration kSlowLink = std::chrono::milliseconds(100);
+constexpr Duration kSoundDelay = std::chrono::milliseconds(100);
 
 // Clocks drift, and what is looked at may have happened since the last look.
 bool Lasted(Duration at_most, Duration limit) {
@@ -100,7 +100,7 @@ void LeadershipChecker::CheckHeartbeats(const Machine& machine, controller::Cont
   const Instant now = world_.scheduler().now();
   const SimNetwork& network = world_.network();
   const auto sound = [&](const Endpoint& from, const Endpoint& to) {
-    return !network.blocked(from, to) && network.OptionsOf(from, to).max_delay <= kSlowLink;
+    return !network.blocked(from, to) && network.OptionsOf(from, to).max_delay <= kSoundDelay;
   };
   for (const auto& other : world_.machines()) {
     Unheard& unheard = unheard_[{machine.number, other->number}];

@@ -17,7 +17,7 @@ namespace pb = ::tenure::v1;
 namespace {
 
 constexpr char kSchemaHost[] = "schemas";
-constexpr Duration kRepeatAfter = std::chrono::milliseconds(300);
+constexpr Duration kRepeatChangeAfter = std::chrono::milliseconds(300);
 constexpr Duration kTimeout = std::chrono::seconds(3);
 constexpr size_t kMaxColumns = 6;
 
@@ -237,7 +237,7 @@ void SchemaOperator::Send(Lane& lane) {
                 "S1 a table is as its procedures said",
                 fmt::format("{}: {}: {}", Describe(lane), lane.method, MessageOf(bytes.status())));
           default:
-            lane.timer = executor_.After(kRepeatAfter, [this, &lane] { Send(lane); });
+            lane.timer = executor_.After(kRepeatChangeAfter, [this, &lane] { Send(lane); });
         }
       });
 }
@@ -262,7 +262,7 @@ void SchemaOperator::Follow(Lane& lane) {
       "tenure.v1.Procedures/Get", request, options,
       [this, &lane](const StatusOr<pb::GetProcedureResponse>& answer) {
         if (!answer.ok() || !catalog::IsEnded(answer->procedure().record().procedure().state())) {
-          lane.timer = executor_.After(kRepeatAfter, [this, &lane] { Follow(lane); });
+          lane.timer = executor_.After(kRepeatChangeAfter, [this, &lane] { Follow(lane); });
           return;
         }
         End(lane, answer->procedure().record().procedure().state() == pb::PROCEDURE_SUCCEEDED);

@@ -23,7 +23,7 @@ namespace pb = ::tenure::v1;
 namespace {
 
 constexpr Duration kLimit = std::chrono::seconds(120);
-constexpr Duration kSlow = std::chrono::minutes(10);
+constexpr Duration kSlowly = std::chrono::minutes(10);
 constexpr Duration kFailing = std::chrono::minutes(3);
 constexpr Duration kBetweenLeaders = std::chrono::seconds(140);
 constexpr Duration kAway = std::chrono::seconds(5);
@@ -88,7 +88,7 @@ class Destruction : private Phases {
 
   bool Last() {
     Enter("destruction");
-    const Instant end = world_.scheduler().now() + (fails_ ? kFailing : kSlow);
+    const Instant end = world_.scheduler().now() + (fails_ ? kFailing : kSlowly);
     Instant next_leader = world_.scheduler().now() + kBetweenLeaders;
     Instant next_question{};
     int leaders = fails_ ? 1 : 3;

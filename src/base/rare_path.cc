@@ -6,15 +6,15 @@ namespace tenure {
 namespace {
 
 // Constant-initialised: marks of other files are made in any order.
-constinit RarePath* first = nullptr;
+constinit RarePath* first_path = nullptr;
 
 }  // namespace
 
-RarePath::RarePath(const char* name) : name_(name), next_(std::exchange(first, this)) {}
+RarePath::RarePath(const char* name) : name_(name), next_(std::exchange(first_path, this)) {}
 
 std::map<std::string, uint64_t> RarePath::Hits() {
   std::map<std::string, uint64_t> hits;
-  for (const RarePath* path = first; path != nullptr; path = path->next_)
+  for (const RarePath* path = first_path; path != nullptr; path = path->next_)
     hits[path->name_] += path->hits_.load(std::memory_order_relaxed);
   return hits;
 }

@@ -22,7 +22,7 @@ std::string TextOf(const SlotRange& slots) {
   return fmt::format("{}-{}", slots.first(), slots.last());
 }
 
-CatalogResult NotFound(uint64_t region) {
+CatalogResult NoSuchRegion(uint64_t region) {
   return Refused(REASON_NOT_FOUND, fmt::format("region {} does not exist", region));
 }
 
@@ -91,7 +91,7 @@ void Moved(RegionRecord& region, uint64_t procedure) {
 CatalogResult BeginSplit(Records& records, const commands::ProcedureEffect::BeginSplit& command,
                          Change& change) {
   const Record* from = records.regions.Find(command.from());
-  if (from == nullptr) return NotFound(command.from());
+  if (from == nullptr) return NoSuchRegion(command.from());
   if (CatalogResult refused = CheckGiver(*from, command.slots()); IsRefusal(refused)) return refused;
   if (IsAll(command.slots(), from->region())) {
     return Condition(*from, fmt::format("region {} would have no slots left", command.from()));
@@ -129,9 +129,9 @@ CatalogResult BeginSplit(Records& records, const commands::ProcedureEffect::Begi
 CatalogResult PublishSlots(Records& records, const commands::ProcedureEffect::PublishSlots& command,
                            Change& change) {
   const Record* from = records.regions.Find(command.from());
-  if (from == nullptr) return NotFound(command.from());
+  if (from == nullptr) return NoSuchRegion(command.from());
   const Record* to = records.regions.Find(command.to());
-  if (to == nullptr) return NotFound(command.to());
+  if (to == nullptr) return NoSuchRegion(command.to());
   const SlotRange& slots = command.slots();
   if (CatalogResult refused = CheckGiver(*from, slots); IsRefusal(refused)) return refused;
   if (CatalogResult refused = CheckTaker(*to, *from, slots); IsRefusal(refused)) return refused;

@@ -4,6 +4,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "store/region_store.h"
 #include "tenure/internal/v1/command.pb.h"
 
@@ -76,7 +77,7 @@ Json Undecodable(std::string_view reason) {
 
 // A word of a client's command: text, or {"base64": ...}.
 Json WordToJson(std::string_view word) {
-  return IsUtf8(word) ? Json(std::string(word)) : Json({{"base64", Base64(word)}});
+  return IsValidUtf8(word) ? Json(std::string(word)) : Json({{"base64", Base64(word)}});
 }
 
 std::string RowKeyText(const store::RowKey& key) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/utf8.h"
 #include "catalog/refusal.h"
 
 namespace tenure::cli {
@@ -27,23 +28,6 @@ void AppendCell(std::string& line, std::string_view text, size_t width, bool rig
   if (right) line += padding;
   line += text;
   if (!right) line += padding;
-}
-
-// Length of the UTF-8 sequence at the front, 0 if there is none (overlong forms and surrogates are none).
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xf5 ? 0 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  if (first == 0xe0 && byte(1) < 0xa0) return 0;
-  if (first == 0xed && byte(1) > 0x9f) return 0;
-  if (first == 0xf0 && byte(1) < 0x90) return 0;
-  if (first == 0xf4 && byte(1) > 0x8f) return 0;
-  return length;
 }
 
 void Describe(const tenure::v1::Refusal& refusal, Failure& failure) {
@@ -165,7 +149,7 @@ std::string FormatBytes(uint64_t bytes) {
 std::string Printable(std::string_view bytes) {
   std::string out;
   while (!bytes.empty()) {
-    const size_t length = Utf8Length(bytes);
+    const size_t length = FrontCodePoint(bytes).length;
     const auto first = static_cast<uint8_t>(bytes[0]);
     if (length == 0 || first < 0x20 || first == 0x7f || first == '\\') {
       out += first == '\\' ? std::string("\\\\") : fmt::format("\\x{:02x}", first);
@@ -178,17 +162,8 @@ std::string Printable(std::string_view bytes) {
   return out;
 }
 
-bool IsUtf8(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const size_t length = Utf8Length(bytes);
-    if (length == 0) return false;
-    bytes.remove_prefix(length);
-  }
-  return true;
-}
-
 void SetBytes(Json& object, const std::string& name, std::string_view bytes) {
-  if (IsUtf8(bytes)) {
+  if (IsValidUtf8(bytes)) {
     object[name] = std::string(bytes);
   } else {
     object[name + "_base64"] = absl::Base64Escape(absl::string_view(bytes.data(), bytes.size()));

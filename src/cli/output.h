@@ -59,7 +59,6 @@ std::string FormatTime(int64_t unix_ms);
 std::string FormatBytes(uint64_t bytes);
 // Bytes as text: printable UTF-8 as it is, anything else as \xNN; for tables.
 std::string Printable(std::string_view bytes);
-bool IsUtf8(std::string_view bytes);
 // Adds `name`: text, or `name`_base64 if the bytes are not UTF-8.
 void SetBytes(Json& object, const std::string& name, std::string_view bytes);
 // The element of `list` with this id or, if none has it, with this name: people's names may look like ids.

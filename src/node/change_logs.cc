@@ -33,6 +33,11 @@ void ChangeLogs::Look() {
     if (!region.leads() || region.serving_term.IsNone() || proposing_.contains(region.id)) continue;
     if (const auto command = Due(region)) Propose(region, *command);
   }
+  std::erase_if(asked_, [this](const auto& asked) {
+    const Region* region = table_.Find(asked.first);
+    if (region == nullptr || !region->leads()) return true;  // whoever wants to know asks again
+    return std::pair(region->change_log.incarnation, region->change_log.revision) >= asked.second;
+  });
 }
 
 std::optional<store::WriteCommand> ChangeLogs::Due(const Region& region) const {

@@ -11,11 +11,11 @@ namespace tenure::planner {
 namespace {
 
 namespace pb = ::tenure::v1;
-using Members = std::vector<uint32_t>;
+using NodeList = std::vector<uint32_t>;
 
-// Members of `nodes` in the preferred zone; all of them if none is.
-Members LeaderCandidates(const PlacementState& state, const Members& nodes, const std::string& zone) {
-  Members preferred;
+// NodeList of `nodes` in the preferred zone; all of them if none is.
+NodeList LeaderCandidates(const PlacementState& state, const NodeList& nodes, const std::string& zone) {
+  NodeList preferred;
   for (const uint32_t node : nodes) {
     if (!zone.empty() && state.nodes()[node].node->zone == zone) preferred.push_back(node);
   }
@@ -60,12 +60,12 @@ class Creation {
     Explanation explanation{.subject =
                                 fmt::format("region {} of {} of new database '{}': {} replicas", index + 1,
                                             request_.regions, request_.database, request_.replicas)};
-    Members members;
+    NodeList members;
     while (members.size() < request_.replicas) {
       const uint32_t node = choice_.Best(members, 0);
       if (node == PlacementState::kNone) return false;
       if (explained) explanation.chosen.push_back(choice_.ExplainChosen(node, members));
-      const Members beside = members;
+      const NodeList beside = members;
       members.push_back(node);
       if (explained && members.size() == request_.replicas)
         choice_.ExplainRejected(members, beside, 0, request_.explain.nodes, explanation);
@@ -114,7 +114,7 @@ class Creation {
   PlacementState state_;
   const uint32_t database_;
   PlacementChoice choice_;
-  std::vector<Members> members_;
+  std::vector<NodeList> members_;
   std::vector<LedRegion> regions_;
   CreateRegionsPlan plan_;
 };

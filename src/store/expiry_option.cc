@@ -12,7 +12,7 @@ namespace {
 
 using Kind = ExpiryOption::Kind;
 
-constexpr int64_t kMaxMillis = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxExpiryMillis = std::numeric_limits<int64_t>::max();
 
 struct TimeOption {
   std::string_view name;
@@ -64,7 +64,8 @@ std::optional<Reply> ParseStringOptions(const Arguments& arguments, size_t first
 std::optional<Reply> ParseExpiryAmount(const Arguments& arguments, const ExpiryOption& option, int64_t& ms) {
   const auto number = ParseInteger(arguments[option.argument]);
   if (!number) return NotAnInteger();
-  if (*number <= 0 || (option.seconds && *number > kMaxMillis / 1000)) return InvalidExpireTime(arguments);
+  if (*number <= 0 || (option.seconds && *number > kMaxExpiryMillis / 1000))
+    return InvalidExpireTime(arguments);
   ms = option.seconds ? *number * 1000 : *number;
   return std::nullopt;
 }

@@ -10,7 +10,7 @@ namespace tenure::store {
 namespace {
 
 constexpr uint8_t kFormat = 1;
-constexpr uint8_t kHasExpiry = 0x80;
+constexpr uint8_t kRowHasExpiry = 0x80;
 
 template <class Values>
 auto PositionOf(Values& values, uint32_t column) {
@@ -54,8 +54,8 @@ Row DecodeHead(ByteReader& reader) {
   row.exists = row.stored = true;
   const uint8_t tag = reader.Byte();
   row.version = reader.Varint();
-  if ((tag & kHasExpiry) != 0) row.expiry_ms = static_cast<int64_t>(reader.Varint());
-  TENURE_CHECK(reader.ok() && (tag & ~kHasExpiry) == kFormat,
+  if ((tag & kRowHasExpiry) != 0) row.expiry_ms = static_cast<int64_t>(reader.Varint());
+  TENURE_CHECK(reader.ok() && (tag & ~kRowHasExpiry) == kFormat,
                "a row begins with {}: damaged, or of a newer version", tag);
   return row;
 }
@@ -114,7 +114,7 @@ bool Row::Erase(uint32_t column) {
 std::string EncodeRow(const Row& row) {
   std::string out;
   out.reserve(BytesOf(row) + 32 + row.values.size() * 6);
-  out.push_back(static_cast<char>(row.expiry_ms != 0 ? kFormat | kHasExpiry : kFormat));
+  out.push_back(static_cast<char>(row.expiry_ms != 0 ? kFormat | kRowHasExpiry : kFormat));
   PutVarint(out, row.version);
   if (row.expiry_ms != 0) PutVarint(out, static_cast<uint64_t>(row.expiry_ms));
   PutVarint(out, row.values.size());

@@ -35,13 +35,6 @@ TEST(FormatTest, SizesAndTimes) {
   EXPECT_EQ(FormatTime(1740830400007), "2025-03-01T12:00:00.007Z");
 }
 
-TEST(BytesTest, OnlyUtf8IsText) {
-  for (const char* text : {"", "abc", "ü", "€", "😀"}) EXPECT_TRUE(IsUtf8(text)) << text;
-  for (const char* bytes : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "a\x80"}) {
-    EXPECT_FALSE(IsUtf8(bytes));
-  }
-}
-
 TEST(BytesTest, WhatIsNoTextIsBase64UnderAnotherName) {
   Json object;
   SetBytes(object, "key", "text");

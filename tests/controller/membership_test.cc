@@ -234,7 +234,7 @@ TEST_F(TokenTest, NothingIsBelievedWithoutIt) {
     EXPECT_EQ(answer.verdict(), ipb::ANNOUNCEMENT_WRONG_TOKEN);
     EXPECT_NE(answer.message().find("controller 2 at moved:1 gave no token"), std::string::npos);
     EXPECT_EQ(answer.addresses_size(), 0);
-    EXPECT_EQ(catalog::ReasonOf(RefusalOf(answer)), pb::REASON_WRONG_TOKEN);
+    EXPECT_EQ(catalog::ReasonOf(controller::RefusalOf(answer)), pb::REASON_WRONG_TOKEN);
   }
   ipb::Announcement word = Word(3);
   Tokens("a-token-of-another").Sign(word);

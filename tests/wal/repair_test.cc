@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-constexpr const char* kFirst = "d/wal/0000000000000001.wal";
+constexpr const char* kFirstSegment = "d/wal/0000000000000001.wal";
 
 // A log on the fake disk in "d/wal", damaged at will, planned and repaired.
 class RepairTest : public ::testing::Test {
@@ -54,7 +54,7 @@ class RepairTest : public ::testing::Test {
     log_.storage.Settle();
   }
   static uint64_t CommitAt(uint64_t n) { return kSegmentHeaderBytes + (n - 1) * kSectorBytes; }
-  char& ByteAt(uint64_t offset) { return log_.storage.ContentOf(kFirst)[offset]; }
+  char& ByteAt(uint64_t offset) { return log_.storage.ContentOf(kFirstSegment)[offset]; }
   RepairPlan Plan() {
     log_.executor = std::make_unique<runtime::ManualExecutor>();
     log_.disk = std::make_unique<FakeDisk>(log_.storage, *log_.executor);
@@ -113,7 +113,7 @@ TEST_F(RepairTest, DropsTheGroupThatLostEntriesAndKeepsTheOthersWhole) {
 // The record that held the vote is bad: no entry is missing, and yet the replica must go.
 TEST_F(RepairTest, DropsAGroupThatLostAVote) {
   Fill();
-  const std::string& content = log_.storage.ContentOf(kFirst);
+  const std::string& content = log_.storage.ContentOf(kFirstSegment);
   const auto header =
       DecodeCommitHeader(std::string_view(content).substr(CommitAt(1)), 1, CommitAt(1), 1 << 20);
   ASSERT_TRUE(header);
@@ -147,7 +147,7 @@ TEST_F(RepairTest, DropsEveryGroupIfTheDamageCannotBeAttributed) {
 
 TEST_F(RepairTest, DropsEveryGroupIfAWholeCommitIsGone) {
   Fill();
-  log_.storage.ContentOf(kFirst).replace(CommitAt(4), kSectorBytes, kSectorBytes, '\0');
+  log_.storage.ContentOf(kFirstSegment).replace(CommitAt(4), kSectorBytes, kSectorBytes, '\0');
   EXPECT_TRUE(Plan().everything);
 }
 
@@ -172,7 +172,7 @@ TEST_F(RepairTest, ACheckpointBehindTheDamageClearsTheOthers) {
   log_.Kill();
   log_.storage.Settle();
   ASSERT_TRUE(log_.storage.names().contains("d/wal/0000000000000002.wal"));
-  log_.storage.ContentOf(kFirst).replace(CommitAt(3), kSectorBytes, kSectorBytes, '\0');
+  log_.storage.ContentOf(kFirstSegment).replace(CommitAt(3), kSectorBytes, kSectorBytes, '\0');
   const RepairPlan plan = Plan();
   EXPECT_FALSE(plan.everything);
   EXPECT_EQ(Dropped(plan), std::set<GroupId>{GroupId(8)});
@@ -193,7 +193,7 @@ TEST_F(RepairTest, EveryFlippedByteIsRepairedWithoutKeepingALoser) {
     expected[id] = *std::move(entries);
   }
   log_.Kill();
-  const std::string good = log_.storage.ContentOf(kFirst);
+  const std::string good = log_.storage.ContentOf(kFirstSegment);
   size_t repaired = 0;
   size_t whole = 0;
   size_t given_up = 0;
@@ -203,7 +203,7 @@ TEST_F(RepairTest, EveryFlippedByteIsRepairedWithoutKeepingALoser) {
     auto inode = std::make_shared<FakeStorage::Inode>();
     inode->cached = good;
     inode->cached[at] = static_cast<char>(inode->cached[at] ^ (1 << (at % 8)));
-    log_.storage.names()[kFirst] = inode;
+    log_.storage.names()[kFirstSegment] = inode;
     log_.storage.Settle();
     log_.executor = std::make_unique<runtime::ManualExecutor>();
     log_.disk = std::make_unique<FakeDisk>(log_.storage, *log_.executor);

@@ -1,5 +1,6 @@
 #include "changefeed/format/encoder.h"
 
+#include "base/utf8.h"
 #include "changefeed/format/json_writer.h"
 
 namespace tenure::changefeed {
@@ -304,7 +305,7 @@ class CsvEncoder final : public Encoder {
                    change.region, change.index);
     if (change.ordinal != 0) fmt::format_to(std::back_inserter(out), ".{}", change.ordinal);
     out += ',';
-    AppendField(out, IsUtf8(change.key) ? change.key : Base64(change.key), false);
+    AppendField(out, IsValidUtf8(change.key) ? change.key : Base64(change.key), false);
     const auto& row = change.kind == Change::Kind::kDelete ? change.old_row : change.new_row;
     if (row) {
       for (const Column& column : *row) {

@@ -1,31 +1,16 @@
 #include "changefeed/format/json_writer.h"
 
+#include <absl/strings/escaping.h>
 #include <fmt/format.h>
 
 #include <cmath>
 #include <cstring>
 
+#include "base/utf8.h"
+
 namespace tenure::changefeed {
 
 namespace {
-
-// Length of the UTF-8 sequence at the begin of `text`; 0 if there is none.
-size_t SequenceLength(std::string_view text) {
-  const auto byte = [&text](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  const uint8_t second = byte(1);
-  if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
-      (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) {
-    return 0;
-  }
-  return length;
-}
 
 // Whether a byte of JSON text stands for itself: no control, quote, backslash or part of a longer sequence.
 bool IsPlain(char c) {
@@ -58,26 +43,8 @@ size_t PlainLength(std::string_view text) {
 
 }  // namespace
 
-bool IsUtf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = SequenceLength(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
 std::string Base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t rest = std::min<size_t>(3, bytes.size() - i);
-    uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j) bits = (bits << 8) | (j < rest ? static_cast<uint8_t>(bytes[i + j]) : 0u);
-    for (size_t j = 0; j < 4; ++j) out += j <= rest ? kDigits[(bits >> (18 - 6 * j)) & 63] : '=';
-  }
-  return out;
+  return absl::Base64Escape(absl::string_view(bytes.data(), bytes.size()));
 }
 
 void JsonWriter::Separate() {
@@ -133,7 +100,7 @@ void JsonWriter::String(std::string_view text) {
     out_ += text.substr(0, plain);
     text.remove_prefix(plain);
     if (text.empty()) break;
-    const size_t length = SequenceLength(text);
+    const size_t length = FrontCodePoint(text).length;
     if (length > 1) {
       out_ += text.substr(0, length);
     } else if (length == 0) {
@@ -165,7 +132,7 @@ void JsonWriter::String(std::string_view text) {
 }
 
 void JsonWriter::TextOrBase64(std::string_view name, std::string_view bytes) {
-  if (IsUtf8(bytes)) {
+  if (IsValidUtf8(bytes)) {
     Name(name);
     String(bytes);
   } else {

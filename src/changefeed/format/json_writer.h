@@ -12,8 +12,6 @@
 
 namespace tenure::changefeed {
 
-// True if `text` is UTF-8 (no surrogates, nothing overlong, nothing beyond U+10FFFF).
-bool IsUtf8(std::string_view text);
 std::string Base64(std::string_view bytes);
 
 class JsonWriter {

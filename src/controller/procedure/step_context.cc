@@ -14,7 +14,7 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
-constexpr size_t kMaxErrorBytes = 512;
+constexpr size_t kMaxTaskErrorBytes = 512;
 
 const pb::TaskAttempt* FindAttempt(const pb::ProcedureRecord& procedure, NodeId node) {
   const auto it = std::find_if(procedure.tasks().begin(), procedure.tasks().end(),
@@ -114,7 +114,7 @@ runtime::Task<StatusOr<TaskLooks>> StepContext::Tend(std::vector<NodeTask> tasks
       const auto report = surroundings_.tasks.Find(task.node, KeyOf(procedure(), *before));
       if (report && report->state() == ipb::TASK_FAIL) {
         attempt.set_failures(attempt.failures() + 1);
-        attempt.set_last_error(report->error().substr(0, kMaxErrorBytes));
+        attempt.set_last_error(report->error().substr(0, kMaxTaskErrorBytes));
       }
     }
     attempt.set_node(task.node.value());
