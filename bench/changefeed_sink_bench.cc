@@ -30,6 +30,7 @@
 
 #include "base/codec.h"
 #include "changefeed/sink/net/factory.h"
+#include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
 
 namespace tenure::changefeed {
@@ -142,12 +143,16 @@ class Waiter final : public SinkObserver {
 uint64_t RunSink(const std::string& bootstrap, Duration time, size_t bytes, bool encode,
                  size_t& value_bytes) {
   runtime::RealExecutor executor("sink-bench");
+  runtime::RealExecutor endings("sink-endings");
+  runtime::RealDisk disk(endings);
+  const auto background = std::make_shared<Background>(endings, disk);
   Waiter waiter;
   const auto address = ParseSinkAddress(fmt::format("kafka://{}/feed?timeout=60s", bootstrap));
   std::unique_ptr<Sink> sink;
   executor.RunAndWait([&] {
-    sink = MakeSink(executor, {}, waiter, {"bench", "1", OwnerEpoch(1)}, *address,
-                    {.max_buffered_bytes = kBufferBytes}, [] { return true; });
+    sink = MakeSink(
+        executor, [&](const std::string&) { return background; }, waiter, {"bench", "1", OwnerEpoch(1)},
+        *address, {.max_buffered_bytes = kBufferBytes}, [] { return true; });
   });
   const auto encoder = MakeEncoder(Protocol::kDebezium, "bench");
   const std::string value(bytes, 'x');

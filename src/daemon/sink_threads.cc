@@ -2,10 +2,15 @@
 
 #include <utility>
 
+#include "base/check.h"
+
 namespace tenure::daemon {
 
-SinkThreads::SinkThreads(runtime::Executor& owner)
-    : owner_(owner), self_(std::make_shared<SinkThreads*>(this)) {}
+SinkThreads::SinkThreads(runtime::RealExecutor& owner)
+    : owner_(owner), self_(std::make_shared<SinkThreads*>(this)) {
+  TENURE_CHECK(owner.work() == runtime::RealExecutor::Work::kBlocking,
+               "a sink's thread may help the executor that is to end it");
+}
 
 SinkThreads::~SinkThreads() {
   StopAll();

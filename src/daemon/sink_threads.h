@@ -2,6 +2,7 @@
 // use, so that one that hangs holds up only what goes there as well.
 //
 // Threading: For on the owner, the executor of the sinks; StopAll from outside, when the owner has stopped.
+//            The owner ends threads, so no other thread may help it (RealExecutor::Work::kBlocking; checked).
 // Lifetime:  a thread ends when nothing of its destination is left (what hangs counts). What uses them is
 //            destroyed before, or when the owner has stopped.
 #pragma once
@@ -18,7 +19,7 @@ namespace tenure::daemon {
 
 class SinkThreads {
  public:
-  explicit SinkThreads(runtime::Executor& owner);
+  explicit SinkThreads(runtime::RealExecutor& owner);
   ~SinkThreads();
 
   // For changefeed::Backgrounds.
@@ -34,7 +35,7 @@ class SinkThreads {
   };
   void EndUnused(const std::string& destination);
 
-  runtime::Executor& owner_;
+  runtime::RealExecutor& owner_;
   std::map<std::string, std::unique_ptr<Thread>> threads_;
   std::shared_ptr<SinkThreads*> self_;  // null inside once this is gone
 };

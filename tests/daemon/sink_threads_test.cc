@@ -28,7 +28,7 @@ class SinkThreadsTest : public testing::Test {
     return Size() == size;
   }
 
-  runtime::RealExecutor owner_{"owner"};
+  runtime::RealExecutor owner_{"owner", runtime::RealExecutor::Work::kBlocking};
   SinkThreads threads_{owner_};
 };
 

@@ -45,6 +45,7 @@ class RealExecutor final : public Executor, private Helped {
 
   void Post(Closure closure) override;
   [[nodiscard]] Timer After(Duration delay, Closure closure) override;
+  Work work() const { return work_; }
   bool IsCurrent() const override;
   bool IsStopped() const override { return stopped_.load(std::memory_order_acquire); }
   Instant Now() const override { return clock_.Now(); }

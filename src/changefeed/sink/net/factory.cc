@@ -15,6 +15,8 @@ namespace tenure::changefeed {
 
 namespace {
 
+constexpr char kEndings[] = "threads that end";
+
 Status ToStdout(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
     return OkStatus();
@@ -120,7 +122,8 @@ std::unique_ptr<Sink> MakeSink(runtime::Executor& executor, const Backgrounds& b
       delivery = std::make_unique<NatsDelivery>(address);
       break;
   }
-  return std::make_unique<ThreadedSink>(executor, observer, limits, std::move(permit), std::move(delivery));
+  return std::make_unique<ThreadedSink>(executor, backgrounds(kEndings), observer, limits, std::move(permit),
+                                        std::move(delivery));
 }
 
 void CheckSink(runtime::Executor& executor, const Backgrounds& backgrounds, const SinkAddress& address,

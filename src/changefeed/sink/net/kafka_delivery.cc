@@ -13,6 +13,7 @@ namespace {
 
 // So that an interruption is noticed.
 constexpr int kSliceMs = 200;
+constexpr int kEverything = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT;
 
 void* ToOpaque(uint64_t ticket) {
   return reinterpret_cast<void*>(static_cast<uintptr_t>(ticket));
@@ -54,7 +55,7 @@ KafkaDelivery::KafkaDelivery(SinkAddress address, const SinkIdentity& identity, 
 
 KafkaDelivery::~KafkaDelivery() {
   if (kafka_ == nullptr) return;
-  rd_kafka_purge(kafka_, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+  rd_kafka_purge(kafka_, kEverything);
   for (auto& [name, topic] : topics_) rd_kafka_topic_destroy(topic.handle);
   // Delivery reports of what was purged need no listener.
   rd_kafka_poll(kafka_, 0);
@@ -64,7 +65,7 @@ KafkaDelivery::~KafkaDelivery() {
 void KafkaDelivery::Interrupt() {
   interrupted_ = true;
   rd_kafka_s* kafka = interruptible_;
-  if (kafka != nullptr) rd_kafka_purge(kafka, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+  if (kafka != nullptr) rd_kafka_purge(kafka, kEverything);
 }
 
 FeedError KafkaDelivery::ErrorOf(int raw, std::string_view what, std::string_view text) const {
@@ -227,7 +228,11 @@ std::optional<FeedError> KafkaDelivery::Produce(Topic& topic, int32_t partition,
     const int result =
         rd_kafka_produce(topic.handle, partition, 0, const_cast<char*>(message.value.data()),
                          message.value.size(), message.key.data(), message.key.size(), ToOpaque(ticket));
-    if (result == 0) return std::nullopt;
+    if (result == 0) {
+      // An Interrupt that came just before has purged what was there then.
+      if (interrupted_) rd_kafka_purge(kafka_, kEverything);
+      return std::nullopt;
+    }
     const rd_kafka_resp_err_t code = rd_kafka_last_error();
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return ErrorOf(code, fmt::format("topic {}", topic.name), "");
     if (failure_) return failure_;
@@ -293,6 +298,7 @@ Delivery::Progress KafkaDelivery::Send(std::vector<Item>& batch) {
   }
   const uint64_t last = batch.back().position;
   for (Item& item : batch) {
+    if (interrupted_) return News();
     if (auto error = SendOne(item)) {
       if (!failure_) failure_ = std::move(error);
       return News();

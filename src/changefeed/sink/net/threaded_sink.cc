@@ -11,47 +11,42 @@ constexpr size_t kMaxBatch = 2000;  // so that a permit that ends is noticed
 
 }  // namespace
 
-ThreadedSink::ThreadedSink(runtime::Executor& executor, SinkObserver& observer, SinkLimits limits,
-                           WritePermit permit, std::unique_ptr<Delivery> delivery)
+// ---- the thread ----
+
+ThreadedSink::Worker::Worker(runtime::Executor& executor, Self sink, WritePermit permit,
+                             std::unique_ptr<Delivery> delivery)
     : executor_(executor),
-      observer_(observer),
-      limits_(limits),
+      sink_(std::move(sink)),
       permit_(std::move(permit)),
       delivery_(std::move(delivery)),
-      self_(std::make_shared<ThreadedSink*>(this)),
       thread_([this] { Run(); }) {}
 
-ThreadedSink::~ThreadedSink() {
-  *self_ = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_one();
-  delivery_->Interrupt();
+ThreadedSink::Worker::~Worker() {
   thread_.join();
 }
 
-bool ThreadedSink::Write(uint64_t position, Message& message) {
-  if (failed_) return false;
-  const size_t bytes = message.bytes();
-  if (bytes_ > 0 && bytes_ + bytes > limits_.max_buffered_bytes) {
-    refused_ = true;
-    return false;
-  }
-  bytes_ += bytes;
-  unflushed_.emplace_back(position, bytes);
+void ThreadedSink::Worker::Add(Delivery::Item item) {
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
     first = queue_.empty();
-    queue_.push_back({position, std::move(message), bytes});
+    queue_.push_back(std::move(item));
   }
   if (first) wake_.notify_one();
-  return true;
 }
 
-bool ThreadedSink::Take(std::vector<Delivery::Item>& batch, bool wait) {
+void ThreadedSink::Worker::Stop() {
+  std::vector<Delivery::Item> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(queue_);
+  }
+  wake_.notify_one();
+  delivery_->Interrupt();
+}
+
+bool ThreadedSink::Worker::Take(std::vector<Delivery::Item>& batch, bool wait) {
   batch.clear();
   std::unique_lock lock(mutex_);
   if (wait) wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
@@ -65,12 +60,12 @@ bool ThreadedSink::Take(std::vector<Delivery::Item>& batch, bool wait) {
   return true;
 }
 
-void ThreadedSink::Run() {
+void ThreadedSink::Worker::Run() {
   if (auto error = delivery_->Open()) {
     Report({.error = std::move(error)});
     return;
   }
-  executor_.Post([self = self_] {
+  executor_.Post([self = sink_] {
     if (*self != nullptr) (*self)->observer_.OnOpened();
   });
   std::vector<Delivery::Item> batch;
@@ -89,17 +84,47 @@ void ThreadedSink::Run() {
   }
 }
 
-bool ThreadedSink::Report(const Delivery::Progress& progress) {
+bool ThreadedSink::Worker::Report(const Delivery::Progress& progress) {
   if (progress.flushed) {
-    executor_.Post([self = self_, flushed = *progress.flushed] {
+    executor_.Post([self = sink_, flushed = *progress.flushed] {
       if (*self != nullptr) (*self)->OnProgress(flushed);
     });
   }
   if (!progress.error) return true;
-  executor_.Post([self = self_, error = *progress.error] {
+  executor_.Post([self = sink_, error = *progress.error] {
     if (*self != nullptr) (*self)->OnError(error);
   });
   return false;
+}
+
+// ---- the sink ----
+
+ThreadedSink::ThreadedSink(runtime::Executor& executor, std::shared_ptr<Background> endings,
+                           SinkObserver& observer, SinkLimits limits, WritePermit permit,
+                           std::unique_ptr<Delivery> delivery)
+    : endings_(std::move(endings)),
+      observer_(observer),
+      limits_(limits),
+      self_(std::make_shared<ThreadedSink*>(this)),
+      worker_(std::make_unique<Worker>(executor, self_, std::move(permit), std::move(delivery))) {}
+
+ThreadedSink::~ThreadedSink() {
+  *self_ = nullptr;
+  worker_->Stop();
+  endings_->executor.Post([worker = std::move(worker_), endings = endings_]() mutable { worker.reset(); });
+}
+
+bool ThreadedSink::Write(uint64_t position, Message& message) {
+  if (failed_) return false;
+  const size_t bytes = message.bytes();
+  if (bytes_ > 0 && bytes_ + bytes > limits_.max_buffered_bytes) {
+    refused_ = true;
+    return false;
+  }
+  bytes_ += bytes;
+  unflushed_.emplace_back(position, bytes);
+  worker_->Add({position, std::move(message), bytes});
+  return true;
 }
 
 void ThreadedSink::OnProgress(uint64_t flushed) {

@@ -1,9 +1,10 @@
 // A sink with a thread of its own, for client libraries that block. The thread takes what was written in
 // batches and hands them to a Delivery; results are posted to the executor.
 //
-// Threading: as Sink outside; a Delivery is used by the thread alone, except for Interrupt.
-// Lifetime:  destruction interrupts the delivery and waits for the thread: milliseconds, as Interrupt
-// promises.
+// Threading:  as Sink outside; a Delivery is used and destroyed by threads of its own, except for Interrupt.
+// Lifetime:   destruction interrupts the delivery, after which nothing more is sent, and waits for nothing:
+//             the thread and the delivery end in the background (a name that is being looked up cannot be
+//             interrupted). Both executors outlive them.
 #pragma once
 
 #include <condition_variable>
@@ -15,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "changefeed/sink/sink.h"
+#include "changefeed/sink/background_sink.h"
 #include "runtime/executor.h"
 
 namespace tenure::changefeed {
@@ -48,8 +49,9 @@ class Delivery {
 
 class ThreadedSink final : public Sink {
  public:
-  ThreadedSink(runtime::Executor& executor, SinkObserver& observer, SinkLimits limits, WritePermit permit,
-               std::unique_ptr<Delivery> delivery);
+  // `endings` is where threads and deliveries of sinks that are gone are waited for.
+  ThreadedSink(runtime::Executor& executor, std::shared_ptr<Background> endings, SinkObserver& observer,
+               SinkLimits limits, WritePermit permit, std::unique_ptr<Delivery> delivery);
   ~ThreadedSink() override;
 
   bool Write(uint64_t position, Message& message) override;
@@ -57,31 +59,45 @@ class ThreadedSink final : public Sink {
   size_t buffered_bytes() const override { return bytes_; }
 
  private:
-  void Run();
-  // Takes what is queued; waits for it if nothing is undelivered. False: stop.
-  bool Take(std::vector<Delivery::Item>& batch, bool wait);
-  // True: it goes on.
-  bool Report(const Delivery::Progress& progress);
+  using Self = std::shared_ptr<ThreadedSink*>;  // null inside once the sink is gone
+  // The thread, and what it shares with the sink. Destruction waits for the thread.
+  class Worker {
+   public:
+    Worker(runtime::Executor& executor, Self sink, WritePermit permit, std::unique_ptr<Delivery> delivery);
+    ~Worker();
+    void Add(Delivery::Item item);
+    // Nothing more is sent.
+    void Stop();
+
+   private:
+    void Run();
+    // Takes what is queued; waits for it if nothing is undelivered. False: stop.
+    bool Take(std::vector<Delivery::Item>& batch, bool wait);
+    // True: it goes on.
+    bool Report(const Delivery::Progress& progress);
+
+    runtime::Executor& executor_;
+    const Self sink_;
+    const WritePermit permit_;
+    const std::unique_ptr<Delivery> delivery_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::vector<Delivery::Item> queue_;
+    bool stopping_ = false;
+    std::thread thread_;
+  };
   void OnProgress(uint64_t flushed);
   void OnError(FeedError error);
 
-  runtime::Executor& executor_;
+  const std::shared_ptr<Background> endings_;
   SinkObserver& observer_;
   const SinkLimits limits_;
-  const WritePermit permit_;
-  const std::unique_ptr<Delivery> delivery_;
-  // Of the executor.
   std::deque<std::pair<uint64_t, size_t>> unflushed_;  // position, bytes
   size_t bytes_ = 0;
   bool refused_ = false;
   bool failed_ = false;
-  std::shared_ptr<ThreadedSink*> self_;
-  // Between both.
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Delivery::Item> queue_;
-  bool stopping_ = false;
-  std::thread thread_;
+  const Self self_;
+  std::unique_ptr<Worker> worker_;
 };
 
 }  // namespace tenure::changefeed

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "changefeed/sink/net/factory.h"
+#include "runtime/real/real_disk.h"
 #include "runtime/real/real_executor.h"
 #include "tests/changefeed/sink/net/servers.h"
 #include "tests/changefeed/sink/recording_observer.h"
@@ -196,8 +197,10 @@ class Driver {
     const auto parsed = ParseSinkAddress(address);
     EXPECT_TRUE(parsed.ok()) << parsed.status();
     executor_.RunAndWait([&] {
-      sink_ = MakeSink(executor_, {}, observer_, {"feed", std::move(dispatcher), OwnerEpoch(3)}, *parsed,
-                       {.max_buffered_bytes = max_bytes}, [this] { return permitted_.load(); });
+      sink_ = MakeSink(
+          executor_, [this](const std::string&) { return background_; }, observer_,
+          {"feed", std::move(dispatcher), OwnerEpoch(3)}, *parsed, {.max_buffered_bytes = max_bytes},
+          [this] { return permitted_.load(); });
     });
   }
   ~Driver() { Destroy(); }
@@ -242,6 +245,9 @@ class Driver {
 
  private:
   runtime::RealExecutor executor_{"sink-test"};
+  runtime::RealExecutor endings_{"sink-endings"};
+  runtime::RealDisk disk_{endings_};
+  const std::shared_ptr<Background> background_ = std::make_shared<Background>(endings_, disk_);
   RecordingObserver observer_;
   std::atomic<bool> permitted_{true};
   size_t most_ = 0;
