@@ -209,6 +209,7 @@ TEST_F(BackgroundSinkTest, RetriesWhileItHangsHoldNoMessages) {
     EXPECT_FALSE(writer.Write(100));
   }
   Run(place_);
+  EXPECT_THAT(place_.destination.calls, testing::SizeIs(20));
   for (const std::string& call : place_.destination.calls) EXPECT_THAT(call, HasSubstr(" gone"));
 }
 
