@@ -17,6 +17,19 @@ void Batch::DeleteRange(std::string lower, std::string upper) {
   operations.push_back({Operation::Kind::kDeleteRange, std::move(lower), std::move(upper)});
 }
 
+void Engine::WriteSorted(std::span<const SortedWrite> writes) {
+  Batch batch;
+  batch.operations.reserve(writes.size());
+  for (const SortedWrite& write : writes) {
+    if (write.value) {
+      batch.Put(std::string(write.key), std::string(*write.value));
+    } else {
+      batch.Delete(std::string(write.key));
+    }
+  }
+  Write(std::move(batch));
+}
+
 std::string PrefixEnd(std::string_view prefix) {
   std::string end(prefix);
   while (!end.empty() && static_cast<uint8_t>(end.back()) == 0xff) end.pop_back();

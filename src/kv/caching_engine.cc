@@ -1,9 +1,11 @@
 #include "kv/caching_engine.h"
 
 #include <algorithm>
-#include <deque>
+#include <array>
 #include <mutex>
+#include <new>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -14,42 +16,102 @@
 namespace tenure::kv {
 namespace {
 
-constexpr size_t kRecordOverhead = 128;  // the slot, its place in the index, the allocator's share
+constexpr size_t kRecordOverhead =
+    80;  // its head, its places in the index and the clock, the allocator's share
 // Iterators look for what is dirty by this much of the keys: of a group's state it is the kind of the
 // records.
 constexpr size_t kKindBytes = 10;
+constexpr size_t kSpareBytes =
+    64;  // a value in place of a longer one may leave so much and its own size unused
 constexpr int kForgetOneByOne = 1000;  // records of a deleted range; of more, the whole table is forgotten
 
+// One allocation: this head, the key, the value. A lookup that finds it touches the index and these bytes.
+class Record {
+ public:
+  struct Free {
+    void operator()(Record* record) const { ::operator delete(record); }
+  };
+  using Owner = std::unique_ptr<Record, Free>;
+
+  static Owner Make(uint64_t hash, std::string_view key, std::optional<std::string_view> value) {
+    const size_t room = value ? value->size() : 0;
+    Owner record(new (::operator new(sizeof(Record) + key.size() + room)) Record(hash, key.size(), room));
+    std::copy(key.begin(), key.end(), record->bytes());
+    record->Replace(value);
+    return record;
+  }
+
+  std::string_view key() const { return {bytes(), key_size_}; }
+  std::optional<std::string_view> value() const {
+    if (deleted_) return std::nullopt;
+    return std::string_view(bytes() + key_size_, value_size_);
+  }
+  bool deleted() const { return deleted_; }
+  size_t size() const { return kRecordOverhead + key_size_ + value_size_; }
+  bool HasRoomFor(std::optional<std::string_view> value) const {
+    const size_t wanted = value ? value->size() : 0;
+    return wanted <= room_ && room_ - wanted <= wanted + kSpareBytes;
+  }
+  void Replace(std::optional<std::string_view> value) {
+    deleted_ = !value;
+    value_size_ = value ? static_cast<uint32_t>(value->size()) : 0;
+    if (value) std::copy(value->begin(), value->end(), bytes() + key_size_);
+  }
+
+  const uint64_t hash;
+  uint64_t spill = 0;     // the last one with it; none if the engine below had it
+  uint32_t in_clock = 0;  // its place there
+  uint32_t in_dirty = 0;  // its place there, while dirty
+  bool used = false;      // since the hand passed
+  bool retired = false;   // replaced, and kept only for the spill that has it
+
+ private:
+  Record(uint64_t record_hash, size_t key_size, size_t room)
+      : hash(record_hash), key_size_(static_cast<uint32_t>(key_size)), room_(static_cast<uint32_t>(room)) {}
+  char* bytes() { return reinterpret_cast<char*>(this + 1); }
+  const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
+
+  const uint32_t key_size_;
+  const uint32_t room_;  // for the value
+  uint32_t value_size_ = 0;
+  bool deleted_ = false;
+};
+
 // By key. Most comparisons are decided by eight bytes kept at hand.
-void Sort(std::vector<Operation>& operations) {
-  if (operations.empty()) return;
-  const std::string& first = operations.front().key;
+std::vector<SortedWrite> Sorted(const std::vector<Record*>& records) {
+  if (records.empty()) return {};
+  const std::string_view first = records.front()->key();
   size_t common = first.size();
-  for (const Operation& operation : operations) {
-    const std::string& key = operation.key;
+  for (const Record* record : records) {
+    const std::string_view key = record->key();
     common = static_cast<size_t>(
         std::mismatch(first.data(), first.data() + std::min(common, key.size()), key.data()).first -
         first.data());
   }
   struct Item {
     uint64_t head;
-    Operation* operation;
+    const Record* record;
   };
   std::vector<Item> items;
-  items.reserve(operations.size());
-  for (Operation& operation : operations) {
-    std::string head = operation.key.substr(common, sizeof(uint64_t));
-    head.resize(sizeof(uint64_t));
-    items.push_back({GetBigEndian64(head.data()), &operation});
+  items.reserve(records.size());
+  for (const Record* record : records) {
+    std::array<char, sizeof(uint64_t)> head{};
+    const std::string_view rest = record->key().substr(common, head.size());
+    std::copy(rest.begin(), rest.end(), head.begin());
+    items.push_back({GetBigEndian64(head.data()), record});
   }
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
-    return a.head != b.head ? a.head < b.head : a.operation->key < b.operation->key;
+    return a.head != b.head ? a.head < b.head : a.record->key() < b.record->key();
   });
-  std::vector<Operation> sorted;
-  sorted.reserve(items.size());
-  for (const Item& item : items) sorted.push_back(std::move(*item.operation));
-  operations = std::move(sorted);
+  std::vector<SortedWrite> writes;
+  writes.reserve(items.size());
+  for (const Item& item : items) writes.push_back({item.record->key(), item.record->value()});
+  return writes;
 }
+
+// What a small record has; of a larger one the processor fetches the rest as it is read.
+constexpr size_t kPrefetchedBytes = 384;
+constexpr size_t kCacheLine = 64;
 
 // The kind that all keys in [lower, upper) are of; none if they may be of several.
 std::optional<std::string_view> OneKind(std::string_view lower, std::string_view upper) {
@@ -61,105 +123,96 @@ std::optional<std::string_view> OneKind(std::string_view lower, std::string_view
 
 }  // namespace
 
-// A hash table over slots, with a clock hand for eviction: a slot used since the hand last passed stays; one
+// A hash table of records, with a clock hand for eviction: a record used since the hand last passed stays; one
 // that is dirty, or in a spill that the engine below may not have yet, stays until it is there.
+//
+// Spills are numbered. A record whose number is beyond the last spill taken is dirty; one whose number is
+// beyond the last spill written is on its way, is read by whoever writes the spill, and so does not change: a
+// new record takes its place.
 class CachingEngine::Table {
  public:
-  struct Slot {
-    std::string key;
-    std::optional<std::string> value;  // none: deleted (only while dirty)
-    uint64_t spilled = 0;              // the last spill with it
-    bool used = false;                 // since the hand passed
-    bool dirty = false;
-    bool free = false;
-  };
-
   explicit Table(CachingOptions options) : options_(options) {}
+  ~Table() {
+    for (Record* record : clock_) Record::Free()(record);
+  }
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
 
-  const Slot* Find(std::string_view key) {
-    const auto it = index_.find(key);
+  const Record* Find(std::string_view key) {
+    const auto it = index_.find(Key(key));
     if (it == index_.end()) return nullptr;
-    Slot& slot = slots_[*it];
-    slot.used = true;
-    return &slot;
+    it->record->used = true;
+    return it->record;
+  }
+
+  // First all places in the index, then all records: none waits for another.
+  void Prefetch(std::span<const std::string> keys) const {
+    std::vector<AnyOf> wanted;
+    wanted.reserve(keys.size());
+    for (const std::string& key : keys) {
+      wanted.push_back({HashBytes(key)});
+      index_.prefetch(wanted.back());
+    }
+    for (const AnyOf& any : wanted) {
+      const auto it = index_.find(any);
+      if (it == index_.end()) continue;
+      const char* bytes = reinterpret_cast<const char*>(it->record);
+      for (size_t i = 0; i < kPrefetchedBytes; i += kCacheLine) __builtin_prefetch(bytes + i);
+    }
   }
 
   // What the engine below answered.
   void Fill(std::string_view key, std::string_view value) {
-    Slot& slot = Take(key);
-    slot.value.emplace(value);
-    bytes_ += SizeOf(slot);
+    Add(Record::Make(HashBytes(key), key, value));
     MakeRoom();
   }
 
-  void Set(std::string&& key, std::optional<std::string>&& value) {
-    const auto it = index_.find(key);
-    Slot* slot;
-    if (it == index_.end()) {
-      slot = &Take(key);
-    } else {
-      slot = &slots_[*it];
-      bytes_ -= SizeOf(*slot);
-      if (slot->dirty) dirty_bytes_ -= SizeOf(*slot);
-    }
-    slot->value = std::move(value);
-    slot->used = true;
-    bytes_ += SizeOf(*slot);
-    dirty_bytes_ += SizeOf(*slot);
-    if (!slot->dirty) {
-      slot->dirty = true;
-      const std::string_view kind = std::string_view(slot->key).substr(0, kKindBytes);
+  void Set(std::string_view key, std::optional<std::string_view> value) {
+    const Key wanted(key);
+    const auto it = index_.find(wanted);
+    const bool fresh = it == index_.end();
+    Record* record = fresh ? Add(Record::Make(wanted.hash, key, value)) : Replace(*it, value);
+    record->used = true;
+    if (!IsDirty(*record)) {
+      record->spill = spill_ + 1;
+      record->in_dirty = static_cast<uint32_t>(dirty_.size());
+      dirty_.push_back(record);
+      const std::string_view kind = key.substr(0, kKindBytes);
       if (!dirty_kinds_.contains(kind)) dirty_kinds_.insert(std::string(kind));
-      dirty_.push_back(static_cast<uint32_t>(it == index_.end() ? last_taken_ : *it));
+      dirty_bytes_ += record->size();
     }
-    if (it == index_.end()) MakeRoom();
+    if (fresh) MakeRoom();
   }
 
-  // Everything dirty, in no order; clean afterwards, but kept until OnSpilled.
-  Batch TakeDirty() {
+  // Everything dirty, in no order; clean afterwards, but kept as it is until OnSpilled.
+  std::vector<Record*> TakeDirty() {
     ++spill_;
-    Batch batch;
-    batch.operations.reserve(dirty_.size());
-    for (const uint32_t number : dirty_) {
-      Slot& slot = slots_[number];
-      slot.dirty = false;
-      slot.spilled = spill_;
-      if (slot.value) {
-        batch.Put(slot.key, *slot.value);
-      } else {
-        batch.Delete(slot.key);
-        deleted_.push_back(number);
-      }
-    }
-    dirty_.clear();
     dirty_bytes_ = 0;
-    spilling_kinds_.swap(dirty_kinds_);
+    spilling_kinds_.merge(dirty_kinds_);
     dirty_kinds_.clear();
-    return batch;
+    return std::exchange(dirty_, {});
   }
 
-  // The engine below has what was taken.
-  void OnSpilled() {
+  // The engine below has all that was taken; `deleted` of it are deletions.
+  void OnSpilled(const std::vector<Record*>& deleted) {
     written_ = spill_;
     spilling_kinds_.clear();
-    for (const uint32_t number : deleted_) {
-      const Slot& slot = slots_[number];
-      if (!slot.value && !slot.dirty && !slot.free) Release(number);
+    for (Record* record : deleted) {
+      if (!record->retired) Release(record);
     }
-    deleted_.clear();
+    retired_.clear();
     MakeRoom();
   }
 
   // Of a record that the engine below has, if it is here.
   void Erase(std::string_view key) {
-    if (const auto it = index_.find(key); it != index_.end()) Release(*it);
+    if (const auto it = index_.find(Key(key)); it != index_.end()) Release(it->record);
   }
 
   void Clear() {
     TENURE_CHECK(dirty_.empty(), "cleared with {} dirty records", dirty_.size());
     index_.clear();
-    slots_.clear();
-    free_.clear();
+    for (Record* record : std::exchange(clock_, {})) Record::Free()(record);
     hand_ = 0;
     bytes_ = 0;
   }
@@ -183,97 +236,157 @@ class CachingEngine::Table {
     return kind ? kinds.contains(*kind) : !kinds.empty();
   }
 
-  // The index holds slot numbers and looks at the slots' keys.
+  // What the index holds. The hash is here as well: records are touched for their own sake only.
+  struct Ref {
+    uint64_t hash;
+    mutable Record* record;  // another one of the same key may take its place
+  };
+  struct Key {
+    explicit Key(std::string_view key) : hash(HashBytes(key)), bytes(key) {}
+    uint64_t hash;
+    std::string_view bytes;
+  };
+  struct AnyOf {
+    uint64_t hash;
+  };
   struct Hash {
     using is_transparent = void;
-    const std::deque<Slot>* slots;
-    size_t operator()(std::string_view key) const { return HashBytes(key); }
-    size_t operator()(uint32_t number) const { return HashBytes((*slots)[number].key); }
+    template <class T>
+    size_t operator()(const T& of) const {
+      return of.hash;
+    }
   };
   struct Equal {
     using is_transparent = void;
-    const std::deque<Slot>* slots;
-    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
-    bool operator()(uint32_t a, std::string_view key) const { return (*slots)[a].key == key; }
-    bool operator()(std::string_view key, uint32_t a) const { return (*slots)[a].key == key; }
+    bool operator()(const Ref& a, const Ref& b) const { return a.record == b.record; }
+    bool operator()(const Ref& a, const Key& b) const {
+      return a.hash == b.hash && a.record->key() == b.bytes;
+    }
+    bool operator()(const Ref& a, const AnyOf& b) const { return a.hash == b.hash; }
   };
 
-  static size_t SizeOf(const Slot& slot) {
-    return kRecordOverhead + slot.key.size() + (slot.value ? slot.value->size() : 0);
+  bool IsDirty(const Record& record) const { return record.spill > spill_; }
+  bool IsOnItsWay(const Record& record) const { return record.spill > written_ && !IsDirty(record); }
+
+  Record* Add(Record::Owner owner) {
+    Record* record = owner.release();
+    record->in_clock = static_cast<uint32_t>(clock_.size());
+    clock_.push_back(record);
+    index_.insert({record->hash, record});
+    bytes_ += record->size();
+    return record;
   }
 
-  Slot& Take(std::string_view key) {
-    if (free_.empty()) {
-      last_taken_ = static_cast<uint32_t>(slots_.size());
-      slots_.emplace_back();
-    } else {
-      last_taken_ = free_.back();
-      free_.pop_back();
-    }
-    Slot& slot = slots_[last_taken_];
-    slot.key.assign(key);
-    slot.spilled = 0;
-    slot.used = false;
-    slot.dirty = false;
-    slot.free = false;
-    index_.insert(last_taken_);
-    return slot;
-  }
-
-  void Release(uint32_t number) {
-    Slot& slot = slots_[number];
-    bytes_ -= SizeOf(slot);
-    index_.erase(number);
-    slot.free = true;
-    // The memory goes too: a slot of a large record must not keep it for a small one.
-    slot.key = {};
-    slot.value.reset();
-    free_.push_back(number);
-  }
-
-  // At most once around: if all that is left is dirty or in use, the next call goes on.
-  void MakeRoom() {
-    for (size_t steps = 0; bytes_ > options_.max_bytes && steps < 2 * slots_.size(); ++steps) {
-      if (hand_ >= slots_.size()) hand_ = 0;
-      const auto number = static_cast<uint32_t>(hand_++);
-      Slot& slot = slots_[number];
-      if (slot.free || slot.dirty || slot.spilled > written_) continue;
-      if (slot.used) {
-        slot.used = false;
-        continue;
+  // The record with the new value: the same one, where that can be.
+  Record* Replace(const Ref& ref, std::optional<std::string_view> value) {
+    Record* record = ref.record;
+    const bool on_its_way = IsOnItsWay(*record);
+    bytes_ -= record->size();
+    if (IsDirty(*record)) dirty_bytes_ -= record->size();
+    if (on_its_way || !record->HasRoomFor(value)) {
+      Record::Owner before(record);
+      record = Record::Make(before->hash, before->key(), value).release();
+      record->in_clock = before->in_clock;
+      clock_[record->in_clock] = ref.record = record;
+      if (IsDirty(*before)) {
+        record->spill = before->spill;
+        record->in_dirty = before->in_dirty;
+        dirty_[record->in_dirty] = record;
       }
-      Release(number);
+      if (on_its_way) {
+        before->retired = true;
+        retired_.push_back(std::move(before));
+      }
+    } else {
+      record->Replace(value);
+    }
+    bytes_ += record->size();
+    if (IsDirty(*record)) dirty_bytes_ += record->size();
+    return record;
+  }
+
+  void Release(Record* record) {
+    bytes_ -= record->size();
+    index_.erase(Ref{record->hash, record});
+    clock_[record->in_clock] = clock_.back();
+    clock_[record->in_clock]->in_clock = record->in_clock;
+    clock_.pop_back();
+    Record::Free()(record);
+  }
+
+  // At most twice around: if all that is left is dirty or in use, the next call goes on.
+  void MakeRoom() {
+    for (size_t steps = 2 * clock_.size(); bytes_ > options_.max_bytes && steps > 0; --steps) {
+      if (hand_ >= clock_.size()) hand_ = 0;
+      Record* record = clock_[hand_];
+      if (record->spill > written_) {
+        ++hand_;
+      } else if (record->used) {
+        record->used = false;
+        ++hand_;
+      } else {
+        Release(record);  // the last one comes here, and is looked at next
+      }
     }
   }
 
   const CachingOptions options_;
-  std::deque<Slot> slots_;
-  std::vector<uint32_t> free_;
-  absl::flat_hash_set<uint32_t, Hash, Equal> index_{0, Hash{&slots_}, Equal{&slots_}};
-  std::vector<uint32_t> dirty_;
+  absl::flat_hash_set<Ref, Hash, Equal> index_;
+  std::vector<Record*> clock_;  // all of them; owned
+  std::vector<Record*> dirty_;
+  std::vector<Record::Owner> retired_;
   Kinds dirty_kinds_;
   Kinds spilling_kinds_;
-  std::vector<uint32_t> deleted_;  // in the spill under way
-  uint64_t spill_ = 0;             // the last one taken
-  uint64_t written_ = 0;           // the last one that the engine below has
-  uint32_t last_taken_ = 0;
+  uint64_t spill_ = 0;    // the last one taken
+  uint64_t written_ = 0;  // the last one that the engine below has
   size_t hand_ = 0;
   size_t bytes_ = 0;
   size_t dirty_bytes_ = 0;
 };
 
-// The batch on its way down. Written under the mutex by whoever comes first: the background, or the executor
-// when it cannot go on without.
+// What is on its way down, oldest first. Written by whoever comes first: the background, or the executor when
+// it cannot go on without. The records stay as they are until the executor has seen that they are written.
 struct CachingEngine::Spill {
-  std::mutex mutex;
-  Engine* base;                // guarded by mutex; null once the CachingEngine is gone
-  std::optional<Batch> batch;  // guarded by mutex
+  std::mutex writing;  // held while the engine below is written to; taken before `queue`
+  Engine* base;        // guarded by writing; null once the CachingEngine is gone
+  std::mutex queue;
+  std::vector<std::vector<Record*>> batches;  // guarded by queue
+  std::vector<Record*> deleted;               // guarded by writing; of those written since the last End
 
+  void Push(std::vector<Record*> records) {
+    const std::lock_guard lock(queue);
+    batches.push_back(std::move(records));
+  }
   void Write() {
-    const std::lock_guard lock(mutex);
-    if (!batch || base == nullptr) return;
-    Sort(batch->operations);
-    base->WriteSorted(*std::exchange(batch, std::nullopt));
+    const std::lock_guard lock(writing);
+    if (base != nullptr) WriteLocked();
+  }
+  void WriteAndFlush(Callback<Status> done) {
+    const std::lock_guard lock(writing);
+    if (base == nullptr) return;
+    WriteLocked();
+    base->Flush(std::move(done));
+  }
+  // The engine below has everything afterwards; the deletions among it.
+  std::vector<Record*> End() {
+    const std::lock_guard lock(writing);
+    WriteLocked();
+    return std::exchange(deleted, {});
+  }
+
+ private:
+  void WriteLocked() {
+    std::vector<std::vector<Record*>> taken;
+    {
+      const std::lock_guard lock(queue);
+      taken.swap(batches);
+    }
+    for (const std::vector<Record*>& records : taken) {
+      base->WriteSorted(Sorted(records));
+      for (Record* record : records) {
+        if (record->deleted()) deleted.push_back(record);
+      }
+    }
   }
 };
 
@@ -286,15 +399,19 @@ CachingEngine::CachingEngine(Engine& base, runtime::Executor& background, Cachin
 }
 
 CachingEngine::~CachingEngine() {
-  const std::lock_guard lock(spill_->mutex);
+  const std::lock_guard lock(spill_->writing);
   spill_->base = nullptr;
 }
 
 std::optional<std::string> CachingEngine::Get(std::string_view key) const {
-  if (const Table::Slot* slot = table_->Find(key)) return slot->value;
+  if (const Record* record = table_->Find(key)) return std::optional<std::string>(record->value());
   std::optional<std::string> value = base_.Get(key);
   if (value) table_->Fill(key, *value);
   return value;
+}
+
+void CachingEngine::Prefetch(std::span<const std::string> keys) const {
+  table_->Prefetch(keys);
 }
 
 std::unique_ptr<Iterator> CachingEngine::NewIterator(std::string_view lower, std::string_view upper) const {
@@ -312,10 +429,10 @@ void CachingEngine::Write(Batch batch) {
       std::any_of(batch.operations.begin(), batch.operations.end(),
                   [](const Operation& o) { return o.kind == Operation::Kind::kDeleteRange; });
   if (has_range) return WriteThrough(std::move(batch));
-  for (Operation& operation : batch.operations) {
-    std::optional<std::string> value;
-    if (operation.kind == Operation::Kind::kPut) value = std::move(operation.value);
-    table_->Set(std::move(operation.key), std::move(value));
+  for (const Operation& operation : batch.operations) {
+    std::optional<std::string_view> value;
+    if (operation.kind == Operation::Kind::kPut) value = operation.value;
+    table_->Set(operation.key, value);
   }
   if (table_->ShouldSpill()) BeginSpill();
 }
@@ -347,9 +464,10 @@ std::unique_ptr<Reader> CachingEngine::NewSnapshot() const {
 }
 
 void CachingEngine::Flush(Callback<Status> done) {
-  Settle();
+  if (table_->dirty()) spill_->Push(table_->TakeDirty());
   unflushed_bytes_ = 0;
-  base_.Flush(std::move(done));
+  background_.Post(
+      [spill = spill_, done = std::move(done)]() mutable { spill->WriteAndFlush(std::move(done)); });
 }
 
 uint64_t CachingEngine::ApproximateBytes(std::string_view lower, std::string_view upper) const {
@@ -368,25 +486,31 @@ size_t CachingEngine::dirty_bytes() const {
 
 void CachingEngine::BeginSpill() {
   EndSpill();
-  {
-    const std::lock_guard lock(spill_->mutex);
-    spill_->batch = table_->TakeDirty();
-  }
+  spill_->Push(table_->TakeDirty());
   background_.Post([spill = spill_] { spill->Write(); });
 }
 
 // The engine below has the spill afterwards.
 void CachingEngine::EndSpill() const {
-  spill_->Write();
-  table_->OnSpilled();
+  table_->OnSpilled(spill_->End());
 }
 
 // The engine below has everything afterwards.
 void CachingEngine::Settle() const {
   EndSpill();
   if (!table_->dirty()) return;
-  base_.Write(table_->TakeDirty());
-  table_->OnSpilled();
+  Batch batch;
+  std::vector<Record*> deleted;
+  for (Record* record : table_->TakeDirty()) {
+    if (const auto value = record->value()) {
+      batch.Put(std::string(record->key()), std::string(*value));
+    } else {
+      batch.Delete(std::string(record->key()));
+      deleted.push_back(record);
+    }
+  }
+  base_.Write(std::move(batch));
+  table_->OnSpilled(deleted);
 }
 
 }  // namespace tenure::kv

@@ -5,22 +5,24 @@
 //
 //   Write --> table (dirty) --spill: one batch, sorted--> engine below      Get <-- table <-- engine below
 //
-// A spill is written on `background` while the table goes on; whoever needs the engine below to be whole (an
-// iterator over a kind of records that has dirty ones, a snapshot, a range, Flush) writes it himself if that
-// has not begun, or waits for its end.
+// A spill is written on `background` while the table goes on, one before a Flush too; whoever needs the engine
+// below to be whole (an iterator over a kind of records that has dirty ones, a snapshot, a range) writes it
+// himself if that has not begun, or waits for its end.
 //
 // Used by group::GroupHost, one per host, over the process's engine.
 //
 // Threading:  one executor; what it reads and writes (key prefixes) is read and written through it alone.
 // Durability: as kv.h says. What is gathered goes down as one batch, so the engine below is always at a
 //             moment between two Writes.
-// Bounds:     `max_bytes` of clean records; dirty ones spill at `max_dirty_bytes`, and once more of them have
-//             gathered while the last spill is being written, Write waits for it.
+// Bounds:     `max_bytes` of records; dirty ones spill at `max_dirty_bytes`, and once more of them have
+//             gathered while the last spill is being written, Write waits for it. What is written anew while
+//             it is in a spill is there twice until the spill has ended.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -41,6 +43,7 @@ class CachingEngine : public Engine {
   ~CachingEngine() override;
 
   std::optional<std::string> Get(std::string_view key) const override;
+  void Prefetch(std::span<const std::string> keys) const override;
   std::unique_ptr<Iterator> NewIterator(std::string_view lower, std::string_view upper) const override;
   void Write(Batch batch) override;
   std::unique_ptr<Reader> NewSnapshot() const override;

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,8 @@ class Reader {
  public:
   virtual ~Reader() = default;
   virtual std::optional<std::string> Get(std::string_view key) const = 0;
+  // The keys will be read soon: what reading them would have to wait for may be fetched meanwhile.
+  virtual void Prefetch(std::span<const std::string> keys) const { (void)keys; }
   // Over [lower, upper); empty `upper` means no bound. Starts at `lower`.
   virtual std::unique_ptr<Iterator> NewIterator(std::string_view lower, std::string_view upper) const = 0;
 };
@@ -71,12 +74,17 @@ struct Batch {
   bool empty() const { return operations.empty(); }
 };
 
+// What is to become of a key: its value, or nothing. Views of bytes that whoever writes keeps.
+struct SortedWrite {
+  std::string_view key;
+  std::optional<std::string_view> value;
+};
+
 class Engine : public Reader {
  public:
   virtual void Write(Batch batch) = 0;
-  // As Write, for a large batch without ranges whose keys are in order, each once: an engine may have a
-  // cheaper way. May wait for the disk.
-  virtual void WriteSorted(Batch batch) { Write(std::move(batch)); }
+  // As Write, of many keys in order, each once: an engine may have a cheaper way. May wait for the disk.
+  virtual void WriteSorted(std::span<const SortedWrite> writes);
   // A consistent, immutable view of now. Must not outlive the engine.
   virtual std::unique_ptr<Reader> NewSnapshot() const = 0;
   // `done` runs on the executor the engine was opened with.
@@ -94,6 +102,7 @@ class PrefixReader : public Reader {
  public:
   PrefixReader(const Reader& base, std::string prefix) : base_(base), prefix_(std::move(prefix)) {}
   std::optional<std::string> Get(std::string_view key) const override;
+  void Prefetch(std::span<const std::string> keys) const override;
   std::unique_ptr<Iterator> NewIterator(std::string_view lower, std::string_view upper) const override;
 
  private:
@@ -110,6 +119,7 @@ class Overlay : public View {
   Overlay(const Reader& base, std::string prefix);
   ~Overlay() override;
   std::optional<std::string> Get(std::string_view key) const override;
+  void Prefetch(std::span<const std::string> keys) const override;
   std::unique_ptr<Iterator> NewIterator(std::string_view lower, std::string_view upper) const override;
   void Put(std::string_view key, std::string_view value) override;
   void Delete(std::string_view key) override;

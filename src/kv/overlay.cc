@@ -29,6 +29,8 @@ class Overlay::Impl {
     return base_.Get(key);
   }
 
+  void Prefetch(std::span<const std::string> keys) const { base_.Prefetch(keys); }
+
   void Set(std::string_view key, std::optional<std::string> value) {
     const size_t added = value ? value->size() : 0;
     const auto it = entries_.lower_bound(key);
@@ -230,6 +232,9 @@ Overlay::~Overlay() = default;
 
 std::optional<std::string> Overlay::Get(std::string_view key) const {
   return impl_->Get(key);
+}
+void Overlay::Prefetch(std::span<const std::string> keys) const {
+  impl_->Prefetch(keys);
 }
 std::unique_ptr<Iterator> Overlay::NewIterator(std::string_view lower, std::string_view upper) const {
   return std::make_unique<Impl::MergingIterator>(*impl_, lower, upper);

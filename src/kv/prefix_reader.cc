@@ -31,6 +31,13 @@ std::optional<std::string> PrefixReader::Get(std::string_view key) const {
   return base_.Get(Join(prefix_, key));
 }
 
+void PrefixReader::Prefetch(std::span<const std::string> keys) const {
+  std::vector<std::string> joined;
+  joined.reserve(keys.size());
+  for (const std::string& key : keys) joined.push_back(Join(prefix_, key));
+  base_.Prefetch(joined);
+}
+
 std::unique_ptr<Iterator> PrefixReader::NewIterator(std::string_view lower, std::string_view upper) const {
   const std::string end = upper.empty() ? PrefixEnd(prefix_) : Join(prefix_, upper);
   return std::make_unique<PrefixIterator>(base_.NewIterator(Join(prefix_, lower), end), prefix_);

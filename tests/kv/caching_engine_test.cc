@@ -22,6 +22,7 @@ class CachingHarness {
   }
   void Reopen() {
     engine_->Flush([](Status) {});
+    executor_.Advance(Duration::zero());
     engine_.reset();
     base_.reset();
     store_->FlushAll();
@@ -128,9 +129,67 @@ TEST_F(CachingEngineTest, IteratorsSnapshotsAndFlushSeeEverything) {
   EXPECT_EQ(Dump(*engine.NewSnapshot()), (Table{{"a", "1"}, {"b", "2"}}));
   Put("c", std::string(1000, 'x'));
   Put("d", "4");
-  engine.Flush([](Status) {});
-  EXPECT_EQ(base.Get("d"), "4");
+  bool flushed = false;
+  engine.Flush([&](const Status& status) { flushed = status.ok(); });
   EXPECT_EQ(engine.dirty_bytes(), 0u);
+  EXPECT_EQ(base.Get("d"), std::nullopt) << "written in the background";
+  RunBackground();
+  EXPECT_EQ(base.Get("d"), "4");
+  executor.Advance(std::chrono::seconds(1));
+  EXPECT_TRUE(flushed);
+}
+
+TEST_F(CachingEngineTest, AFlushTakesWhatIsOnItsWayWithIt) {
+  Put("a", "1");
+  Put("c", std::string(1000, 'x'));  // spills
+  Put("a", "2");
+  Put("b", "1");
+  engine.Flush([](const Status&) {});
+  Put("a", "3");
+  Delete("b");
+  EXPECT_EQ(engine.Get("a"), "3");
+  RunBackground();
+  EXPECT_EQ(base.Get("a"), "2");
+  EXPECT_EQ(base.Get("b"), "1");
+  EXPECT_EQ(engine.Get("b"), std::nullopt);
+  EXPECT_EQ(Dump(engine).size(), 2u);
+  EXPECT_EQ(base.Get("a"), "3");
+  EXPECT_EQ(base.Get("b"), std::nullopt);
+}
+
+// Long and short values, deletions, spills, flushes and evictions in any order, against a map.
+TEST_F(CachingEngineTest, HoldsWhatAMapHolds) {
+  Prng prng(7);
+  std::map<std::string, std::string> model;
+  for (int i = 0; i < 20000; ++i) {
+    const std::string key =
+        fmt::format("{}{}", prng.Below(2) == 0 ? "group----1" : "group----2", prng.Below(40));
+    switch (prng.Below(8)) {
+      case 0:
+        Delete(key);
+        model.erase(key);
+        break;
+      case 1:
+        if (prng.Below(20) == 0) engine.Flush([](const Status&) {});
+        if (prng.Below(20) == 0) ASSERT_EQ(Dump(engine), Table(model.begin(), model.end()));
+        break;
+      case 2:
+        RunBackground();
+        break;
+      case 3: {
+        const auto found = model.find(key);
+        ASSERT_EQ(engine.Get(key), found == model.end() ? std::nullopt : std::optional(found->second));
+        break;
+      }
+      default: {
+        const std::string value(prng.Below(prng.Below(10) == 0 ? 900 : 30),
+                                static_cast<char>('a' + prng.Below(26)));
+        Put(key, value);
+        model[key] = value;
+      }
+    }
+  }
+  ASSERT_EQ(Dump(engine), Table(model.begin(), model.end()));
 }
 
 TEST_F(CachingEngineTest, AnIteratorOverAnotherKindLeavesWhatIsDirty) {

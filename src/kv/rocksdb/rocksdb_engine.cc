@@ -223,9 +223,12 @@ class RocksEngineImpl : public RocksEngine {
   }
 
   // As a table file of its own, which costs what flushing the records would and leaves the memtable out.
-  void WriteSorted(Batch batch) override {
-    if (batch.bytes < kTableFileBytes) return Write(std::move(batch));
-    const rocksdb::Status status = AddTableFile(batch);
+  void WriteSorted(std::span<const SortedWrite> writes) override {
+    size_t bytes = 0;
+    for (const SortedWrite& write : writes)
+      bytes += write.key.size() + (write.value ? write.value->size() : 0);
+    if (bytes < kTableFileBytes) return Engine::WriteSorted(writes);
+    const rocksdb::Status status = AddTableFile(writes);
     if (!status.ok()) fatal().Report(ToStatus(status, "adding a table file"));
   }
 
@@ -283,23 +286,27 @@ class RocksEngineImpl : public RocksEngine {
     std::shared_ptr<FatalOnce> fatal;
   };
 
-  rocksdb::Status AddTableFile(const Batch& batch) {
+  rocksdb::Status AddTableFile(std::span<const SortedWrite> writes) {
     const std::string path =
         fmt::format("{}/{}{}", db().GetName(), kAddedFilePrefix, next_file_.fetch_add(1));
-    rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), db().GetOptions());
+    // Of the first level, though RocksDB would take such a file for one of the last.
+    rocksdb::Options options = db().GetOptions();
+    options.bottommost_compression = rocksdb::kDisableCompressionOption;
+    options.bottommost_compression_opts.enabled = false;
+    rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), options);
     rocksdb::Status status = writer.Open(path);
-    for (const auto& operation : batch.operations) {
+    for (const SortedWrite& write : writes) {
       if (!status.ok()) return status;
-      status = operation.kind == Operation::Kind::kPut ? writer.Put(operation.key, operation.value)
-                                                       : writer.Delete(operation.key);
+      status = write.value ? writer.Put(ToSlice(write.key), ToSlice(*write.value))
+                           : writer.Delete(ToSlice(write.key));
     }
     if (status.ok()) status = writer.Finish();
     // The file is durable at once: what was written before it has to be, too.
     if (status.ok()) status = db().Flush(rocksdb::FlushOptions());
-    rocksdb::IngestExternalFileOptions options;
-    options.move_files = true;
-    options.snapshot_consistency = true;
-    if (status.ok()) status = db().IngestExternalFile({path}, options);
+    rocksdb::IngestExternalFileOptions ingestion;
+    ingestion.move_files = true;
+    ingestion.snapshot_consistency = true;
+    if (status.ok()) status = db().IngestExternalFile({path}, ingestion);
     return status;
   }
 

@@ -134,20 +134,25 @@ TEST_F(RocksEngineTest, DamagedTableGoesToTheFatalHandler) {
   EXPECT_EQ(fatal_.code(), StatusCode::kDataLoss) << fatal_;
 }
 
-Batch Sorted(int count) {
-  Batch batch;
-  for (int i = 0; i < count; ++i) batch.Put(fmt::format("key{:06}", i), std::string(300, 'v'));
-  return batch;
-}
+// The keys key000000 and so on, each with a long value.
+struct ManyKeys {
+  explicit ManyKeys(int count) {
+    for (int i = 0; i < count; ++i) keys.push_back(fmt::format("key{:06}", i));
+    for (const std::string& key : keys) writes.push_back({key, value});
+  }
+  const std::string value = std::string(300, 'v');
+  std::vector<std::string> keys;
+  std::vector<SortedWrite> writes;
+};
 
 TEST_F(RocksEngineTest, ALargeSortedBatchIsSeenAndDurableAtOnceWithAllThatWasWrittenBefore) {
   auto engine = Open({.flush_on_close = false});
   Put(*engine, "a", "1");
   Put(*engine, "key000007", "old");
   auto before = engine->NewSnapshot();
-  Batch batch = Sorted(10000);
-  batch.Delete("x");
-  engine->WriteSorted(std::move(batch));
+  ManyKeys many(10000);
+  many.writes.push_back({"x", std::nullopt});
+  engine->WriteSorted(many.writes);
   EXPECT_EQ(engine->Get("key000007"), std::string(300, 'v'));
   EXPECT_EQ(before->Get("key000007"), "old");
   EXPECT_EQ(before->Get("key000008"), std::nullopt);
@@ -171,7 +176,7 @@ TEST_F(RocksEngineTest, TableFilesThatACrashKeptOutAreRemoved) {
   std::ofstream(left) << "half a file";
   auto engine = Open();
   EXPECT_FALSE(std::filesystem::exists(left));
-  engine->WriteSorted(Sorted(10000));
+  engine->WriteSorted(ManyKeys(10000).writes);
   EXPECT_FALSE(std::filesystem::exists(left));
   EXPECT_EQ(engine->Get("key000000"), std::string(300, 'v'));
   EXPECT_EQ(fatal_, OkStatus());
@@ -180,7 +185,7 @@ TEST_F(RocksEngineTest, TableFilesThatACrashKeptOutAreRemoved) {
 TEST_F(RocksEngineTest, ATableFileThatCannotBeAddedIsFatal) {
   auto engine = Open();
   std::filesystem::create_directory(directory_.path() + "/db/added-0");
-  engine->WriteSorted(Sorted(10000));
+  engine->WriteSorted(ManyKeys(10000).writes);
   EXPECT_FALSE(fatal_.ok());
 }
 
