@@ -105,6 +105,8 @@ class Catalog {
   size_t client_count() const;
 
   // Entries live in the engine.
+  // The engine's key of the entry that the command reads, if it reads one.
+  static std::optional<std::string> EntryKeyOf(const ipb::CatalogCommand& command);
   static std::optional<pb::Record> GetEntry(std::string_view key, const kv::Reader& state);
   struct EntryPage {
     std::vector<pb::Record> records;

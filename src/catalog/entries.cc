@@ -46,6 +46,12 @@ void FillEntryRecord(std::string_view key, const EntryHead& head, bool keys_only
   entry.set_version(head.version);
 }
 
+std::optional<std::string> Catalog::EntryKeyOf(const ipb::CatalogCommand& command) {
+  if (command.has_put_entry()) return EntryKey(command.put_entry().key());
+  if (command.has_delete_entry()) return EntryKey(command.delete_entry().key());
+  return std::nullopt;
+}
+
 std::optional<pb::Record> Catalog::GetEntry(std::string_view key, const kv::Reader& state) {
   const std::optional<std::string> stored = state.Get(EntryKey(key));
   if (!stored) return std::nullopt;

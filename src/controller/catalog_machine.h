@@ -8,6 +8,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -50,7 +54,9 @@ class CatalogMachine {
   class Adapter;
 
   void OnReset(const kv::Reader& state, LogIndex applied);
-  std::string OnApply(const group::ApplyContext& context, std::string_view bytes, kv::View& state);
+  void OnPrepare(std::span<const std::string_view> commands, const kv::Reader& state);
+  // The next of those that were prepared.
+  std::string OnApply(const group::ApplyContext& context, kv::View& state);
   void OnBatchWritten(LogIndex applied);
   void LogNotes();
 
@@ -58,6 +64,8 @@ class CatalogMachine {
   catalog::Catalog catalog_;
   const kv::Reader* state_ = nullptr;
   Revision applied_;
+  // What OnApply will be called with, the next one last; none if it cannot be decoded.
+  std::vector<std::optional<::tenure::internal::v1::CatalogCommand>> prepared_;
   std::vector<CatalogListener*> listeners_;
   Callback<std::vector<::tenure::v1::Event>> sink_;
 };

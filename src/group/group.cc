@@ -231,10 +231,13 @@ void Group::Abandon(Turn& turn) {
 
 // ---- the turn ----
 
-void Group::Process(Turn& turn) {
+void Group::Submit(Turn& turn) {
   SubmitProposals(turn);
   SubmitReads(turn);
   while (core_.HasEffects()) CollectEffects(turn);
+}
+
+void Group::ApplyCommitted(Turn& turn) {
   if (ApplyBatch(turn)) {
     while (core_.HasEffects()) CollectEffects(turn);
     if (applied_ < commit_) shared_.wake(id_);

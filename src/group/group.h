@@ -1,7 +1,7 @@
 // One replica at work: feeds its RaftCore, persists what the core wants, applies what is committed, answers
 // proposers and readers. Everything it wants from outside in a turn it leaves in its host's `Turn`.
 //
-// Driven by GroupHost, on its executor: inputs first, then one Process() per turn.
+// Driven by GroupHost, on its executor: inputs first, then Submit() and ApplyCommitted() once a turn.
 // Invariants: G1 applied <= commit <= what is durable here (raft R5)
 //             G2 every accepted proposal is answered exactly once
 //             G3 a read callback runs only when applied >= the index that confirmed it
@@ -48,7 +48,7 @@ struct GroupShared {
   const GroupHostOptions& options;
   size_t pending_bytes = 0;  // proposed and not answered, all groups
   size_t groups = 0;         // that share max_cache_bytes
-  // Asks for a Process() of the group in a turn to come.
+  // Asks for a turn of the group.
   std::function<void(GroupId)> wake;
   // Members live on these hosts from now on; before: on those.
   std::function<void(const std::vector<uint64_t>& before, const std::vector<uint64_t>& now)> watch;
@@ -94,7 +94,11 @@ class Group {
   void Abandon(Turn& turn);
 
   // --- the turn ---
-  void Process(Turn& turn);
+  // What came in: proposals, reads, and what the core made of messages. `turn` has what is to be persisted;
+  // messages are with the transport.
+  void Submit(Turn& turn);
+  // One batch of what is committed, once that is on its way.
+  void ApplyCommitted(Turn& turn);
 
   Instant NextTick() const { return core_.NextTick(); }
   LogIndex applied() const { return applied_; }
@@ -150,6 +154,7 @@ class Group {
   void SendAll(std::vector<raft::Outgoing> messages);
   bool ApplyBatch(Turn& turn);
   void ApplyEntries(std::span<const raft::Entry> entries, Turn& turn);
+  void Prepare(std::span<const raft::Entry> entries, const kv::Reader& state);
   void ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn);
   void AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn);
   void FetchForApply();

@@ -344,23 +344,33 @@ class GroupHost::Impl : private HostListener {
     turn_posted_ = false;
     Turn turn;
     const std::set<GroupId> dirty = std::exchange(dirty_, {});
+    // What others wait for first: the disk and the other members work on the new entries while this one
+    // applies those that are committed.
+    for (const GroupId id : dirty) {
+      if (Group* group = Find(id)) group->Submit(turn);
+    }
+    SendOut(turn);
     for (const GroupId id : dirty) {
       Group* group = Find(id);
       if (group == nullptr) continue;
-      group->Process(turn);
+      group->ApplyCommitted(turn);
       processed_.insert(id);
       SendSnapshots(id, *group);
       Reschedule(id, *group);
     }
-    if (!turn.writes.empty()) Persist(turn);
-    dependencies_.transport.Flush();
+    SendOut(turn);
     for (Closure& answer : turn.answers) answer();
     ArmTimer();
   }
 
+  void SendOut(Turn& turn) {
+    if (!turn.writes.empty()) Persist(turn);
+    dependencies_.transport.Flush();
+  }
+
   void Persist(Turn& turn) {
-    auto done = [this, after = std::move(turn.after_persist),
-                 durable = std::move(turn.when_durable)](Status status) mutable {
+    auto done = [this, after = std::exchange(turn.after_persist, {}),
+                 durable = std::exchange(turn.when_durable, {})](Status status) mutable {
       if (!status.ok()) return;  // final: the process is ending (wal::Wal::on_failure)
       for (Turn::AfterPersist& item : after) {
         if (Group* group = Find(item.group)) group->OnPersisted(item.token, std::move(item.messages));
@@ -368,7 +378,7 @@ class GroupHost::Impl : private HostListener {
       for (Closure& closure : durable) closure();
       dependencies_.transport.Flush();
     };
-    dependencies_.wal.Append(std::move(turn.writes), PostHere(std::move(done)));
+    dependencies_.wal.Append(std::exchange(turn.writes, {}), PostHere(std::move(done)));
   }
 
   // Wraps a completion of the WAL so that it runs here, and only while the host lives.

@@ -15,6 +15,9 @@ namespace {
 constexpr char kAppliedKey = 'a';    // index and term of the last applied entry
 constexpr char kStateHashKey = 'h';  // hash of the state at that entry
 
+// Commands that the state machine prepares for at once: what it fetches for them fits a processor's cache.
+constexpr size_t kPrepared = 128;
+
 std::string EncodeApplied(LogIndex index, Term term) {
   std::string out;
   PutFixed64(out, index.value());
@@ -101,11 +104,22 @@ void Group::ApplyEntries(std::span<const raft::Entry> entries, Turn& turn) {
   if (core_.cached_bytes() > cache_share) core_.EvictCache(applied_);
 }
 
+void Group::Prepare(std::span<const raft::Entry> entries, const kv::Reader& state) {
+  std::vector<std::string_view> commands;
+  commands.reserve(entries.size());
+  for (const raft::Entry& entry : entries) {
+    if (entry.type == raft::EntryType::kCommand) commands.push_back(entry.payload.view());
+  }
+  machine_->Prepare(commands, state);
+}
+
 void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
   kv::Overlay overlay(shared_.dependencies.engine, state_prefix_);
   std::vector<std::pair<const raft::Entry*, std::string>> results;
   results.reserve(entries.size());
-  for (const raft::Entry& entry : entries) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i % kPrepared == 0) Prepare(entries.subspan(i, std::min(kPrepared, entries.size() - i)), overlay);
+    const raft::Entry& entry = entries[i];
     TENURE_CHECK(entry.index == applied_.Next(), "G1: group {} applies {} after {}", id_, entry.index,
                  applied_);
     std::string result;

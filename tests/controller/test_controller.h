@@ -112,7 +112,11 @@ class FakeGroup : public CatalogGroup {
     if (pending_.empty()) return;
     kv::Overlay overlay(engine_, "p/");
     std::vector<std::pair<Callback<group::ProposeOutcome>, group::ProposeOutcome>> answers;
-    for (Pending& pending : std::exchange(pending_, {})) {
+    std::deque<Pending> batch = std::exchange(pending_, {});
+    std::vector<std::string_view> commands;
+    for (const Pending& pending : batch) commands.push_back(pending.command);
+    machine_->Prepare(commands, overlay);
+    for (Pending& pending : batch) {
       applied_ = applied_.Next();
       group::ProposeOutcome outcome{.kind = group::ProposeOutcome::Kind::kApplied, .index = applied_};
       outcome.result = machine_->Apply({applied_, term}, pending.command, overlay);

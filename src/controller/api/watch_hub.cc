@@ -88,9 +88,9 @@ class WatchHub::WatchStream : public runtime::StreamHandler {
  private:
   void Begin(pb::WatchRequest request);
   bool Matches(const Kept& kept) const {
-    if (kept.event.revision() <= after_) return false;
+    if (kept.revision <= after_) return false;
     if (!kinds_.empty() && !kinds_.contains(kept.kind)) return false;
-    return kept.kind != pb::RECORD_ENTRY || AnyRecord(kept.event).entry().key().starts_with(prefix_);
+    return kept.kind != pb::RECORD_ENTRY || kept.key().starts_with(prefix_);
   }
   void SendProgress() {
     pb::WatchResponse response;
@@ -98,7 +98,7 @@ class WatchHub::WatchStream : public runtime::StreamHandler {
     response.set_progress_revision(progress_.value());
     stream_->Send(response.SerializeAsString());
   }
-  pb::WatchResponse Gather();
+  std::string Gather();
 
   WatchHub* hub_;
   const uint64_t number_;  // null once closed
@@ -135,28 +135,27 @@ void WatchHub::WatchStream::Begin(pb::WatchRequest request) {
     return Close(catalog::MakeRefusal(std::move(refusal)));
   }
   const auto first = std::lower_bound(hub_->history_.begin(), hub_->history_.end(), after_ + 1,
-                                      [](const Kept& kept, uint64_t r) { return kept.event.revision() < r; });
+                                      [](const Kept& kept, uint64_t r) { return kept.revision < r; });
   next_ = hub_->first_number_ + static_cast<uint64_t>(first - hub_->history_.begin());
   hub_->SchedulePump();
 }
 
-pb::WatchResponse WatchHub::WatchStream::Gather() {
-  pb::WatchResponse response;
-  size_t bytes = 0;
+// The next WatchResponse; empty if nothing of what is left matches. Messages one behind the other are one with
+// the fields of all.
+std::string WatchHub::WatchStream::Gather() {
+  std::string response;
   const uint64_t end = hub_->first_number_ + hub_->history_.size();
-  for (; next_ < end && bytes < hub_->options_.message_bytes; ++next_) {
+  for (; next_ < end && response.size() < hub_->options_.message_bytes; ++next_) {
     const Kept& kept = hub_->history_[next_ - hub_->first_number_];
-    if (!Matches(kept)) continue;
-    *response.add_events() = kept.event;
-    bytes += kept.bytes;
+    if (Matches(kept)) response.append(kept.message());
   }
-  if (next_ == end) {
-    if (response.events_size() != 0) progress_ = hub_->applied_;
-  } else if (response.events_size() != 0) {
-    // Events of one revision may go on in the next message.
-    progress_ = Revision(hub_->history_[next_ - hub_->first_number_].event.revision() - 1);
-  }
-  if (response.events_size() != 0) response.set_progress_revision(progress_.value());
+  if (response.empty()) return response;
+  // Events of one revision may go on in the next message.
+  progress_ =
+      next_ == end ? hub_->applied_ : Revision(hub_->history_[next_ - hub_->first_number_].revision - 1);
+  pb::WatchResponse progress;
+  progress.set_progress_revision(progress_.value());
+  progress.AppendToString(&response);
   return response;
 }
 
@@ -178,8 +177,7 @@ bool WatchHub::WatchStream::Pump() {
       return false;
     }
     stalled_since_.reset();
-    const pb::WatchResponse response = Gather();
-    if (response.events_size() != 0) stream_->Send(response.SerializeAsString());
+    if (std::string response = Gather(); !response.empty()) stream_->Send(std::move(response));
   }
   return false;
 }
@@ -209,17 +207,24 @@ void WatchHub::OnCatalogChanged(const std::vector<pb::Event>&, Revision applied)
 }
 
 void WatchHub::Take(std::vector<pb::Event> events) {
+  pb::WatchResponse single;
+  pb::Event& sent = *single.add_events();
   for (pb::Event& event : events) {
-    const pb::RecordKind kind = KindOf(AnyRecord(event));
-    const size_t bytes = event.ByteSizeLong() + sizeof(Kept);
-    history_bytes_ += bytes;
-    history_.push_back({std::move(event), kind, bytes});
+    sent.Swap(&event);
+    const pb::Record& record = AnyRecord(sent);
+    Kept& kept = history_.emplace_back();
+    kept.revision = sent.revision();
+    kept.kind = KindOf(record);
+    if (kept.kind == pb::RECORD_ENTRY) kept.bytes = record.entry().key();
+    kept.key_bytes = static_cast<uint32_t>(kept.bytes.size());
+    single.AppendToString(&kept.bytes);
+    history_bytes_ += kept.size();
   }
   while (history_.size() > options_.history_events || history_bytes_ > options_.history_bytes) {
     // Whole revisions go, so that what is left begins at a boundary.
-    history_from_ = Revision(history_.front().event.revision());
-    while (!history_.empty() && history_.front().event.revision() == history_from_.value()) {
-      history_bytes_ -= history_.front().bytes;
+    history_from_ = Revision(history_.front().revision);
+    while (!history_.empty() && history_.front().revision == history_from_.value()) {
+      history_bytes_ -= history_.front().size();
       history_.pop_front();
       ++first_number_;
     }

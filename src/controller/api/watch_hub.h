@@ -17,6 +17,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -68,10 +70,15 @@ class WatchHub : public CatalogListener, public LeaderService {
 
  private:
   class WatchStream;
+  // An event as it is sent: kept in one piece, for it is mostly old when it goes.
   struct Kept {
-    ::tenure::v1::Event event;
+    uint64_t revision;
     ::tenure::v1::RecordKind kind;
-    size_t bytes;
+    uint32_t key_bytes;  // of an entry
+    std::string bytes;   // an entry's key, then a WatchResponse with the event alone
+    std::string_view key() const { return std::string_view(bytes).substr(0, key_bytes); }
+    std::string_view message() const { return std::string_view(bytes).substr(key_bytes); }
+    size_t size() const { return sizeof(Kept) + bytes.size(); }
   };
 
   void CloseAll(const Status& status);
