@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <mutex>
 #include <new>
 #include <set>
@@ -77,7 +78,18 @@ class Record {
   bool deleted_ = false;
 };
 
-// By key. Most comparisons are decided by eight bytes kept at hand.
+// The beginning of a key, to be compared without touching the key; decides unless it is the same.
+struct Head {
+  explicit Head(std::string_view key) {
+    std::array<char, sizeof(words)> bytes{};
+    std::copy_n(key.begin(), std::min(key.size(), bytes.size()), bytes.begin());
+    for (size_t i = 0; i < words.size(); ++i) words[i] = GetBigEndian64(bytes.data() + i * sizeof(uint64_t));
+  }
+  auto operator<=>(const Head&) const = default;
+  std::array<uint64_t, 3> words;
+};
+
+// By key.
 std::vector<SortedWrite> Sorted(const std::vector<Record*>& records) {
   if (records.empty()) return {};
   const std::string_view first = records.front()->key();
@@ -89,19 +101,15 @@ std::vector<SortedWrite> Sorted(const std::vector<Record*>& records) {
         first.data());
   }
   struct Item {
-    uint64_t head;
+    Head head;
     const Record* record;
   };
   std::vector<Item> items;
   items.reserve(records.size());
-  for (const Record* record : records) {
-    std::array<char, sizeof(uint64_t)> head{};
-    const std::string_view rest = record->key().substr(common, head.size());
-    std::copy(rest.begin(), rest.end(), head.begin());
-    items.push_back({GetBigEndian64(head.data()), record});
-  }
+  for (const Record* record : records) items.push_back({Head(record->key().substr(common)), record});
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
-    return a.head != b.head ? a.head < b.head : a.record->key() < b.record->key();
+    const auto order = a.head <=> b.head;
+    return order != 0 ? order < 0 : a.record->key() < b.record->key();
   });
   std::vector<SortedWrite> writes;
   writes.reserve(items.size());
