@@ -288,7 +288,11 @@ class CachingEngine::Table {
   // The record with the new value: the same one, where that can be.
   Record* Replace(const Ref& ref, std::optional<std::string_view> value) {
     Record* record = ref.record;
+#ifdef TENURE_MUTANT_spill_changes
+    const bool on_its_way = false;
+#else
     const bool on_its_way = IsOnItsWay(*record);
+#endif
     bytes_ -= record->size();
     if (IsDirty(*record)) dirty_bytes_ -= record->size();
     if (on_its_way || !record->HasRoomFor(value)) {
