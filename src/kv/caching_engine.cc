@@ -17,13 +17,13 @@
 namespace tenure::kv {
 namespace {
 
-constexpr size_t kRecordOverhead =
-    80;  // its head, its places in the index and the clock, the allocator's share
+// A record's head, its places in the index and the clock, the allocator's share.
+constexpr size_t kRecordOverhead = 80;
 // Iterators look for what is dirty by this much of the keys: of a group's state it is the kind of the
 // records.
 constexpr size_t kKindBytes = 10;
-constexpr size_t kSpareBytes =
-    64;  // a value in place of a longer one may leave so much and its own size unused
+// A value in place of a longer one may leave so much and its own size unused.
+constexpr size_t kSpareBytes = 64;
 constexpr int kForgetOneByOne = 1000;  // records of a deleted range; of more, the whole table is forgotten
 
 // One allocation: this head, the key, the value. A lookup that finds it touches the index and these bytes.
