@@ -73,8 +73,6 @@ std::string DiagnoseListen(const runtime::Endpoint& endpoint) {
   return reason;
 }
 
-thread_local std::vector<Closure>* round_end = nullptr;
-
 }  // namespace
 
 GrpcCore::GrpcCore(GrpcOptions options)
@@ -94,15 +92,8 @@ GrpcCore::~GrpcCore() {
   TENURE_CHECK(shut_down_, "a GrpcCore goes without Shutdown");
 }
 
-void GrpcCore::AtEndOfRound(Closure closure) {
-  if (round_end == nullptr) return closure();
-  round_end->push_back(std::move(closure));
-}
-
 void GrpcCore::Poll(grpc::CompletionQueue& queue) {
   runtime::Helper helper;
-  std::vector<Closure> at_end;
-  round_end = &at_end;
   void* tag = nullptr;
   bool ok = false;
   while (queue.Next(&tag, &ok)) {
@@ -114,10 +105,7 @@ void GrpcCore::Poll(grpc::CompletionQueue& queue) {
       static_cast<Tag*>(tag)->Complete(ok);
     }
     helper.Run();
-    for (Closure& closure : at_end) closure();
-    at_end.clear();
   }
-  round_end = nullptr;
 }
 
 grpc::CompletionQueue* GrpcCore::NextQueue() {

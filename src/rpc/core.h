@@ -113,9 +113,6 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
   // unknown.
   StatusOr<ServiceEntry> Find(std::string_view path, std::string_view& method, bool& is_stream) const;
 
-  // (io) Runs `closure` when what this round's events led to has been done, as far as this thread does it.
-  static void AtEndOfRound(Closure closure);
-
   grpc::AsyncGenericService& generic_service() { return generic_service_; }
 
   // Streams may still be sending what was queued when their owner closed them; Shutdown breaks them off.

@@ -151,9 +151,7 @@ void StreamEnd::OnRead(bool ok) {
     }
   }
   network_->inbox->Push([self, bytes = std::move(bytes)]() mutable { self->Deliver(std::move(bytes)); });
-  // Not before what this message leads to: with every read gRPC tells the peer, in a packet of its own, that
-  // there is room again, unless something else has been sent since.
-  if (more) GrpcCore::AtEndOfRound([self] { self->StartRead(); });
+  if (more) StartRead();
 }
 
 void StreamEnd::ResumeRead(size_t delivered) {
