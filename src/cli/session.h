@@ -2,12 +2,14 @@
 // library.
 //
 // Threading: blocks the main thread; the network's callbacks run on the session's own executor.
-// Errors:    a refusal carries tenure.v1.Refusal (output.h prints it); UNAVAILABLE or DEADLINE_EXCEEDED names
-//            the controllers that were tried.
+// Errors:    a refusal carries tenure.v1.Refusal (output.h prints it). When the time is up it names the
+//            controllers that were tried and what they said: UNKNOWN_OUTCOME for a change that may have been
+//            made, else what kept the call from being done.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,10 +43,11 @@ class Session {
 
   // Asks the leader; redirects and retries until `timeout`. What takes long by nature says how long one
   // attempt may take.
-  template <class Response>
-  StatusOr<Response> Call(std::string_view method, const google::protobuf::MessageLite& request,
-                          Duration timeout, std::optional<Duration> attempt_timeout = std::nullopt) {
-    client::CallOptions options{.timeout = timeout, .attempt_timeout = attempt_timeout};
+  template <class Response, class Request>
+  StatusOr<Response> Call(std::string_view method, const Request& request, Duration timeout,
+                          std::optional<Duration> attempt_timeout = std::nullopt) {
+    client::CallOptions options{
+        .timeout = timeout, .attempt_timeout = attempt_timeout, .changes = IsChange(request)};
     return Parse<Response>(CallBytes(method, request, options));
   }
   // From any controller that answers, for reads that may be stale.
@@ -62,10 +65,24 @@ class Session {
   // stopped; returns when the watch is refused, or nobody could be reached for `timeout`.
   Status Watch(pb::WatchRequest request, Duration timeout,
                const std::function<void(const pb::WatchResponse&)>& on_message);
-  // Makes a change idempotent under retries: for every request that changes something.
+  // Makes a change idempotent under retries: for every request that changes something, and for no other.
   pb::RequestId NextRequestId() { return ids_.Next(); }
 
  private:
+  template <class Request>
+  static bool IsChange(const Request& request) {
+    if constexpr (requires { request.dry_run(); }) {
+      if (request.dry_run()) return false;
+    }
+    if constexpr (requires {
+                    { request.id() } -> std::same_as<const pb::RequestId&>;
+                  }) {
+      return request.has_id();
+    } else {
+      return false;
+    }
+  }
+
   explicit Session(std::vector<runtime::Endpoint> controllers);
   StatusOr<std::string> CallBytes(std::string_view method, const google::protobuf::MessageLite& request,
                                   const client::CallOptions& options);

@@ -15,10 +15,17 @@ namespace pb = ::tenure::v1;
 namespace {
 
 constexpr size_t kMaxEndpoints = 32;  // learned ones included
+// An attempt that is cut off sooner than it can be answered tells nothing, and leaves a change unknown.
+constexpr Duration kLeastAttempt = std::chrono::milliseconds(50);
 
 }  // namespace
 
 struct ControllerClient::Pending {
+  // What a controller said last, and how an attempt after that failed.
+  struct Heard {
+    std::string refusal;
+    std::string failure;
+  };
   uint64_t id = 0;
   std::string method;
   std::string request;
@@ -30,7 +37,7 @@ struct ControllerClient::Pending {
   bool last_try = false;
   bool maybe_executed = false;
   pb::Reason last_reason = pb::REASON_UNSPECIFIED;  // of a retryable refusal
-  std::map<runtime::Endpoint, Status> failures;     // what each controller said last
+  std::map<runtime::Endpoint, Heard> heard;
   Callback<StatusOr<std::string>> done;
   runtime::Timer timer;
 };
@@ -115,7 +122,6 @@ void ControllerClient::OnAnswer(const std::shared_ptr<Pending>& pending, const r
     if (!pending->options.any_controller) OnLeader(asked);
     return Finish(pending, std::move(answer));
   }
-  pending->failures[asked] = answer.status();
   ++pending->turn;
   if (catalog::RefusalOf(answer.status())) return OnRefusal(pending, asked, std::move(answer));
   OnTransportFailure(pending, asked, std::move(answer));
@@ -124,6 +130,7 @@ void ControllerClient::OnAnswer(const std::shared_ptr<Pending>& pending, const r
 void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const runtime::Endpoint& asked,
                                  StatusOr<std::string> answer) {
   const pb::Refusal refusal = *catalog::RefusalOf(answer.status());
+  pending->heard[asked] = {.refusal = std::string(MessageOf(answer.status())), .failure = {}};
   failed_at_.erase(asked);
   const bool unknown = catalog::RuleOf(refusal.reason()).effect == catalog::Effect::kUnknown;
   if (unknown && refusal.retryable()) {
@@ -156,6 +163,9 @@ void ControllerClient::OnRefusal(const std::shared_ptr<Pending>& pending, const 
 void ControllerClient::OnTransportFailure(const std::shared_ptr<Pending>& pending,
                                           const runtime::Endpoint& asked, StatusOr<std::string> answer) {
   const Status& status = answer.status();
+  std::string_view failure = MessageOf(status);
+  if (failure.starts_with(asked + ": ")) failure.remove_prefix(asked.size() + 2);
+  pending->heard[asked].failure = failure;
   // A process that is joining, or was removed, offers no service of a controller: nothing was executed there.
   const bool no_controller = status.code() == StatusCode::kUnimplemented;
   // CANCELLED: the process is ending, and its server with it.
@@ -221,12 +231,13 @@ Duration ControllerClient::Backoff(Pending& pending) {
 }
 
 void ControllerClient::RetryAfter(const std::shared_ptr<Pending>& pending, Duration delay) {
-  const Duration left = pending->deadline - executor_.Now();
-  if (left <= Duration::zero()) return GiveUp(pending);
-  if (delay >= left) {
+  const Duration least = std::min(kLeastAttempt, pending->options.timeout / 10);
+  const Duration latest = pending->deadline - executor_.Now() - least;
+  if (latest < Duration::zero()) return GiveUp(pending);
+  if (delay > latest) {
     // One last try when the time is almost up is worth more than none.
     if (std::exchange(pending->last_try, true)) return GiveUp(pending);
-    delay = left / 2;
+    delay = latest / 2;
   }
   pending->timer = executor_.After(delay, [this, pending] { Attempt(pending); });
 }
@@ -234,9 +245,11 @@ void ControllerClient::RetryAfter(const std::shared_ptr<Pending>& pending, Durat
 void ControllerClient::GiveUp(const std::shared_ptr<Pending>& pending) {
   std::string tried;
   bool answered = false;
-  for (const auto& [endpoint, status] : pending->failures) {
-    tried += fmt::format("{}{}: {}", tried.empty() ? "" : "; ", endpoint, MessageOf(status));
-    answered = answered || catalog::RefusalOf(status).has_value();
+  for (const auto& [endpoint, heard] : pending->heard) {
+    const bool both = !heard.refusal.empty() && !heard.failure.empty();
+    tried += fmt::format("{}{}: {}{}{}", tried.empty() ? "" : "; ", endpoint, heard.refusal,
+                         both ? ", then " : "", heard.failure);
+    answered = answered || !heard.refusal.empty();
   }
   if (tried.empty()) tried = fmt::format("{}: no answer", Target());
   const int64_t after = ToMillis(pending->options.timeout);

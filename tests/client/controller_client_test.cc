@@ -291,6 +291,38 @@ TEST_F(ControllerClientTest, RetryableRefusalsAreRetriedAndNamedInTheEnd) {
   EXPECT_GT(calls(), 3u);
 }
 
+// Seen under load: the last of many attempts was cut off by the deadline, and the refusals before it were lost.
+TEST_F(ControllerClientTest, ARefusalIsNamedThoughALaterAttemptWasCutOff) {
+  cluster.Everyone([this](const auto&, const auto&) {
+    if (calls() == 4) {
+      for (const auto& endpoint : cluster.endpoints) cluster.network.SetHung(endpoint, true);
+    }
+    return Refuse(pb::REASON_BUSY, "one at a time");
+  });
+  Call({.timeout = seconds(2)});
+  executor().Advance(seconds(3));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_BUSY);
+  EXPECT_THAT(MessageOf(answer->status()), HasSubstr("one at a time, then "));
+  EXPECT_EQ(took, seconds(2));
+}
+
+TEST_F(ControllerClientTest, NoAttemptIsTooShortForItsAnswer) {
+  Duration shortest = seconds(1000);
+  cluster.Everyone([&](const runtime::CallInfo& info, const auto&) {
+    shortest = std::min(shortest, info.deadline - executor().Now());
+    return Refuse(pb::REASON_BUSY, "one at a time");
+  });
+  for (int i = 0; i < 50; ++i) {
+    Call({.timeout = milliseconds(2000 + i), .changes = true});
+    executor().Advance(seconds(3));
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(ReasonOf(answer->status()), pb::REASON_BUSY);
+    EXPECT_LE(took, milliseconds(2000 + i));
+  }
+  EXPECT_GE(shortest, milliseconds(50));
+}
+
 TEST_F(ControllerClientTest, WhatIsNotIdempotentIsNotRepeatedUnlessItWasNeverSent) {
   cluster.Lead("a:1");
   cluster.network.SetDown("b:1", true);
