@@ -14,7 +14,7 @@ import random
 import threading
 import time
 
-from harness import resp
+from harness import resp, system
 
 
 class Gaps:
@@ -198,16 +198,23 @@ class Workload:
         """Reads everything back through a fresh client."""
         assert not self.violations, "\n".join(self.violations[:10])
         client = self.cluster.redis_cluster()
-        missing = []
-        for begin in range(0, len(self.unique), 500):
-            keys = self.unique[begin:begin + 500]
+
+        # python3-redis asks three times without a pause, and a leadership may be on its way: then it is asked again.
+        def read(keys):
             with client.pipeline() as pipeline:
                 for key in keys:
                     pipeline.get(key)
-                missing += [key for key, value in zip(keys, pipeline.execute()) if value != key]
+                return pipeline.execute()
+
+        missing = []
+        for begin in range(0, len(self.unique), 500):
+            keys = self.unique[begin:begin + 500]
+            values = system.until(lambda keys=keys: read(keys), 10, "what was written is read back")
+            missing += [key for key, value in zip(keys, values) if value != key]
         assert not missing, f"{len(missing)} of {len(self.unique)} acknowledged writes are gone, such as {missing[:5]}"
-        back = [(key, least, client.get(key)) for key, least in self.floor.items()
-                if int(client.get(key) or 0) < least]
+        counters = list(self.floor.items())
+        values = system.until(lambda: read([key for key, _ in counters]), 10, "the counters are read back") if counters else []
+        back = [(key, least, value) for (key, least), value in zip(counters, values) if int(value or 0) < least]
         assert not back, f"counters went back (key, acknowledged, now): {back[:5]}"
         client.close()
 
