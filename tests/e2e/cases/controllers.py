@@ -255,7 +255,8 @@ def refusals(t):
     cluster.tenure("controller", "add", f"4={cluster.address(4)}")
     refused("CONDITION_FAILED: there are 3 voters, and that is the target", "promote", "4")
     cluster.tenure("controller", "remove", "3", "--no-wait")
-    refused("BUSY: .*controller 3 is being removed: one at a time", "remove", "2")
+    # It is asked again until the time is up; on a slow machine the last attempt may be cut off.
+    refused("(BUSY|UNKNOWN_OUTCOME): .*controller 3 is being removed: one at a time", "remove", "2")
     t.equal(cluster.roles()[3], True, "3 stays a voter until 4 can replace it")
     cluster.start(4)
     cluster.wait_voters(1, 2, 4)
