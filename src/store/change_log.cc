@@ -342,15 +342,17 @@ std::optional<RowsRead> ReadRowsAsOf(const kv::Reader& state, const RegionRange&
     const ChangeRecord change = DecodeChange(records->value());
     if (change.kind != ChangeRecord::Kind::kRange) continue;
     if (change.old_value) went.push_back(DecodeSlots(*change.old_value));
-    if (change.new_value) slots.came.push_back(DecodeSlots(*change.new_value));
+    if (!change.new_value) continue;
+    const SlotRange came = DecodeSlots(*change.new_value);
+    // Of those that come back, what lies here is what they came with.
+    if (std::any_of(went.begin(), went.end(), [&](const SlotRange& gone) { return gone.Overlaps(came); }))
+      return std::nullopt;
+    slots.came.push_back(came);
   }
-  // Those that went lie here only until they are cleared, and not under what came back.
+  // Those that went lie here only until they are cleared.
   for (const SlotRange& gone : went) {
     if (!range.outgoing || range.outgoing->slots != gone || range.outgoing->released_ts <= as_of)
       return std::nullopt;
-    for (const SlotRange& back : slots.came) {
-      if (back.Overlaps(gone)) return std::nullopt;
-    }
   }
   std::vector<Stored> stored;
   const auto next = StoredFrom(state, table, from, max_bytes, slots, stored);

@@ -470,20 +470,16 @@ TEST(ChangeLog, RowsOfSlotsThatWentAreToldUntilTheyAreCleared) {
   EXPECT_EQ(KeysAsOf(region, region.log().last_ts), "");
 }
 
-TEST(ChangeLog, OfSlotsThatCameNothingIsToldOfBefore) {
-  Followed to(SlotRange{0, 99});
-  to.Keep();
-  to.Write("SET {06S}1 x");  // slot 0
+// `slots` come from another region.
+void Import(Followed& to, const Followed& from, SlotRange slots) {
   const uint64_t before = to.log().last_ts;
-  const uint16_t slot = SlotOfKey("a");
-  Followed from(SlotRange{100, 16383});
-  from.Write("SET {a}1 y");
-  ASSERT_FALSE(to.Change({.op = RangeCommand::Op::kImport, .slots = {100, 16383}}).IsError());
+  const std::string keys = KeysAsOf(to, before);
+  ASSERT_FALSE(to.Change({.op = RangeCommand::Op::kImport, .slots = slots}).IsError());
   const uint64_t copy = to.store.range().incoming->copy;
-  RegionExport source(from.state, {100, 16383});
+  RegionExport source(from.state, slots);
   ASSERT_FALSE(
       to.Change({.op = RangeCommand::Op::kChunk, .if_version = copy, .pairs = source.Next(1000)}).IsError());
-  EXPECT_EQ(KeysAsOf(to, before), "{06S}1 ") << "what is being copied is not served";
+  EXPECT_EQ(KeysAsOf(to, before), keys) << "what is being copied is not served";
   ASSERT_FALSE(to.Change({.op = RangeCommand::Op::kComplete,
                           .if_version = copy,
                           .keys = source.keys(),
@@ -492,11 +488,40 @@ TEST(ChangeLog, OfSlotsThatCameNothingIsToldOfBefore) {
                    .IsError());
   ASSERT_FALSE(
       to.Change({.op = RangeCommand::Op::kOpen, .after_ts = before, .keep_changes = true}).IsError());
+}
+
+TEST(ChangeLog, OfSlotsThatCameNothingIsToldOfBefore) {
+  Followed to(SlotRange{0, 99});
+  to.Keep();
+  to.Write("SET {06S}1 x");  // slot 0
+  const uint64_t before = to.log().last_ts;
+  const uint16_t slot = SlotOfKey("a");
+  Followed from(SlotRange{100, 16383});
+  from.Write("SET {a}1 y");
+  Import(to, from, {100, 16383});
   ASSERT_TRUE(to.store.range().Serves(slot));
   EXPECT_EQ(KeysAsOf(to, before), "{06S}1 ");
   EXPECT_EQ(KeysAsOf(to, to.log().last_ts), "{06S}1 {a}1 ");
   to.Write("SET {a}2 z");
   EXPECT_EQ(KeysAsOf(to, before), "{06S}1 ");
+}
+
+// Found by the simulator: slots came by a merge, and went by a split with others that had been here before.
+TEST(ChangeLog, RowsOfSlotsThatWentWithSlotsThatCameAreTold) {
+  Followed region(SlotRange{0, 15999});
+  region.Keep();
+  region.Write("SET {06S}1 x");  // slot 0
+  region.Write("SET {a}1 x");    // slot 15495
+  const uint64_t before = region.log().last_ts;
+  Followed other(SlotRange{16000, 16383});
+  Import(region, other, {16000, 16383});
+  ASSERT_FALSE(region.Change({.op = RangeCommand::Op::kFreeze, .slots = {15000, 16383}}).IsError());
+  ASSERT_FALSE(region.Change({.op = RangeCommand::Op::kRelease, .keys = 1}).IsError());
+  EXPECT_EQ(KeysAsOf(region, before), "{06S}1 {a}1 ");
+  EXPECT_EQ(KeysAsOf(region, region.log().last_ts), "{06S}1 ");
+  ASSERT_FALSE(region.Change({.op = RangeCommand::Op::kClear, .limit = 10}).IsError());
+  ASSERT_FALSE(region.Change({.op = RangeCommand::Op::kEnd}).IsError());
+  EXPECT_EQ(KeysAsOf(region, before), "none");
 }
 
 // ---- encodings ----
