@@ -239,6 +239,10 @@ TEST_F(ProceduresTest, AFailureIsANewAttemptAndNeverSuccess) {
   // Two of three are there: it serves, and the third is made by a procedure of its own.
   EXPECT_EQ(t.machine.catalog().databases().at(1).database().state(), pb::DATABASE_PUBLIC);
   EXPECT_EQ(Procedure("CreateReplica").state(), pb::PROCEDURE_RUNNING);
+  // Found by the simulator: the region's record names the replica, and nobody else makes it.
+  EXPECT_EQ(ReasonOf(Cancel(Procedure("CreateReplica").id()).status()), pb::REASON_CONDITION_FAILED);
+  Work(10);
+  EXPECT_EQ(Procedure("CreateReplica").state(), pb::PROCEDURE_RUNNING);
 }
 
 TEST_F(ProceduresTest, ATaskThatTakesLongRunsOnceWhoeverLeads) {

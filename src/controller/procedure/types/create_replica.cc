@@ -33,7 +33,6 @@ Status CreateReplica::Check(const pb::ProcedureRecord& procedure) const {
 runtime::Task<StatusOr<StepEnd>> CreateReplica::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::CreateReplicaBody>(context.procedure()));
   while (true) {
-    if (context.cancel_requested()) co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled");
     const auto record = context.catalog().regions().find(body.region());
     const bool wanted =
         record != context.catalog().regions().end() &&
