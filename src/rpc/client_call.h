@@ -50,6 +50,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream>, pu
   bool StartEnd(const Status& status, Tag* tag) override;
   void OnReadEnded() override;
   void Cancel() override { context_.TryCancel(); }
+  void Run(Closure start) override { core_->Start(std::move(start)); }
 
  private:
   void OnOpened(bool ok);

@@ -40,6 +40,9 @@ void QuickenGrpc() {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
+// Whether this is one of gRPC's threads: what it does is in nobody's way.
+thread_local bool polling_thread = false;
+
 int Millis(Duration d) {
   return static_cast<int>(ToMillis(d));
 }
@@ -93,10 +96,15 @@ GrpcCore::~GrpcCore() {
 }
 
 void GrpcCore::Poll(grpc::CompletionQueue& queue) {
+  polling_thread = true;
   runtime::Helper helper;
   void* tag = nullptr;
   bool ok = false;
   while (queue.Next(&tag, &ok)) {
+    {
+      const std::lock_guard lock(starts_mutex_);
+      ++handling_;
+    }
     static_cast<Tag*>(tag)->Complete(ok);
     // What else is ready now belongs to the same round.
     for (int i = 1; i < kEventsPerRound; ++i) {
@@ -104,7 +112,32 @@ void GrpcCore::Poll(grpc::CompletionQueue& queue) {
         break;
       static_cast<Tag*>(tag)->Complete(ok);
     }
+    RunStarts();
     helper.Run();
+  }
+}
+
+void GrpcCore::Start(Closure start) {
+  {
+    const std::lock_guard lock(starts_mutex_);
+    if (handling_ > 0 && !polling_thread) return starts_.push_back(std::move(start));
+  }
+  start();
+}
+
+void GrpcCore::RunStarts() {
+  std::vector<Closure> batch;
+  for (;;) {
+    {
+      const std::lock_guard lock(starts_mutex_);
+      if (starts_.empty()) {
+        --handling_;
+        return;
+      }
+      batch.swap(starts_);
+    }
+    for (Closure& start : batch) start();
+    batch.clear();
   }
 }
 

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/function.h"
 #include "rpc/grpc_process.h"
 #include "rpc/network_state.h"
 #include "runtime/network.h"
@@ -101,6 +102,10 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
   void Shutdown(Duration grace);
   int port() const { return port_.load(); }
 
+  // Runs `start`, which starts operations: now or, while a thread of gRPC's is handling events, there after
+  // them. Two threads in one connection wait for each other, or gRPC gives the work to a third.
+  void Start(Closure start);
+
   // Started operations come back through this queue; hold the gate while starting one.
   grpc::CompletionQueue* NextQueue();
   Gate& gate() { return gate_; }
@@ -123,6 +128,8 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
 
  private:
   void Poll(grpc::CompletionQueue& queue);
+  // Runs what Start has left; the thread that calls handles no events any more.
+  void RunStarts();
 
   const GrpcOptions options_;
   std::unique_ptr<grpc::ServerBuilder> builder_;
@@ -135,6 +142,10 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
   Gate gate_;
   std::atomic<int> networks_{0};
   bool shut_down_ = false;
+
+  std::mutex starts_mutex_;
+  std::vector<Closure> starts_;
+  int handling_ = 0;  // threads that are handling events
 
   mutable std::mutex mutex_;
   std::map<std::string, ServiceEntry, std::less<>> services_;

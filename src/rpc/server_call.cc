@@ -87,6 +87,11 @@ void ServerCall::Answer(StatusOr<std::string> result) {
     result = Error(StatusCode::kResourceExhausted, "the answer has {} bytes, the limit is {}", result->size(),
                    runtime::kMaxMessageBytes);
   }
+  core_->Start(
+      [self = shared_from_this(), result = std::move(result)]() mutable { self->Finish(std::move(result)); });
+}
+
+void ServerCall::Finish(StatusOr<std::string> result) {
   if (!core_->gate().Enter()) return;
   Tag* const tag = finish_tag_.Arm(shared_from_this());
   if (result.ok()) {

@@ -33,8 +33,10 @@ class ServerCall final : public std::enable_shared_from_this<ServerCall>, public
   bool StartEnd(const Status& status, Tag* tag) override;
   void OnReadEnded() override {}  // a half-close, or a cancellation that OnDone reports
   void Cancel() override { context_.TryCancel(); }
+  void Run(Closure start) override { core_->Start(std::move(start)); }
 
  private:
+  void Finish(StatusOr<std::string> result);
   void OnRequested(bool ok);
   void OnRead(bool ok);
   void OnFinished(bool ok);

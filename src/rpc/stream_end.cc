@@ -61,7 +61,7 @@ void StreamEnd::Send(std::string message) {
   if (!idle || std::exchange(flush_posted_, true)) return;
   network_->executor.Post([self = shared_from_this()] {
     self->flush_posted_ = false;
-    self->Pump();
+    self->transport_->Run([self] { self->Pump(); });
   });
 }
 

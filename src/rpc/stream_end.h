@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "base/function.h"
 #include "rpc/core.h"
 #include "rpc/network_state.h"
 #include "runtime/network.h"
@@ -36,6 +37,8 @@ class StreamTransport {
   virtual void OnReadEnded() = 0;
   // Breaks the stream off.
   virtual void Cancel() = 0;
+  // Runs what starts a write where it is best started.
+  virtual void Run(Closure start) { start(); }
 };
 
 class StreamEnd final : public std::enable_shared_from_this<StreamEnd>, public Pending {
