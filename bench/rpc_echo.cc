@@ -128,10 +128,10 @@ BENCHMARK(Unary)
 // Keeps `window` messages of 300 bytes in the air on one echoed stream.
 class StreamLoad final : public runtime::StreamHandler {
  public:
-  StreamLoad(Pair& pair, int64_t total, int window)
+  StreamLoad(Pair& pair, int64_t total, int window, runtime::StreamOptions options)
       : pair_(pair), left_(total), missing_(total), message_(300, 'x') {
-    pair_.client.executor.Post([this, window] {
-      stream_ = pair_.client.network->OpenStream(pair_.to, "bench.Echo/Stream", *this, {});
+    pair_.client.executor.Post([this, window, options] {
+      stream_ = pair_.client.network->OpenStream(pair_.to, "bench.Echo/Stream", *this, options);
       for (int i = 0; i < window; ++i) Next();
     });
   }
@@ -167,15 +167,29 @@ class StreamLoad final : public runtime::StreamHandler {
   bool finished_ = false;
 };
 
-// One item is one message there and back.
-void StreamEcho(benchmark::State& state) {
+// One item is one message there and back: over gRPC, and over a connection of its own.
+void Echoes(benchmark::State& state, runtime::StreamOptions options) {
   Pair pair;
-  const int64_t messages = 500'000;
-  StreamLoad(pair, 10'000, 64).Wait();
-  for (auto _ : state) StreamLoad(pair, messages, static_cast<int>(state.range(0))).Wait();
+  const int64_t messages = state.range(0) == 1 ? 50'000 : 500'000;
+  StreamLoad(pair, 10'000, 64, options).Wait();
+  for (auto _ : state) StreamLoad(pair, messages, static_cast<int>(state.range(0)), options).Wait();
   state.SetItemsProcessed(state.iterations() * messages);
 }
+void StreamEcho(benchmark::State& state) {
+  Echoes(state, {});
+}
+void LinkEcho(benchmark::State& state) {
+  Echoes(state, {.lossy = true});
+}
 BENCHMARK(StreamEcho)
+    ->Arg(1)
+    ->Arg(64)
+    ->Arg(1024)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(2);
+BENCHMARK(LinkEcho)
     ->Arg(1)
     ->Arg(64)
     ->Arg(1024)

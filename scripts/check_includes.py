@@ -69,7 +69,7 @@ KV_FOR_ZONE_1 = {"kv/kv.h", "kv/codec.h"}
 EXTERNAL = [
     (r"grpc(pp)?/|grpc\+\+/", {"rpc"}),
     (r"rocksdb/", {"kv/rocksdb"}),
-    (r"asio(\.hpp|/)", {"resp/asio", "daemon", "cli"}),
+    (r"asio(\.hpp|/)", {"resp/asio", "rpc", "daemon", "cli"}),
     (r"CLI/", {"cli", "daemon", "sim"}),
     (r"toml\+\+/", {"cli", "daemon", "sim"}),
     (r"spdlog/", {"runtime/real", "cli", "daemon"}),

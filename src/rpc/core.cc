@@ -6,14 +6,9 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
-#include <netdb.h>
 #include <pthread.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <system_error>
 #include <utility>
 
 #include "base/check.h"
@@ -47,39 +42,10 @@ int Millis(Duration d) {
   return static_cast<int>(ToMillis(d));
 }
 
-// Why `endpoint` cannot be listened on: gRPC only says that it cannot.
-std::string DiagnoseListen(const runtime::Endpoint& endpoint) {
-  const size_t colon = endpoint.rfind(':');
-  if (colon == std::string::npos) return "not of the form host:port";
-  std::string host = endpoint.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const std::string port = endpoint.substr(colon + 1);
-  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
-    return gai_strerror(error);
-  }
-  std::string reason = "gRPC refused it";
-  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
-    const int fd = ::socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
-    if (fd < 0) continue;
-    const int on = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (::bind(fd, address->ai_addr, address->ai_addrlen) != 0 || ::listen(fd, 1) != 0) {
-      reason = std::generic_category().message(errno);
-    }
-    ::close(fd);
-  }
-  freeaddrinfo(found);
-  return reason;
-}
-
 }  // namespace
 
 GrpcCore::GrpcCore(GrpcOptions options)
-    : options_(options), builder_(std::make_unique<grpc::ServerBuilder>()) {
+    : options_(options), builder_(std::make_unique<grpc::ServerBuilder>()), links_(*this, options) {
   QuietenGrpc();
   QuickenGrpc();
   for (int i = 0; i < std::max(1, options_.io_threads); ++i) {
@@ -149,9 +115,11 @@ grpc::CompletionQueue* GrpcCore::NextQueue() {
 
 Status GrpcCore::Listen(const runtime::Endpoint& endpoint) {
   TENURE_CHECK(server_ == nullptr && !shut_down_, "Listen is called twice or after Shutdown");
+  TENURE_RETURN_IF_ERROR(links_.Listen(endpoint));
   grpc::ServerBuilder& builder = *builder_;
-  int port = 0;
-  builder.AddListeningPort(endpoint, grpc::InsecureServerCredentials(), &port);
+  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   builder.RegisterAsyncGenericService(&generic_service_);
   builder.SetMaxReceiveMessageSize(kMaxWireMessage);
   builder.SetMaxSendMessageSize(kMaxWireMessage);
@@ -164,13 +132,18 @@ Status GrpcCore::Listen(const runtime::Endpoint& endpoint) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr) {
-    return Error(StatusCode::kUnavailable, "cannot listen on {}: {}", endpoint, DiagnoseListen(endpoint));
-  }
-  port_.store(port);
+  if (server_ == nullptr) return Error(StatusCode::kInternal, "gRPC cannot start its server");
+  port_.store(links_.port());
   for (const auto& queue : queues_) {
     for (int i = 0; i < kRequestedCallsPerQueue; ++i) ServerCall::Request(shared_from_this(), queue.get());
   }
+  links_.Accept([this](int descriptor, std::string_view received) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = descriptor;
+    const grpc::Slice slice(received.data(), received.size());
+    connection.read_buffer = grpc::ByteBuffer(&slice, 1);
+    acceptor_->HandleNewConnection(&connection);
+  });
   return OkStatus();
 }
 
@@ -179,7 +152,9 @@ void GrpcCore::Shutdown(Duration grace) {
   TENURE_CHECK(networks_.load() == 0, "{} Networks are left at Shutdown", networks_.load());
   // Cuts off what is left after the grace time, so that no call waits for an answer that cannot come any
   // more.
+  links_.StopAccepting();
   if (server_ != nullptr) server_->Shutdown(ToDeadline(grace));
+  links_.Shutdown();
   gate_.Close();  // nobody starts an operation on a queue that is shut down
   {
     const std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
-// Private to rpc/: what all parts of a process's gRPC share - completion queues and their threads,
-// connections, the registry of services, the gate that closes before the queues do.
+// Private to rpc/: what all parts of a process's network share - completion queues and their threads,
+// connections, links, the registry of services, the gate that closes before the queues do.
 #pragma once
 
 #include <grpcpp/generic/async_generic_service.h>
@@ -19,6 +19,7 @@
 
 #include "base/function.h"
 #include "rpc/grpc_process.h"
+#include "rpc/links.h"
 #include "rpc/network_state.h"
 #include "runtime/network.h"
 
@@ -119,6 +120,7 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
   StatusOr<ServiceEntry> Find(std::string_view path, std::string_view& method, bool& is_stream) const;
 
   grpc::AsyncGenericService& generic_service() { return generic_service_; }
+  Links& links() { return links_; }
 
   // Streams may still be sending what was queued when their owner closed them; Shutdown breaks them off.
   void AddStream(ClientStream& stream);
@@ -137,7 +139,10 @@ class GrpcCore : public std::enable_shared_from_this<GrpcCore> {
   std::vector<std::thread> threads_;
   std::atomic<size_t> next_queue_{0};
   grpc::AsyncGenericService generic_service_;
+  // Takes the connections that links_ accepted for gRPC.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
+  Links links_;
   std::atomic<int> port_{0};
   Gate gate_;
   std::atomic<int> networks_{0};

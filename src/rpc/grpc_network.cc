@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "rpc/client_call.h"
+#include "rpc/link.h"
 
 namespace tenure::rpc {
 namespace {
@@ -56,12 +57,23 @@ void GrpcNetwork::Call(const runtime::Endpoint& to, std::string_view method, std
 
 std::unique_ptr<runtime::Stream> GrpcNetwork::OpenStream(const runtime::Endpoint& to, std::string_view method,
                                                          runtime::StreamHandler& handler,
-                                                         runtime::StreamOptions) {
+                                                         runtime::StreamOptions options) {
   CheckExecutor();
+  if (options.lossy) return OpenLink(to, method, handler);
   const auto transport = std::make_shared<ClientStream>(core_, to);
   const auto end = std::make_shared<StreamEnd>(state_, transport, StreamEnd::Side::kClient, true);
   end->Attach(handler);
   transport->Open(StubFor(to), PathOf(method), end);
+  return std::make_unique<GrpcStream>(end);
+}
+
+std::unique_ptr<runtime::Stream> GrpcNetwork::OpenLink(const runtime::Endpoint& to, std::string_view method,
+                                                       runtime::StreamHandler& handler) {
+  const auto link = core_->links().NewLink();
+  TENURE_CHECK(link != nullptr, "a stream is opened after Shutdown");  // which Networks do not outlive
+  const auto end = std::make_shared<StreamEnd>(state_, link, StreamEnd::Side::kClient, true);
+  end->Attach(handler);
+  link->Connect(to, PathOf(method), end);
   return std::make_unique<GrpcStream>(end);
 }
 

@@ -24,6 +24,8 @@ class GrpcNetwork final : public runtime::Network {
   void Serve(std::string_view service_name, runtime::Service& service) override;
 
  private:
+  std::unique_ptr<runtime::Stream> OpenLink(const runtime::Endpoint& to, std::string_view method,
+                                            runtime::StreamHandler& handler);
   grpc::GenericStub& StubFor(const runtime::Endpoint& to);
   void CheckExecutor() const;
 

@@ -183,7 +183,7 @@ void StreamEnd::Deliver(std::string bytes) {
 // ---------------------------------------------------------------------------------------------------
 
 void StreamEnd::OnPeerClosed(Status status) {
-  if (side_ == Side::kClient) {  // only damage: a server closes by the call's status
+  if (side_ == Side::kClient) {  // over a link; over gRPC only damage: the call's status says it
     transport_->Cancel();
   } else {
     {

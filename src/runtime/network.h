@@ -1,6 +1,6 @@
 // Messages between processes: unary calls and bidirectional streams of byte strings, addressed by
-// host:port and a method name "package.Service/Method". Over gRPC in a daemon, over a simulated network in
-// the simulator. Payloads are serialized protobuf messages; this layer does not look at them.
+// host:port and a method name "package.Service/Method". Over gRPC in a daemon (streams opened `lossy`: over
+// TCP), over a simulated network in the simulator. Payloads are serialized protobuf messages; this layer does not look at them.
 //
 // Threading: a Network belongs to one executor; every callback of it runs there. Calls made from elsewhere
 //            are a bug. `Serve` registers on the process's one server; each service names the executor by the
@@ -89,6 +89,8 @@ class Service {
 };
 
 struct StreamOptions {
+  // For messages that somebody repeats and that must be quick (Raft's): they may be lost, repeated and
+  // reordered, as the simulator does; in a daemon they have a connection of their own, without gRPC.
   bool lossy = false;
 };
 

@@ -47,17 +47,19 @@ class World {
 std::unique_ptr<World> MakeRealWorld();
 std::unique_ptr<World> MakeSimWorld();
 
-enum class Kind { kReal, kSim };
+// kLink: the real world, where streams are opened lossy and so have connections of their own.
+enum class Kind { kReal, kLink, kSim };
 
 // Base of the suites: INSTANTIATE_TEST_SUITE_P(.., kBothWorlds, WorldName).
 class ContractTest : public testing::TestWithParam<Kind> {
  protected:
-  ContractTest() : world(GetParam() == Kind::kReal ? MakeRealWorld() : MakeSimWorld()) {}
+  ContractTest() : world(GetParam() == Kind::kSim ? MakeSimWorld() : MakeRealWorld()) {}
   std::unique_ptr<World> world;
 };
 
 inline const auto kBothWorlds = testing::Values(Kind::kReal, Kind::kSim);
 inline std::string WorldName(const testing::TestParamInfo<Kind>& info) {
+  if (info.param == Kind::kLink) return "Link";
   return info.param == Kind::kReal ? "Real" : "Sim";
 }
 

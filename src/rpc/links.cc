@@ -1,0 +1,230 @@
+#include "rpc/links.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <string>
+#include <utility>
+
+#include "rpc/link.h"
+#include "runtime/helper.h"
+
+namespace tenure::rpc {
+namespace {
+
+using ::asio::ip::tcp;
+
+constexpr int kBacklog = 511;
+constexpr int kHandlersPerRound = 64;
+constexpr Duration kRetryDelay = std::chrono::milliseconds(100);
+
+template <int Name>
+using TcpOption = ::asio::detail::socket_option::integer<IPPROTO_TCP, Name>;
+
+int Seconds(Duration duration) {
+  return std::max(1, static_cast<int>(ToMillis(duration) / 1000));
+}
+
+}  // namespace
+
+// A connection of which it is not known yet whose it is.
+class Links::Greeting : public std::enable_shared_from_this<Greeting> {
+ public:
+  Greeting(Links& links, tcp::socket socket)
+      : links_(links), socket_(std::move(socket)), timer_(links.io()) {}
+
+  void Start() {
+    timer_.expires_after(links_.patience());
+    timer_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
+      std::error_code ignored;
+      if (!cancelled) self->socket_.close(ignored);
+    });
+    Read();
+  }
+
+ private:
+  void Read() {
+    socket_.async_read_some(::asio::buffer(received_.data() + size_, received_.size() - size_),
+                            [self = shared_from_this()](const std::error_code& error, size_t size) {
+                              self->OnRead(error, size);
+                            });
+  }
+
+  void OnRead(const std::error_code& error, size_t size) {
+    if (error) {
+      timer_.cancel();
+      return;
+    }
+    size_ += size;
+    const std::string_view received(received_.data(), size_);
+    if (received == kLinkMagic) {
+      timer_.cancel();
+      if (const auto link = links_.NewLink()) link->Serve(std::move(socket_));
+    } else if (kLinkMagic.starts_with(received)) {
+      Read();
+    } else {
+      timer_.cancel();
+      std::error_code failed;
+      const int descriptor = socket_.release(failed);
+      if (!failed) links_.on_foreign_(descriptor, received);
+    }
+  }
+
+  Links& links_;
+  tcp::socket socket_;
+  ::asio::steady_timer timer_;
+  std::array<char, kLinkMagic.size()> received_{};
+  size_t size_ = 0;
+};
+
+Links::Links(GrpcCore& core, const GrpcOptions& options)
+    : core_(core), options_(options), work_(::asio::make_work_guard(io_)) {}
+
+Links::~Links() = default;
+
+Status Links::Listen(const runtime::Endpoint& endpoint) {
+  const auto failed = [&](std::string_view why) {
+    return Error(StatusCode::kUnavailable, "cannot listen on {}: {}", endpoint, why);
+  };
+  const size_t colon = endpoint.rfind(':');
+  if (colon == std::string::npos) return failed("not of the form host:port");
+  std::string host = endpoint.substr(0, colon);
+  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  std::error_code error;
+  tcp::resolver resolver(io_);
+  const auto found = resolver.resolve(host, endpoint.substr(colon + 1),
+                                      tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  if (error) return failed(error.message());
+  for (const auto& entry : found) {
+    tcp::endpoint address = entry.endpoint();
+    if (port_ != 0) address.port(static_cast<uint16_t>(port_));  // the one that the first one got
+    auto listener = std::make_unique<Listener>(io_);
+    error = Open(listener->acceptor, address);
+    // A host may have addresses of a kind that this machine has none of.
+    if (error == ::asio::error::address_family_not_supported || error == std::errc::address_not_available) {
+      continue;
+    }
+    if (error) return failed(error.message());
+    port_ = address.port() != 0 ? address.port() : listener->acceptor.local_endpoint().port();
+    listeners_.push_back(std::move(listener));
+  }
+  return listeners_.empty() ? failed(error.message()) : OkStatus();
+}
+
+std::error_code Links::Open(tcp::acceptor& acceptor, const tcp::endpoint& address) {
+  std::error_code error;
+  acceptor.open(address.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(address, error);
+  if (!error) acceptor.listen(kBacklog, error);
+  return error;
+}
+
+void Links::StartThread() {
+  if (thread_.joinable()) return;
+  thread_ = std::thread([this] { Run(); });
+  pthread_setname_np(thread_.native_handle(), "link-io");
+}
+
+void Links::Run() {
+  runtime::Helper helper;
+  while (io_.run_one() > 0) {
+    // What else is ready now belongs to the same round.
+    for (int i = 1; i < kHandlersPerRound && io_.poll_one() > 0; ++i) {
+    }
+    helper.Run();
+  }
+}
+
+void Links::Accept(OnForeign on_foreign) {
+  ::asio::post(io_, [this, on_foreign = std::move(on_foreign)] {
+    on_foreign_ = on_foreign;
+    accepting_ = true;
+    for (const auto& listener : listeners_) AcceptNext(*listener);
+  });
+  const std::lock_guard lock(mutex_);
+  StartThread();
+}
+
+void Links::AcceptNext(Listener& listener) {
+  if (!accepting_) return;
+  listener.acceptor.async_accept([this, &listener](const std::error_code& error, tcp::socket socket) {
+    OnAccepted(listener, error, std::move(socket));
+  });
+}
+
+void Links::OnAccepted(Listener& listener, const std::error_code& error, tcp::socket socket) {
+  if (!accepting_) return;
+  // The client gave up before it was accepted: no reason to wait.
+  if (error && error != ::asio::error::connection_aborted) {
+    listener.retry.expires_after(kRetryDelay);
+    listener.retry.async_wait([this, &listener](const std::error_code& cancelled) {
+      if (!cancelled) AcceptNext(listener);
+    });
+    return;
+  }
+  if (!error) {
+    Configure(socket);
+    std::make_shared<Greeting>(*this, std::move(socket))->Start();
+  }
+  AcceptNext(listener);
+}
+
+void Links::Configure(tcp::socket& socket) const {
+  std::error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  // The kernel asks whether the peer is still there, and gives up what it does not acknowledge or take.
+  socket.set_option(::asio::socket_base::keep_alive(true), ignored);
+  socket.set_option(TcpOption<TCP_KEEPIDLE>(Seconds(options_.keepalive_time)), ignored);
+  socket.set_option(TcpOption<TCP_KEEPINTVL>(1), ignored);
+  socket.set_option(TcpOption<TCP_KEEPCNT>(Seconds(options_.keepalive_timeout)), ignored);
+  socket.set_option(TcpOption<TCP_USER_TIMEOUT>(static_cast<int>(ToMillis(patience()))), ignored);
+}
+
+std::shared_ptr<Link> Links::NewLink() {
+  const std::lock_guard lock(mutex_);
+  if (shut_down_) return nullptr;
+  StartThread();
+  return *links_.insert(std::make_shared<Link>(*this)).first;
+}
+
+void Links::Forget(const std::shared_ptr<Link>& link) {
+  const std::lock_guard lock(mutex_);
+  links_.erase(link);
+}
+
+void Links::StopAccepting() {
+  ::asio::post(io_, [this] {
+    accepting_ = false;
+    std::error_code ignored;
+    for (const auto& listener : listeners_) {
+      listener->acceptor.close(ignored);
+      listener->retry.cancel();
+    }
+  });
+}
+
+void Links::Shutdown() {
+  std::unordered_set<std::shared_ptr<Link>> links;
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(shut_down_, true)) return;
+    links = links_;
+  }
+  if (!thread_.joinable()) return;
+  ::asio::post(io_, [this, links = std::move(links)] {
+    for (const auto& link : links) {
+      link->Break(Error(StatusCode::kUnavailable, "this process is shutting down"));
+    }
+    io_.stop();
+  });
+  thread_.join();
+}
+
+}  // namespace tenure::rpc

@@ -1,0 +1,93 @@
+// Private to rpc/: the port of a process, and the thread of its links (link.h). Every connection comes in
+// here. One that begins with kLinkMagic is a link; all others are gRPC's, with what was read of them.
+//
+// Threading: Listen, Accept, StopAccepting and Shutdown from the thread that owns the process; the rest as
+//            marked.
+// Lifetime:  belongs to GrpcCore. The thread is started when it is needed first; Shutdown breaks the links off
+//            and ends it.
+// Errors:    out of file descriptors or memory: connections wait in the kernel and are tried again.
+#pragma once
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "base/status.h"
+#include "rpc/grpc_process.h"
+#include "runtime/network.h"
+
+namespace tenure::rpc {
+
+class GrpcCore;
+class Link;
+
+class Links {
+ public:
+  Links(GrpcCore& core, const GrpcOptions& options);
+  ~Links();
+  Links(const Links&) = delete;
+
+  // Listens on every address that "host:port" stands for; connections wait for Accept. UNAVAILABLE: the
+  // address cannot be had, and why.
+  Status Listen(const runtime::Endpoint& endpoint);
+  int port() const { return port_; }
+  // Gets the descriptor of a connection that is no link, to keep, and what was read of it. (io)
+  using OnForeign = std::function<void(int descriptor, std::string_view received)>;
+  void Accept(OnForeign on_foreign);
+  void StopAccepting();
+  void Shutdown();
+
+  // Any thread. Null: the process is shutting down.
+  std::shared_ptr<Link> NewLink();
+
+  // For links, any thread.
+  ::asio::io_context& io() { return io_; }
+  GrpcCore& core() { return core_; }
+  // For a connection to be made.
+  Duration connect_timeout() const { return options_.max_backoff; }
+  // For a peer to do what is its turn.
+  Duration patience() const { return options_.keepalive_time + options_.keepalive_timeout; }
+  void Forget(const std::shared_ptr<Link>& link);
+  // A connection that is made. What cannot be set is no reason to give it up.
+  void Configure(::asio::ip::tcp::socket& socket) const;
+
+ private:
+  class Greeting;
+  struct Listener {
+    explicit Listener(::asio::io_context& io) : acceptor(io), retry(io) {}
+    ::asio::ip::tcp::acceptor acceptor;
+    ::asio::steady_timer retry;
+  };
+
+  void Run();
+  void StartThread();  // under mutex_
+  static std::error_code Open(::asio::ip::tcp::acceptor& acceptor, const ::asio::ip::tcp::endpoint& address);
+  // (io)
+  void AcceptNext(Listener& listener);
+  void OnAccepted(Listener& listener, const std::error_code& error, ::asio::ip::tcp::socket socket);
+
+  GrpcCore& core_;
+  const GrpcOptions options_;
+  ::asio::io_context io_{1};
+  ::asio::executor_work_guard<::asio::io_context::executor_type> work_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  int port_ = 0;
+  OnForeign on_foreign_;    // (io)
+  bool accepting_ = false;  // (io)
+
+  std::mutex mutex_;
+  bool shut_down_ = false;
+  std::thread thread_;
+  std::unordered_set<std::shared_ptr<Link>> links_;
+};
+
+}  // namespace tenure::rpc
