@@ -32,6 +32,10 @@ class File {
   virtual Status SyncNow() = 0;
   virtual Status Truncate(uint64_t size) = 0;
   virtual StatusOr<uint64_t> Size() const = 0;
+  // For files that are written once and hardly read: from now on writes of whole sectors (offset and size
+  // multiples of 512) may pass by the page cache and then, as Sync, block the executor until the device has
+  // them. A hint; what is durable when stays as above.
+  virtual void PreferDirectWrites() {}
 };
 
 // Held while the process owns a directory; released by destruction or by the death of the process.

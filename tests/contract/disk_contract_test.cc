@@ -47,6 +47,30 @@ TEST_P(DiskContract, TruncateCutsAndExtends) {
   EXPECT_EQ(*file->Read(0, 10), std::string("abc\0\0", 5));
 }
 
+TEST_P(DiskContract, DirectWritesAreWritesLikeAnyOther) {
+  const auto file = Create("a");
+  file->PreferDirectWrites();
+  std::string content(700 << 10, 'x');  // more than one write to the device
+  const auto write = [&](uint64_t offset, const std::string& bytes) {
+    ASSERT_TRUE(file->Write(offset, bytes).ok());
+    content.replace(offset, bytes.size(), bytes);
+  };
+  write(0, content);
+  EXPECT_EQ(*file->Size(), content.size());
+  // Whole sectors, parts of them, and again whole ones over what was just read through the page cache.
+  write(512, std::string(1024, 'a'));
+  write(700, "between");
+  EXPECT_EQ(*file->Read(0, content.size()), content);
+  write(512, std::string(512, 'b'));
+  write(content.size() - 512, std::string(512, 'c'));
+  EXPECT_EQ(*file->Read(0, content.size()), content);
+  write(1024, std::string(300'000, 'd'));  // no whole number of sectors
+  ASSERT_TRUE(file->SyncNow().ok());
+  const auto again = disk.Open(Path("a"), OpenMode::kReadOnly);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*(*again)->Read(0, content.size() + 1), content);
+}
+
 TEST_P(DiskContract, OpenModes) {
   const auto missing = disk.Open(Path("missing"), OpenMode::kReadOnly);
   EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);

@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -64,10 +66,15 @@ class Descriptor {
   int fd_;
 };
 
+Descriptor OpenDescriptor(const std::string& path, int flags) {
+  return Descriptor(Retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0644); }));
+}
+
 class RealFile final : public File {
  public:
-  RealFile(Executor& executor, std::string path, Descriptor fd)
-      : executor_(executor), path_(std::move(path)), fd_(std::move(fd)) {}
+  RealFile(Executor& executor, std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer, std::string path,
+           Descriptor fd)
+      : executor_(executor), buffer_(std::move(buffer)), path_(std::move(path)), fd_(std::move(fd)) {}
 
   StatusOr<std::string> Read(uint64_t offset, size_t size) const override {
     // A size beyond the file's end must not cost memory.
@@ -88,6 +95,9 @@ class RealFile final : public File {
   }
 
   Status Write(uint64_t offset, std::string_view bytes) override {
+    if (direct_ && offset % kSectorBytes == 0 && bytes.size() % kSectorBytes == 0) {
+      TENURE_RETURN_IF_ERROR(WriteDirect(offset, bytes));
+    }
     while (!bytes.empty()) {
       const ssize_t n =
           Retry([&] { return ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
@@ -96,6 +106,11 @@ class RealFile final : public File {
       offset += static_cast<uint64_t>(n);
     }
     return OkStatus();
+  }
+
+  void PreferDirectWrites() override {
+    Descriptor direct = OpenDescriptor(path_, O_WRONLY | O_DIRECT);
+    if (direct.valid()) direct_.emplace(std::move(direct));  // else the file system has none
   }
 
   void Sync(Callback<Status> done) override {
@@ -122,9 +137,37 @@ class RealFile final : public File {
   }
 
  private:
+  // Takes off `bytes` what it has written; what is left then is for the page cache.
+  Status WriteDirect(uint64_t& offset, std::string_view& bytes) {
+    Helper::BeforeBlocking();
+    while (!bytes.empty()) {
+      const size_t size = std::min(bytes.size(), DirectBuffer::kBytes);
+      const char* from = bytes.data();
+      if (reinterpret_cast<uintptr_t>(from) % DirectBuffer::kAlignment != 0) {
+        if (*buffer_ == nullptr) *buffer_ = std::make_unique<DirectBuffer>();
+        from = static_cast<const char*>(std::memcpy((*buffer_)->bytes, from, size));
+      }
+      const ssize_t n =
+          Retry([&] { return ::pwrite(direct_->get(), from, size, static_cast<off_t>(offset)); });
+      if (n < 0 && errno != EINVAL) return SystemError(errno, "write", path_);
+      const size_t written = n < 0 ? 0 : static_cast<size_t>(n) / kSectorBytes * kSectorBytes;
+      if (written == 0) {  // sectors of this device are larger
+        direct_.reset();
+        return OkStatus();
+      }
+      bytes.remove_prefix(written);
+      offset += written;
+    }
+    return OkStatus();
+  }
+
+  static constexpr uint64_t kSectorBytes = 512;
+
   Executor& executor_;
+  const std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer_;
   const std::string path_;
   const Descriptor fd_;
+  std::optional<Descriptor> direct_;  // of the same file
 };
 
 // The kernel releases the lock with the descriptor.
@@ -135,10 +178,6 @@ class RealFileLock final : public FileLock {
  private:
   const Descriptor fd_;
 };
-
-Descriptor OpenDescriptor(const std::string& path, int flags) {
-  return Descriptor(Retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0644); }));
-}
 
 // What the lock's owner wrote into it; empty if that is no number.
 std::string ReadOwner(int fd) {
@@ -160,7 +199,7 @@ StatusOr<std::unique_ptr<File>> RealDisk::Open(const std::string& path, OpenMode
   if (!fd.valid()) return SystemError(errno, (flags & O_CREAT) != 0 ? "create" : "open", path);
   struct stat info{};
   if (::fstat(fd.get(), &info) == 0 && S_ISDIR(info.st_mode)) return SystemError(EISDIR, "open", path);
-  return std::make_unique<RealFile>(executor_, path, std::move(fd));
+  return std::make_unique<RealFile>(executor_, buffer_, path, std::move(fd));
 }
 
 Status RealDisk::Rename(const std::string& from, const std::string& to) {

@@ -1,10 +1,11 @@
-// Files of the operating system. Reads and writes go through the page cache, Sync is fdatasync in the calling
-// thread (its completion is posted), names are made durable by SyncDirectory.
+// Files of the operating system. Reads and writes go through the page cache, direct writes past it where the
+// file system has O_DIRECT and sectors have 512 bytes. Sync is fdatasync in the calling thread (its completion
+// is posted), names are made durable by SyncDirectory.
 //
 // Threading: one executor per RealDisk; a log gives it an executor of its own, since fdatasync blocks.
 // Errors:    name the operation, the path and the system's text. ENOENT is NOT_FOUND, EEXIST ALREADY_EXISTS,
-// ENOSPC and EDQUOT are
-//            RESOURCE_EXHAUSTED, EACCES, EPERM and EROFS PERMISSION_DENIED, anything else INTERNAL.
+//            ENOSPC and EDQUOT are RESOURCE_EXHAUSTED, EACCES, EPERM and EROFS PERMISSION_DENIED, anything
+//            else INTERNAL.
 // Locks:     flock on a file that holds the owner's pid as text; the file stays when the lock goes.
 #pragma once
 
@@ -16,6 +17,13 @@
 #include "runtime/executor.h"
 
 namespace tenure::runtime {
+
+// Memory that the device can read from, for what is not aligned.
+struct DirectBuffer {
+  static constexpr size_t kBytes = 256 << 10;
+  static constexpr size_t kAlignment = 4096;
+  alignas(kAlignment) char bytes[kBytes];
+};
 
 class RealDisk final : public Disk {
  public:
@@ -37,6 +45,9 @@ class RealDisk final : public Disk {
 
  private:
   Executor& executor_;
+  // Shared by the files; made by the first that needs it.
+  const std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer_ =
+      std::make_shared<std::unique_ptr<DirectBuffer>>();
 };
 
 }  // namespace tenure::runtime
