@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "base/host_port.h"
 #include "catalog/refusal.h"
 #include "cli/waiting.h"
 
@@ -61,10 +62,7 @@ StatusOr<std::vector<runtime::Endpoint>> ParseEndpoints(const std::string& list)
   while (begin <= list.size()) {
     const size_t end = std::min(list.find(',', begin), list.size());
     const std::string endpoint = list.substr(begin, end - begin);
-    const size_t colon = endpoint.rfind(':');
-    const std::string port = colon == std::string::npos ? "" : endpoint.substr(colon + 1);
-    if (colon == 0 || port.empty() || port.size() > 5 ||
-        port.find_first_not_of("0123456789") != std::string::npos) {
+    if (!ParseHostPort(endpoint).ok()) {
       return Error(StatusCode::kInvalidArgument, "\"{}\" is no HOST:PORT", endpoint);
     }
     endpoints.push_back(endpoint);

@@ -402,30 +402,6 @@ StatusOr<Config> Check(const Values& values) {
 
 }  // namespace
 
-std::string HostPort::ToString() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
-                                             : fmt::format("[{}]:{}", host, port);
-}
-
-StatusOr<HostPort> ParseHostPort(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  HostPort address;
-  if (colon == std::string_view::npos || colon == 0) return Invalid("'{}' is not HOST:PORT", text);
-  std::string_view host = text.substr(0, colon);
-  if (host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return Invalid("'{}' is not HOST:PORT (an IPv6 address stands in brackets)", text);
-  }
-  address.host = host;
-  uint32_t port = 0;
-  if (host.empty() || !ParseNumber(text.substr(colon + 1), &port))
-    return Invalid("'{}' is not HOST:PORT", text);
-  if (port < 1 || port > 65535) return Invalid("'{}': the port must be from 1 to 65535", text);
-  address.port = static_cast<uint16_t>(port);
-  return address;
-}
-
 StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app{"Tenure: a control plane for clustered data systems, with a consistent Redis-protocol store",
                "tenured"};

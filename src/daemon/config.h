@@ -14,22 +14,13 @@
 #include <vector>
 
 #include "base/duration.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "catalog/join_tokens.h"
 
 namespace tenure::daemon {
-
-struct HostPort {
-  std::string host;  // without the brackets of [v6]
-  uint16_t port = 0;
-  bool IsWildcard() const { return host == "0.0.0.0" || host == "::"; }
-  std::string ToString() const;
-  friend bool operator==(const HostPort&, const HostPort&) = default;
-};
-// "127.0.0.1:7100", "[::1]:7100", "host:7100"; ports 1..65535.
-StatusOr<HostPort> ParseHostPort(std::string_view text);
 
 struct Config {
   std::string data;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "base/hash.h"
@@ -70,18 +69,7 @@ uint64_t CountSlots(store::SlotRange slots) {
 }  // namespace
 
 HostPort SplitAddress(std::string_view address) {
-  HostPort result;
-  const size_t colon = address.rfind(':');
-  if (colon == address.npos) {
-    result.host = std::string(address);
-    return result;
-  }
-  std::string_view host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  result.host = std::string(host);
-  const std::string_view port = address.substr(colon + 1);
-  std::from_chars(port.data(), port.data() + port.size(), result.port);
-  return result;
+  return ParseHostPort(address, 0).value_or(HostPort{std::string(address), 0});
 }
 
 const NodeView* FindNode(const ClusterView& view, NodeId id) {

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/host_port.h"
 #include "node/data_service.h"
 #include "resp/reply_writer.h"
 
@@ -38,11 +39,7 @@ std::string ClusterInfoText(const node::ClusterView* view, bool down);
 // 40 hex digits that stand for the shard of which the node is master.
 std::string ShardIdOf(const node::NodeView& node);
 
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-// "host:port" or "[v6]:port"; port 0 if there is none.
+// Host alone and port 0 if it is not "host:port".
 HostPort SplitAddress(std::string_view address);
 
 }  // namespace tenure::resp

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/codec.h"
 #include "base/hash.h"
+#include "base/host_port.h"
 #include "base/ids.h"
 #include "base/prng.h"
 #include "base/status.h"
@@ -100,6 +101,24 @@ TEST(BytesTest, SharesWhatItHolds) {
   EXPECT_EQ(a.view().data(), b.view().data());
   EXPECT_TRUE(Bytes().empty());
   EXPECT_TRUE(Bytes(std::string()).empty());
+}
+
+TEST(HostPortTest, WhatIsAnAddress) {
+  const std::pair<const char*, HostPort> good[] = {
+      {"127.0.0.1:7100", {"127.0.0.1", 7100}}, {"[::1]:80", {"::1", 80}}, {"a.b-c:65535", {"a.b-c", 65535}}};
+  for (const auto& [text, address] : good) {
+    const StatusOr<HostPort> parsed = ParseHostPort(text);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(*parsed, address);
+    EXPECT_EQ(parsed->ToString(), text);
+  }
+  for (const char* text : {"", ":", "host", "host:", ":1", "[]:1", "host:x", "host:1x", "host:-1", "host:0",
+                           "host:65536", "::1:80", "host:99999999999"}) {
+    const StatusOr<HostPort> parsed = ParseHostPort(text);
+    EXPECT_EQ(parsed.status().code(), StatusCode::kInvalidArgument) << text;
+    EXPECT_TRUE(MessageOf(parsed.status()).starts_with("'" + std::string(text) + "'")) << parsed.status();
+  }
+  EXPECT_EQ(ParseHostPort("h:0", 0).value(), (HostPort{"h", 0}));
 }
 
 TEST(StatusTest, AnnotateKeepsCode) {

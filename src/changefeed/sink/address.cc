@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/duration.h"
+#include "base/host_port.h"
 
 namespace tenure::changefeed {
 
@@ -49,7 +50,10 @@ StatusOr<std::string> ParseHost(std::string_view text, std::string_view default_
   if (read.ptr != port.data() + port.size() || read.ec != std::errc() || number == 0 || number > 65535) {
     return Bad("port: \"{}\" is no number from 1 to 65535", port);
   }
-  return fmt::format("{}:{}", host, number);
+  const std::string address = fmt::format("{}:{}", host, number);
+  if (const auto parsed = ParseHostPort(address); !parsed.ok())
+    return Bad("host: {}", MessageOf(parsed.status()));
+  return address;
 }
 
 StatusOr<uint64_t> ParseBytes(std::string_view field, std::string_view text, uint64_t least, uint64_t most) {

@@ -61,6 +61,7 @@ TEST(SinkAddress, ErrorsNameTheField) {
       {"kafka://a:0/t", "port: \"0\""},
       {"kafka://a:70000/t", "port: \"70000\""},
       {"kafka://a:1x/t", "port: \"1x\""},
+      {"redis://::1:6379/t", "an IPv6 address stands in brackets"},
       {"kafka://a:1,,b:2/t", "host: \"\" has none"},
       {"kafka://a:1", "topic: is missing"},
       {"kafka://a:1/a b", "topic: \"a b\" has ' '"},

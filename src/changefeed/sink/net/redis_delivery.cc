@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "base/check.h"
+#include "base/host_port.h"
 #include "changefeed/sink/net/deadline.h"
 
 namespace tenure::changefeed {
@@ -75,10 +77,10 @@ std::optional<FeedError> RedisDelivery::Command(const std::vector<std::string>& 
 }
 
 std::optional<FeedError> RedisDelivery::Open() {
-  const std::string& host = address_.hosts[0];
-  const size_t colon = host.rfind(':');
+  const StatusOr<HostPort> to = ParseHostPort(address_.hosts[0]);
+  TENURE_CHECK(to.ok(), "a sink at {}, which is no address", address_.hosts[0]);
   const timeval limit = ToTimeval(address_.timeout);
-  context_ = redisConnectWithTimeout(host.substr(0, colon).c_str(), std::stoi(host.substr(colon + 1)), limit);
+  context_ = redisConnectWithTimeout(to->host.c_str(), to->port, limit);
   if (context_ == nullptr || context_->err != 0) return Lost("connecting");
   socket_ = context_->fd;
   if (interrupted_) return Lost("connecting");
