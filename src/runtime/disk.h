@@ -23,7 +23,7 @@ class File {
   virtual ~File() = default;
   // Reads up to `size` bytes at `offset`; fewer only at the end of the file.
   virtual StatusOr<std::string> Read(uint64_t offset, size_t size) const = 0;
-  // Buffered write; extends the file if needed. ENOSPC is RESOURCE_EXHAUSTED.
+  // A buffered write (but see PreferDirectWrites); extends the file if needed. ENOSPC is RESOURCE_EXHAUSTED.
   virtual Status Write(uint64_t offset, std::string_view bytes) = 0;
   // Makes durable what was written before this call. `done` runs exactly once, later, on the executor; real
   // files may block the executor until the device answers, so a log has an executor of its own.

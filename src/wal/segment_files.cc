@@ -10,11 +10,8 @@ constexpr uint64_t kSliceBytes = 256 << 10;
 
 // Aligned, so that they can be written without being copied.
 std::string_view Zeros() {
-  struct Slice {
-    alignas(4096) char bytes[kSliceBytes];
-  };
-  static const auto zeros = std::make_unique<Slice>();
-  return {zeros->bytes, kSliceBytes};
+  alignas(4096) static const char zeros[kSliceBytes] = {};
+  return {zeros, kSliceBytes};
 }
 
 // Past the page cache: filling it with zeros costs several times what writing them does, and what is appended

@@ -18,6 +18,30 @@
 #include "runtime/helper.h"
 
 namespace tenure::runtime {
+
+// Memory that the device can read from, for what is not aligned; as large as was needed so far.
+class DirectBuffer {
+ public:
+  static constexpr size_t kMaxBytes = 4 << 20;  // of one write: that of a full commit of the log
+
+  // The same bytes, aligned; until the next call.
+  const char* Aligned(std::string_view bytes) {
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment == 0) return bytes.data();
+    if (size_ < bytes.size()) {
+      size_ = std::max(bytes.size(), 2 * size_);
+      memory_ = std::make_unique<char[]>(size_ + kAlignment);
+    }
+    const auto begin = reinterpret_cast<uintptr_t>(memory_.get());
+    char* const to = memory_.get() + (kAlignment - begin % kAlignment) % kAlignment;
+    return static_cast<const char*>(std::memcpy(to, bytes.data(), bytes.size()));
+  }
+
+ private:
+  static constexpr size_t kAlignment = 4096;
+  size_t size_ = 0;
+  std::unique_ptr<char[]> memory_;
+};
+
 namespace {
 
 StatusCode CodeOf(int error) {
@@ -72,8 +96,7 @@ Descriptor OpenDescriptor(const std::string& path, int flags) {
 
 class RealFile final : public File {
  public:
-  RealFile(Executor& executor, std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer, std::string path,
-           Descriptor fd)
+  RealFile(Executor& executor, std::shared_ptr<DirectBuffer> buffer, std::string path, Descriptor fd)
       : executor_(executor), buffer_(std::move(buffer)), path_(std::move(path)), fd_(std::move(fd)) {}
 
   StatusOr<std::string> Read(uint64_t offset, size_t size) const override {
@@ -141,12 +164,8 @@ class RealFile final : public File {
   Status WriteDirect(uint64_t& offset, std::string_view& bytes) {
     Helper::BeforeBlocking();
     while (!bytes.empty()) {
-      const size_t size = std::min(bytes.size(), DirectBuffer::kBytes);
-      const char* from = bytes.data();
-      if (reinterpret_cast<uintptr_t>(from) % DirectBuffer::kAlignment != 0) {
-        if (*buffer_ == nullptr) *buffer_ = std::make_unique<DirectBuffer>();
-        from = static_cast<const char*>(std::memcpy((*buffer_)->bytes, from, size));
-      }
+      const size_t size = std::min(bytes.size(), DirectBuffer::kMaxBytes);
+      const char* const from = buffer_->Aligned(bytes.substr(0, size));
       const ssize_t n =
           Retry([&] { return ::pwrite(direct_->get(), from, size, static_cast<off_t>(offset)); });
       if (n < 0 && errno != EINVAL) return SystemError(errno, "write", path_);
@@ -164,7 +183,7 @@ class RealFile final : public File {
   static constexpr uint64_t kSectorBytes = 512;
 
   Executor& executor_;
-  const std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer_;
+  const std::shared_ptr<DirectBuffer> buffer_;
   const std::string path_;
   const Descriptor fd_;
   std::optional<Descriptor> direct_;  // of the same file
@@ -189,6 +208,8 @@ std::string ReadOwner(int fd) {
 }
 
 }  // namespace
+
+RealDisk::RealDisk(Executor& executor) : executor_(executor), buffer_(std::make_shared<DirectBuffer>()) {}
 
 StatusOr<std::unique_ptr<File>> RealDisk::Open(const std::string& path, OpenMode mode) {
   const int flags = mode == OpenMode::kReadOnly    ? O_RDONLY

@@ -18,17 +18,12 @@
 
 namespace tenure::runtime {
 
-// Memory that the device can read from, for what is not aligned.
-struct DirectBuffer {
-  static constexpr size_t kBytes = 256 << 10;
-  static constexpr size_t kAlignment = 4096;
-  alignas(kAlignment) char bytes[kBytes];
-};
+class DirectBuffer;
 
 class RealDisk final : public Disk {
  public:
   // `executor` runs the completions of Sync and must outlive the disk and its files.
-  explicit RealDisk(Executor& executor) : executor_(executor) {}
+  explicit RealDisk(Executor& executor);
 
   StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
   Status Rename(const std::string& from, const std::string& to) override;
@@ -45,9 +40,7 @@ class RealDisk final : public Disk {
 
  private:
   Executor& executor_;
-  // Shared by the files; made by the first that needs it.
-  const std::shared_ptr<std::unique_ptr<DirectBuffer>> buffer_ =
-      std::make_shared<std::unique_ptr<DirectBuffer>>();
+  const std::shared_ptr<DirectBuffer> buffer_;  // shared by the files
 };
 
 }  // namespace tenure::runtime
