@@ -123,7 +123,6 @@ Status GrpcCore::Listen(const runtime::Endpoint& endpoint) {
   builder.RegisterAsyncGenericService(&generic_service_);
   builder.SetMaxReceiveMessageSize(kMaxWireMessage);
   builder.SetMaxSendMessageSize(kMaxWireMessage);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(options_.keepalive_time));

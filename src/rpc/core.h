@@ -29,7 +29,7 @@ namespace tenure::rpc {
 class Tag {
  public:
   virtual ~Tag() = default;
-  // On one of gRPC's threads.
+  // On one of gRPC's threads, or as the Link says.
   void Complete(bool ok) {
     (void)started_.load(std::memory_order_acquire);
     OnEvent(ok);

@@ -1,4 +1,4 @@
-// The way from gRPC's threads to one executor: closures queue here and the executor is woken once for all
+// The way from the threads of the transports to one executor: closures queue here and the executor is woken once for all
 // that gather until it comes.
 //
 // Threading: Push from any thread; Close and what it is given to run from the executor (or, once that is

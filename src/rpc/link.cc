@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <asio/buffer.hpp>
-#include <asio/connect.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/error.hpp>
 #include <asio/ip/address.hpp>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/host_port.h"
 #include "rpc/convert.h"
 #include "rpc/core.h"
 #include "rpc/framing.h"
@@ -30,7 +30,6 @@ constexpr size_t kSizeBytes = 4;
 constexpr size_t kMaxPath = 1 << 10;
 constexpr size_t kMaxRecord = runtime::kMaxMessageBytes + (1 << 20);  // and the frames in it
 constexpr size_t kKeptCapacity = 1 << 20;
-constexpr auto kNever = ::asio::steady_timer::time_point::max();
 
 struct RecordSize {
   explicit RecordSize(size_t size) {
@@ -75,7 +74,7 @@ class Link::Refusal {
   std::shared_ptr<Link> link_;
 };
 
-Link::Link(Links& links) : links_(links), timer_(links.io()), resolver_(links.io()), socket_(links.io()) {}
+Link::Link(Links& links) : links_(links), timer_(links.io()), socket_(links.io()) {}
 
 Link::~Link() = default;
 
@@ -84,54 +83,51 @@ Link::~Link() = default;
 void Link::Connect(const runtime::Endpoint& to, std::string path, std::shared_ptr<StreamEnd> end) {
   ::asio::post(links_.io(), [self = shared_from_this(), to, path = std::move(path), end = std::move(end)] {
     if (self->state_ == State::kClosed) return end->OnTransportEnded(ShuttingDown(to));
+    self->is_client_ = true;
     self->to_ = to;
     self->path_ = path;
     self->end_ = end;
-    self->Resolve();
+    const StatusOr<HostPort> name = ParseHostPort(to);
+    if (!name.ok()) return self->OnFound(Error(StatusCode::kUnavailable, "{}", MessageOf(name.status())));
+    self->links_.names().Find(
+        *name, [self](const StatusOr<NameLookups::Addresses>& found) { self->OnFound(found); });
   });
 }
 
-void Link::Resolve() {
-  const Duration limit = links_.connect_timeout();
-  CloseAfter(limit, runtime::MarkNotSent(Error(StatusCode::kUnavailable, "{}: no connection within {} ms",
-                                               to_, ToMillis(limit))));
-  const size_t colon = to_.rfind(':');
-  if (colon == std::string::npos) {
-    return Break(
-        runtime::MarkNotSent(Error(StatusCode::kUnavailable, "{}: an address has the form host:port", to_)));
-  }
-  std::string host = to_.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  // Numbers need no other thread to look them up.
-  const auto flags = tcp::resolver::numeric_host | tcp::resolver::numeric_service;
-  std::error_code error;
-  const Endpoints numeric = resolver_.resolve(host, to_.substr(colon + 1), flags, error);
-  if (!error) return OnResolved(error, numeric);
-  resolver_.async_resolve(host, to_.substr(colon + 1),
-                          [self = shared_from_this()](const std::error_code& e, const Endpoints& endpoints) {
-                            self->OnResolved(e, endpoints);
-                          });
+void Link::OnFound(const StatusOr<NameLookups::Addresses>& found) {
+  if (state_ == State::kClosed) return;
+  if (!found.ok()) return Break(runtime::MarkNotSent(Annotate(found.status(), to_)));
+  addresses_ = *found;
+  std::reverse(addresses_.begin(), addresses_.end());
+  ConnectNext();
 }
 
-void Link::OnResolved(const std::error_code& error, const Endpoints& endpoints) {
-  if (state_ == State::kClosed) return;
-  if (error) {
-    return Break(runtime::MarkNotSent(Error(StatusCode::kUnavailable, "{}: {}", to_, error.message())));
-  }
-  ::asio::async_connect(
-      socket_, endpoints,
-      [self = shared_from_this()](const std::error_code& e, const tcp::endpoint&) { self->OnConnected(e); });
+void Link::ConnectNext() {
+  tried_ = addresses_.back();
+  addresses_.pop_back();
+  std::error_code ignored;
+  socket_->close(ignored);  // of the address before
+  After(links_.connect_timeout(), [self = shared_from_this()] {
+    std::error_code ignored_too;
+    self->socket_->close(ignored_too);
+  });
+  socket_->async_connect(tried_,
+                         [self = shared_from_this()](const std::error_code& e) { self->OnConnected(e); });
 }
 
 void Link::OnConnected(const std::error_code& error) {
   if (state_ == State::kClosed) return;
   if (error) {
-    Status status = Error(StatusCode::kUnavailable, "{}: {}", to_, error.message());
+    if (!addresses_.empty()) return ConnectNext();
+    Status status = error == ::asio::error::operation_aborted
+                        ? Error(StatusCode::kUnavailable, "{}: no connection within {} ms", to_,
+                                ToMillis(links_.connect_timeout()))
+                        : Error(StatusCode::kUnavailable, "{}: {}", to_, error.message());
     const bool refused = error == ::asio::error::connection_refused;
     return Break(refused ? runtime::MarkRefused(std::move(status)) : runtime::MarkNotSent(std::move(status)));
   }
   StayOpen();
-  links_.Configure(socket_);
+  links_.Configure(*socket_);
   state_ = State::kOpen;
   chunk_ = std::make_unique<char[]>(kChunkBytes);
   const RecordSize size(path_.size());
@@ -141,12 +137,27 @@ void Link::OnConnected(const std::error_code& error) {
   end_->Start();
 }
 
+bool Link::CheckGreeting() {
+  const std::string_view begun = input_.substr(0, kLinkMagic.size());
+  if (!kLinkMagic.starts_with(begun)) {
+    links_.NoteForeign(to_);
+    Break(Error(StatusCode::kUnimplemented, "{} answers with something that is no link", to_));
+    return false;
+  }
+  if (begun.size() < kLinkMagic.size()) return false;
+  input_.remove_prefix(kLinkMagic.size());
+  greeted_ = true;
+  return true;
+}
+
 // --- opening, as a server
 
 void Link::Serve(tcp::socket socket) {
   socket_ = std::move(socket);
   state_ = State::kGreeted;
   chunk_ = std::make_unique<char[]>(kChunkBytes);
+  iovec greeting = Part(kLinkMagic.data(), kLinkMagic.size());
+  Write(&greeting, 1, /*last=*/false, nullptr);
   CloseAfter(links_.patience(), Error(StatusCode::kDeadlineExceeded, "no method was named"));
   Advance();
 }
@@ -161,9 +172,9 @@ void Link::OpenStream(std::string path) {
   if (!entry.ok()) return Refuse(entry.status());
   if (!is_stream) return Refuse(Error(StatusCode::kUnimplemented, "{} is not a stream", path_));
   std::error_code ignored;
-  const tcp::endpoint peer = socket_.remote_endpoint(ignored);
+  const tcp::endpoint peer = socket_->remote_endpoint(ignored);
   runtime::CallInfo info{.method = std::string(method),
-                         .peer = fmt::format("{}:{}", peer.address().to_string(), peer.port()),
+                         .peer = HostPort{peer.address().to_string(), peer.port()}.ToString(),
                          .deadline = kFarFuture};
   end_ = std::make_shared<StreamEnd>(entry->network, shared_from_this(), StreamEnd::Side::kServer,
                                      /*framed=*/true);
@@ -207,7 +218,7 @@ void Link::Advance() {
       const std::lock_guard lock(mutex_);
       if (read_tag_ == nullptr) break;
     }
-    const auto record = NextRecord();
+    const auto record = is_client_ && !greeted_ && !CheckGreeting() ? std::nullopt : NextRecord();
     if (!record) {
       if (state_ != State::kClosed) Receive();
       break;
@@ -217,10 +228,10 @@ void Link::Advance() {
       OpenStream(std::string(*record));
       continue;
     }
+    const grpc::Slice slice(record->data(), record->size());
     Tag* tag = nullptr;
     {
       const std::lock_guard lock(mutex_);
-      const grpc::Slice slice(record->data(), record->size());
       *read_buffer_ = grpc::ByteBuffer(&slice, 1);
       tag = std::exchange(read_tag_, nullptr);
     }
@@ -254,7 +265,7 @@ void Link::Receive() {
     pending_.erase(0, pending_.size() - input_.size());
   }
   input_ = {};
-  socket_.async_read_some(
+  socket_->async_read_some(
       ::asio::buffer(chunk_.get(), kChunkBytes),
       [self = shared_from_this()](const std::error_code& e, size_t size) { self->OnReceived(e, size); });
 }
@@ -273,7 +284,7 @@ void Link::OnReceived(const std::error_code& error, size_t size) {
 }
 
 Status Link::PeerGone(const std::error_code& error) const {
-  if (to_.empty()) return Error(StatusCode::kCancelled, "the client of {} is gone", path_);
+  if (!is_client_) return Error(StatusCode::kCancelled, "the client of {} is gone", path_);
   const bool ended = error == ::asio::error::eof;
   return Error(StatusCode::kUnavailable, "{}: {}", to_,
                ended ? "the connection was closed" : error.message());
@@ -297,7 +308,7 @@ bool Link::StartEnd(const Status& status, Tag* tag) {
     self->CloseAfter(self->links_.patience(),
                      Error(StatusCode::kUnavailable, "the peer did not close the connection"));
   });
-  if (!to_.empty()) return Write(nullptr, 0, /*last=*/true, tag);  // the status went before as a close frame
+  if (is_client_) return Write(nullptr, 0, /*last=*/true, tag);  // the status went before as a close frame
   std::string batch;
   AppendCloseFrame(batch, status);
   const RecordSize size(batch.size());
@@ -306,7 +317,7 @@ bool Link::StartEnd(const Status& status, Tag* tag) {
 }
 
 bool Link::Write(iovec* parts, size_t count, bool last, Tag* tag) {
-  bool failed = false;
+  int error = 0;
   {
     const std::lock_guard lock(mutex_);
     if (closed_ || cancelled_) return false;
@@ -317,11 +328,11 @@ bool Link::Write(iovec* parts, size_t count, bool last, Tag* tag) {
     ssize_t sent = 0;
     // A greeting may still wait.
     if (rest_.empty() && count > 0) {
-      sent = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-      failed = sent < 0 && errno != EAGAIN;
+      sent = ::sendmsg(socket_->native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent < 0 && errno != EAGAIN) error = errno;
       sent = std::max<ssize_t>(sent, 0);
     }
-    if (!failed) {
+    if (error == 0) {
       auto skip = static_cast<size_t>(sent);
       const bool waiting = !rest_.empty();
       for (size_t i = 0; i < count; ++i) {
@@ -336,40 +347,50 @@ bool Link::Write(iovec* parts, size_t count, bool last, Tag* tag) {
         }
         return true;
       }
-      if (last) ::shutdown(socket_.native_handle(), SHUT_WR);
+      if (last) ::shutdown(socket_->native_handle(), SHUT_WR);
     }
   }
-  if (tag != nullptr) tag->Complete(!failed);  // why it failed, reading tells
+  if (error != 0) OnWriteFailed(error);
+  if (tag != nullptr) tag->Complete(error == 0);
   return true;
+}
+
+// What the peer said last may tell more: reading breaks off sooner, unless nobody reads.
+void Link::OnWriteFailed(int error) {
+  ::asio::post(links_.io(), [self = shared_from_this(), error] {
+    if (self->state_ == State::kClosed || self->state_ == State::kEnding) return;
+    self->CloseAfter(self->links_.patience(), self->PeerGone({error, std::generic_category()}));
+  });
 }
 
 void Link::WaitWritable() {
   if (state_ == State::kClosed) return;
-  socket_.async_wait(tcp::socket::wait_write,
-                     [self = shared_from_this()](const std::error_code&) { self->OnWritable(); });
+  socket_->async_wait(tcp::socket::wait_write,
+                      [self = shared_from_this()](const std::error_code&) { self->OnWritable(); });
 }
 
 void Link::OnWritable() {
   Tag* tag = nullptr;
-  bool failed = false;
+  int error = 0;
   bool done = false;
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    const ssize_t sent = ::send(socket_.native_handle(), rest_.data() + rest_sent_, rest_.size() - rest_sent_,
-                                MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = ::send(socket_->native_handle(), rest_.data() + rest_sent_,
+                                rest_.size() - rest_sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) rest_sent_ += static_cast<size_t>(sent);
-    failed = sent < 0 && errno != EAGAIN;
-    done = failed || rest_sent_ == rest_.size();
+    if (sent < 0 && errno != EAGAIN) error = errno;
+    done = error != 0 || rest_sent_ == rest_.size();
     if (done) {
       rest_ = {};
       rest_sent_ = 0;
       tag = std::exchange(write_tag_, nullptr);
-      if (last_written_ && !failed) ::shutdown(socket_.native_handle(), SHUT_WR);
+      if (last_written_ && error == 0) ::shutdown(socket_->native_handle(), SHUT_WR);
     }
   }
   if (!done) return WaitWritable();
-  if (tag != nullptr) tag->Complete(!failed);
+  if (error != 0) OnWriteFailed(error);
+  if (tag != nullptr) tag->Complete(error == 0);
 }
 
 // --- the end
@@ -384,16 +405,21 @@ void Link::Cancel() {
   });
 }
 
+void Link::After(Duration limit, Closure closure) {
+  timer_->expires_after(limit);
+  timer_->async_wait([self = shared_from_this(), number = ++limits_,
+                      closure = std::move(closure)](const std::error_code& cancelled) mutable {
+    if (!cancelled && self->state_ != State::kClosed && self->limits_ == number) closure();
+  });
+}
+
 void Link::CloseAfter(Duration limit, Status status) {
-  timer_.expires_after(limit);
-  timer_.async_wait(
-      [self = shared_from_this(), status = std::move(status)](const std::error_code& cancelled) {
-        if (!cancelled && self->timer_.expiry() != kNever) self->Break(status);
-      });
+  After(limit, [self = shared_from_this(), status = std::move(status)] { self->Break(status); });
 }
 
 void Link::StayOpen() {
-  timer_.expires_at(kNever);
+  ++limits_;
+  timer_->cancel();
 }
 
 void Link::Break(Status status) {
@@ -405,11 +431,9 @@ void Link::Break(Status status) {
     closed_ = true;
     read_tag = std::exchange(read_tag_, nullptr);
     write_tag = std::exchange(write_tag_, nullptr);
-    std::error_code ignored;
-    socket_.close(ignored);
+    socket_.reset();
   }
-  timer_.cancel();
-  resolver_.cancel();
+  timer_.reset();
   if (const auto end = std::move(end_)) end->OnTransportEnded(std::move(status));
   if (read_tag != nullptr) read_tag->Complete(false);
   if (write_tag != nullptr) write_tag->Complete(false);

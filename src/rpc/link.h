@@ -3,12 +3,13 @@
 // it beside gRPC.
 //
 //   client: "TENURE-LINK/1\n" record("/package.Service/Method") *record(batch) end
-//   server: *record(batch) end
+//   server: "TENURE-LINK/1\n" *record(batch) end
 //   record(x) = size of x (4 bytes, little-endian) x
 //   batch: see framing.h. One with a close frame is the last of its side.
 //
 // Who closes shuts his direction down and waits, not for ever, for the other's end. An end without a close
-// frame is a failure: UNAVAILABLE for the client, CANCELLED for the server.
+// frame is a failure: UNAVAILABLE for the client, CANCELLED for the server. A server that greets with anything
+// else knows no links: UNIMPLEMENTED, and the next stream to it is gRPC's (Links::TakeForeign).
 //
 //   kConnecting --connected, greeting sent--> kOpen --StartEnd--> kEnding --peer's end, time--> kClosed
 //   kGreeted (server) --the service takes it--> kOpen
@@ -22,6 +23,7 @@
 
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,6 +31,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "rpc/name_lookups.h"
 #include "rpc/stream_end.h"
 #include "runtime/network.h"
 
@@ -62,11 +65,10 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
  private:
   class Refusal;
   enum class State { kConnecting, kGreeted, kOpen, kEnding, kClosed };
-  using Endpoints = ::asio::ip::tcp::resolver::results_type;
 
   // (io)
-  void Resolve();
-  void OnResolved(const std::error_code& error, const Endpoints& endpoints);
+  void OnFound(const StatusOr<NameLookups::Addresses>& found);
+  void ConnectNext();
   void OnConnected(const std::error_code& error);
   void OpenStream(std::string path);
   void Refuse(const Status& status);
@@ -74,11 +76,16 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   void OnReceived(const std::error_code& error, size_t size);
   // Hands on what is received as far as it is asked for, then receives more.
   void Advance();
+  // Whether the server's greeting is here; breaks off if it is none.
+  bool CheckGreeting();
   std::optional<std::string_view> NextRecord();
   void WaitWritable();
   void OnWritable();
+  // Of two limits that are set, the later one counts.
+  void After(Duration limit, Closure closure);
   void CloseAfter(Duration limit, Status status);
   void StayOpen();
+  void OnWriteFailed(int error);
   Status PeerGone(const std::error_code& error) const;
 
   // Sends `bytes` after their size, in parts as they lie, as far as the socket takes them; the rest waits for
@@ -88,20 +95,25 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   Links& links_;
   // (io)
   State state_ = State::kConnecting;
+  bool is_client_ = false;
+  bool greeted_ = false;  // of a client: by the server
   runtime::Endpoint to_;  // of a client
   std::string path_;
-  std::shared_ptr<StreamEnd> end_;  // until the link is closed
-  ::asio::steady_timer timer_;
-  ::asio::ip::tcp::resolver resolver_;
-  std::unique_ptr<char[]> chunk_;  // what one read fills
-  std::string pending_;            // the beginning of a record that did not come at once
-  std::string_view input_;         // not parsed yet: of chunk_ or of pending_
+  std::shared_ptr<StreamEnd> end_;             // until the link is closed
+  NameLookups::Addresses addresses_;           // of a client, those that are still to be tried last
+  ::asio::ip::tcp::endpoint tried_;            // the address that is being tried
+  std::optional<::asio::steady_timer> timer_;  // until the link is closed
+  uint64_t limits_ = 0;                        // that timer_ was set to
+  std::unique_ptr<char[]> chunk_;              // what one read fills
+  std::string pending_;                        // the beginning of a record that did not come at once
+  std::string_view input_;                     // not parsed yet: of chunk_ or of pending_
   bool receiving_ = false;
   bool advancing_ = false;
 
   std::mutex mutex_;
-  // Read from on io without the mutex; sent to, and closed, under it.
-  ::asio::ip::tcp::socket socket_;
+  // Read from on io without the mutex; sent to, and closed, under it. Until the link is closed, so that nothing of
+  // Asio's is left in a Link that outlives Links.
+  std::optional<::asio::ip::tcp::socket> socket_;
   bool closed_ = false;
   bool cancelled_ = false;     // nothing is sent any more
   bool last_written_ = false;  // nothing follows rest_

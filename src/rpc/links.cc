@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "base/host_port.h"
 #include "rpc/link.h"
 #include "runtime/helper.h"
 
@@ -42,10 +43,15 @@ class Links::Greeting : public std::enable_shared_from_this<Greeting> {
   void Start() {
     timer_.expires_after(links_.patience());
     timer_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
-      std::error_code ignored;
-      if (!cancelled) self->socket_.close(ignored);
+      if (!cancelled) self->End();
     });
     Read();
+  }
+  void End() {
+    std::error_code ignored;
+    socket_.close(ignored);
+    timer_.cancel();
+    links_.greetings_.erase(shared_from_this());
   }
 
  private:
@@ -57,23 +63,16 @@ class Links::Greeting : public std::enable_shared_from_this<Greeting> {
   }
 
   void OnRead(const std::error_code& error, size_t size) {
-    if (error) {
-      timer_.cancel();
-      return;
-    }
+    if (error || !socket_.is_open()) return End();
     size_ += size;
     const std::string_view received(received_.data(), size_);
-    if (received == kLinkMagic) {
-      timer_.cancel();
-      if (const auto link = links_.NewLink()) link->Serve(std::move(socket_));
-    } else if (kLinkMagic.starts_with(received)) {
-      Read();
-    } else {
-      timer_.cancel();
-      std::error_code failed;
-      const int descriptor = socket_.release(failed);
-      if (!failed) links_.on_foreign_(descriptor, received);
+    if (kLinkMagic.starts_with(received) && received != kLinkMagic) return Read();
+    if (received != kLinkMagic) {
+      links_.HandOn(socket_, received);
+    } else if (const auto link = links_.NewLink()) {
+      link->Serve(std::move(socket_));
     }
+    End();
   }
 
   Links& links_;
@@ -92,17 +91,12 @@ Status Links::Listen(const runtime::Endpoint& endpoint) {
   const auto failed = [&](std::string_view why) {
     return Error(StatusCode::kUnavailable, "cannot listen on {}: {}", endpoint, why);
   };
-  const size_t colon = endpoint.rfind(':');
-  if (colon == std::string::npos) return failed("not of the form host:port");
-  std::string host = endpoint.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  const StatusOr<HostPort> name = ParseHostPort(endpoint, /*least_port=*/0);
+  if (!name.ok()) return failed(MessageOf(name.status()));
+  const StatusOr<NameLookups::Addresses> found = NameLookups::FindToListen(*name);
+  if (!found.ok()) return failed(MessageOf(found.status()));
   std::error_code error;
-  tcp::resolver resolver(io_);
-  const auto found = resolver.resolve(host, endpoint.substr(colon + 1),
-                                      tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  if (error) return failed(error.message());
-  for (const auto& entry : found) {
-    tcp::endpoint address = entry.endpoint();
+  for (tcp::endpoint address : *found) {
     if (port_ != 0) address.port(static_cast<uint16_t>(port_));  // the one that the first one got
     auto listener = std::make_unique<Listener>(io_);
     error = Open(listener->acceptor, address);
@@ -143,24 +137,28 @@ void Links::Run() {
 }
 
 void Links::Accept(OnForeign on_foreign) {
-  ::asio::post(io_, [this, on_foreign = std::move(on_foreign)] {
-    on_foreign_ = on_foreign;
-    accepting_ = true;
+  const std::lock_guard lock(mutex_);
+  on_foreign_ = std::move(on_foreign);
+  ::asio::post(io_, [this] {
     for (const auto& listener : listeners_) AcceptNext(*listener);
   });
-  const std::lock_guard lock(mutex_);
   StartThread();
 }
 
+bool Links::accepting() {
+  const std::lock_guard lock(mutex_);
+  return on_foreign_ != nullptr;
+}
+
 void Links::AcceptNext(Listener& listener) {
-  if (!accepting_) return;
+  if (!accepting()) return;
   listener.acceptor.async_accept([this, &listener](const std::error_code& error, tcp::socket socket) {
     OnAccepted(listener, error, std::move(socket));
   });
 }
 
 void Links::OnAccepted(Listener& listener, const std::error_code& error, tcp::socket socket) {
-  if (!accepting_) return;
+  if (!accepting()) return;
   // The client gave up before it was accepted: no reason to wait.
   if (error && error != ::asio::error::connection_aborted) {
     listener.retry.expires_after(kRetryDelay);
@@ -171,7 +169,7 @@ void Links::OnAccepted(Listener& listener, const std::error_code& error, tcp::so
   }
   if (!error) {
     Configure(socket);
-    std::make_shared<Greeting>(*this, std::move(socket))->Start();
+    (*greetings_.insert(std::make_shared<Greeting>(*this, std::move(socket))).first)->Start();
   }
   AcceptNext(listener);
 }
@@ -199,14 +197,34 @@ void Links::Forget(const std::shared_ptr<Link>& link) {
   links_.erase(link);
 }
 
+bool Links::TakeForeign(const runtime::Endpoint& to) {
+  const std::lock_guard lock(mutex_);
+  return foreign_.erase(to) > 0;
+}
+
+void Links::NoteForeign(const runtime::Endpoint& to) {
+  const std::lock_guard lock(mutex_);
+  foreign_.insert(to);
+}
+
+void Links::HandOn(tcp::socket& socket, std::string_view received) {
+  const std::lock_guard lock(mutex_);
+  if (on_foreign_ == nullptr) return;
+  std::error_code failed;
+  const int descriptor = socket.release(failed);
+  if (!failed) on_foreign_(descriptor, received);
+}
+
 void Links::StopAccepting() {
+  const std::lock_guard lock(mutex_);
+  on_foreign_ = nullptr;
   ::asio::post(io_, [this] {
-    accepting_ = false;
     std::error_code ignored;
     for (const auto& listener : listeners_) {
       listener->acceptor.close(ignored);
       listener->retry.cancel();
     }
+    while (!greetings_.empty()) (*greetings_.begin())->End();
   });
 }
 

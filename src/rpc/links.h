@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -23,6 +24,7 @@
 
 #include "base/status.h"
 #include "rpc/grpc_process.h"
+#include "rpc/name_lookups.h"
 #include "runtime/network.h"
 
 namespace tenure::rpc {
@@ -40,14 +42,18 @@ class Links {
   // address cannot be had, and why.
   Status Listen(const runtime::Endpoint& endpoint);
   int port() const { return port_; }
-  // Gets the descriptor of a connection that is no link, to keep, and what was read of it. (io)
+  // Gets the descriptor of a connection that is no link, to keep, and what was read of it. (io, under a lock)
   using OnForeign = std::function<void(int descriptor, std::string_view received)>;
   void Accept(OnForeign on_foreign);
+  // When it returns, no connection is handed on any more; those that have not said what they are are closed.
   void StopAccepting();
   void Shutdown();
 
   // Any thread. Null: the process is shutting down.
   std::shared_ptr<Link> NewLink();
+  // Whether a link to `to` was answered by something else since this was asked last: gRPC alone is spoken by
+  // programs from before links. Asked for each stream, so every other one tries a link again.
+  bool TakeForeign(const runtime::Endpoint& to);
 
   // For links, any thread.
   ::asio::io_context& io() { return io_; }
@@ -57,6 +63,8 @@ class Links {
   // For a peer to do what is its turn.
   Duration patience() const { return options_.keepalive_time + options_.keepalive_timeout; }
   void Forget(const std::shared_ptr<Link>& link);
+  void NoteForeign(const runtime::Endpoint& to);
+  NameLookups& names() { return names_; }  // (io)
   // A connection that is made. What cannot be set is no reason to give it up.
   void Configure(::asio::ip::tcp::socket& socket) const;
 
@@ -72,6 +80,8 @@ class Links {
   void StartThread();  // under mutex_
   static std::error_code Open(::asio::ip::tcp::acceptor& acceptor, const ::asio::ip::tcp::endpoint& address);
   // (io)
+  void HandOn(::asio::ip::tcp::socket& socket, std::string_view received);
+  bool accepting();
   void AcceptNext(Listener& listener);
   void OnAccepted(Listener& listener, const std::error_code& error, ::asio::ip::tcp::socket socket);
 
@@ -79,15 +89,17 @@ class Links {
   const GrpcOptions options_;
   ::asio::io_context io_{1};
   ::asio::executor_work_guard<::asio::io_context::executor_type> work_;
+  NameLookups names_{io_};
   std::vector<std::unique_ptr<Listener>> listeners_;
   int port_ = 0;
-  OnForeign on_foreign_;    // (io)
-  bool accepting_ = false;  // (io)
+  std::unordered_set<std::shared_ptr<Greeting>> greetings_;  // (io)
 
   std::mutex mutex_;
+  OnForeign on_foreign_;  // null: nothing is accepted
   bool shut_down_ = false;
   std::thread thread_;
   std::unordered_set<std::shared_ptr<Link>> links_;
+  std::set<runtime::Endpoint> foreign_;
 };
 
 }  // namespace tenure::rpc

@@ -30,6 +30,7 @@ void StreamEnd::Attach(std::unique_ptr<runtime::StreamHandler> owned) {
 }
 
 void StreamEnd::Start() {
+  const auto self = shared_from_this();  // who calls may let go of it meanwhile
   {
     const std::lock_guard lock(mutex_);
     started_ = true;
@@ -80,21 +81,32 @@ void StreamEnd::Append(std::string message) {
 }
 
 void StreamEnd::Pump() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(pumping_, true)) return;  // by the write that was done at once, or another thread
+  }
+  while (PumpOne()) {
+  }
+}
+
+// False, with pumping_ reset, if there is nothing that can be started.
+bool StreamEnd::PumpOne() {
   std::optional<std::string> next;
   Status status;
   {
     const std::lock_guard lock(mutex_);
-    if (!started_ || sending_ || ended_) return;
+    if (!started_ || sending_ || ended_ || (queue_.empty() && !close_status_)) {
+      pumping_ = false;
+      return false;
+    }
     if (!queue_.empty()) {
       next = std::move(queue_.front());
       queue_.pop_front();
       in_flight_bytes_ = next->size();
-    } else if (close_status_) {
+    } else {
       status = *std::move(close_status_);
       ended_ = true;
       in_flight_bytes_ = 0;
-    } else {
-      return;
     }
     sending_ = true;
   }
@@ -104,6 +116,7 @@ void StreamEnd::Pump() {
   } else {
     if (!transport_->StartEnd(status, end_tag_.Arm(shared_from_this()))) end_tag_.Disarm();
   }
+  return true;
 }
 
 void StreamEnd::OnWritten(bool ok) {

@@ -1,8 +1,8 @@
-// Private to rpc/: one end of a stream over gRPC, the same for both sides. Queues, packs, orders and bounds;
-// the transport (ServerCall, ClientStream) moves buffers.
+// Private to rpc/: one end of a stream, the same for both sides. Queues, packs, orders and bounds; the
+// transport (ServerCall and ClientStream of gRPC, Link) moves buffers.
 //
-// Threading: methods marked (executor) on the Network's executor, (io) on gRPC's threads; what both touch is
-//            under mutex_. Operations are started outside the lock: at most one read and one of {write, end}
+// Threading: methods marked (executor) on the Network's executor, (io) on the transport's thread; what both
+//            touch is under mutex_. Operations are started outside the lock: at most one read and one of {write, end}
 //            is under way.
 // Ordering:  what is sent goes out in order. Sends of one executor batch leave together: the flush is posted.
 // Bounds:    reading stops while kMaxUndelivered bytes wait for the executor, so that a slow reader slows its
@@ -71,8 +71,9 @@ class StreamEnd final : public std::enable_shared_from_this<StreamEnd>, public P
   void OnEnded(bool ok);
   void StartRead();
   void ResumeRead(size_t delivered);
-  // Starts the next write, or the end, if none is under way.
+  // Starts the next writes, or the end, as long as none is under way.
   void Pump();
+  bool PumpOne();
   void Append(std::string message);
   void Deliver(std::string bytes);
   void OnPeerClosed(Status status);
@@ -103,10 +104,11 @@ class StreamEnd final : public std::enable_shared_from_this<StreamEnd>, public P
 
   std::mutex mutex_;
   bool started_ = false;
+  bool pumping_ = false;
   bool sending_ = false;  // a write or the end is under way
   bool read_paused_ = false;
   bool ended_ = false;                  // nothing more may be started
-  std::deque<std::string> queue_;       // each becomes one gRPC message
+  std::deque<std::string> queue_;       // each becomes one message of the transport
   std::optional<Status> close_status_;  // end the stream when the queue is empty
   size_t in_flight_bytes_ = 0;
 };

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -66,11 +67,12 @@ class RawClient {
     fd_ = -1;
   }
   void Send(std::string_view bytes) { ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
-  // What comes until `size` bytes are there, the end, or ten seconds.
+  // What comes after the server's greeting until `size` bytes are there, the end, or ten seconds.
   std::string Read(size_t size) {
-    while (received_.size() < size && Receive()) {
+    while (received_.size() < kLinkMagic.size() + size && Receive()) {
     }
-    return received_.substr(0, size);
+    EXPECT_TRUE(received_.starts_with(kLinkMagic));
+    return received_.substr(std::min(received_.size(), kLinkMagic.size()), size);
   }
   // Everything up to the server's end; nullopt if that does not come within ten seconds.
   std::optional<std::string> ReadToEnd() {
@@ -199,8 +201,9 @@ TEST_F(LinkTest, WhatIsRefusedIsToldWhy) {
     client.Send(Hello(path) + Batch({"to nobody"}));
     const auto answer = client.ReadToEnd();
     ASSERT_TRUE(answer.has_value()) << path;
-    ASSERT_GT(answer->size(), 4u) << path;
-    FrameReader frames(std::string_view(*answer).substr(4));
+    ASSERT_TRUE(answer->starts_with(kLinkMagic)) << path;
+    ASSERT_GT(answer->size(), kLinkMagic.size() + 4) << path;
+    FrameReader frames(std::string_view(*answer).substr(kLinkMagic.size() + 4));
     EXPECT_FALSE(frames.Next().has_value());
     ASSERT_TRUE(frames.closed().has_value()) << path;
     EXPECT_EQ(*frames.closed(), Error(StatusCode::kUnimplemented, "{}", message));
@@ -238,6 +241,21 @@ TEST_F(LinkTest, WhoSaysNothingIsNotWaitedForForEver) {
   ExpectAlive();
 }
 
+TEST_F(LinkTest, AfterShutdownNobodyIsLeft) {
+  GrpcProcess patient;
+  ASSERT_TRUE(patient.Listen("127.0.0.1:0").ok());
+  RawClient silent(patient.port());
+  RawClient half(patient.port());
+  half.Send(kLinkMagic.substr(0, 5));
+  RawClient link(patient.port());
+  link.Send(kLinkMagic);
+  EXPECT_EQ(link.Read(0), "");  // accepted, and so are those before
+  patient.Shutdown(0s);
+  EXPECT_TRUE(silent.ReadToEnd().has_value());
+  EXPECT_TRUE(half.ReadToEnd().has_value());
+  EXPECT_TRUE(link.ReadToEnd().has_value());
+}
+
 struct LinkRecorder : runtime::StreamHandler {
   void OnMessage(std::string) override { ++messages; }
   void OnClosed(Status s) override { status = std::move(s); }
@@ -259,8 +277,8 @@ class LinkClientTest : public LinkTest {
     executor.RunAndWait([&] { stream.reset(); });
     return recorder.status.value_or(OkStatus());
   }
-  // Listens; `serve` gets the first connection.
-  Status StatusAgainst(const std::function<void(int fd)>& serve) {
+  // How `streams` links in turn end; `serve` gets the first connection of each.
+  Status StatusAgainst(const std::function<void(int fd)>& serve, int streams = 1) {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = LoopbackAddress(0);
     socklen_t size = sizeof(address);
@@ -268,11 +286,16 @@ class LinkClientTest : public LinkTest {
     EXPECT_EQ(::listen(listener, 5), 0);
     EXPECT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
     std::thread server([&] {
-      const int fd = ::accept(listener, nullptr, nullptr);
-      serve(fd);
-      ::close(fd);
+      for (int i = 0; i < streams; ++i) {
+        const int fd = ::accept(listener, nullptr, nullptr);
+        serve(fd);
+        ::close(fd);
+      }
     });
-    Status status = StatusOf("127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
+    Status status;
+    for (int i = 0; i < streams; ++i) {
+      status = StatusOf("127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
+    }
     server.join();
     ::close(listener);
     return status;
@@ -292,7 +315,25 @@ TEST_F(LinkClientTest, WhyThereIsNoConnection) {
   EXPECT_TRUE(runtime::WasNotSent(nameless) && !runtime::WasRefused(nameless)) << nameless;
   const Status malformed = StatusOf("nonsense");
   EXPECT_EQ(malformed.code(), StatusCode::kUnavailable);
-  EXPECT_EQ(MessageOf(malformed), "nonsense: an address has the form host:port");
+  EXPECT_EQ(MessageOf(malformed), "nonsense: 'nonsense' is not HOST:PORT");
+}
+
+// Of its addresses, perhaps, not all are listened on.
+TEST_F(LinkClientTest, AProcessIsFoundByName) {
+  LinkRecorder recorder;
+  std::unique_ptr<runtime::Stream> stream;
+  for (int i = 0; i < 2; ++i) {  // the second time its addresses are known
+    executor.RunAndWait([&] {
+      stream = network->OpenStream("localhost:" + std::to_string(process.port()), "test.Echo/Stream",
+                                   recorder, {.lossy = true});
+      stream->Send("m");
+    });
+    Await([&] { return recorder.messages == i + 1 || recorder.status.has_value(); });
+    executor.RunAndWait([&] {
+      EXPECT_FALSE(recorder.status.has_value()) << *recorder.status;
+      stream.reset();
+    });
+  }
 }
 
 TEST_F(LinkClientTest, AServerThatEndsWithoutAWord) {
@@ -304,14 +345,44 @@ TEST_F(LinkClientTest, AServerThatEndsWithoutAWord) {
   EXPECT_FALSE(runtime::WasNotSent(status)) << status;
 }
 
+std::string ReadUntilEnd(int fd) {
+  std::string received;
+  char bytes[256];
+  for (ssize_t n = 0; (n = ::recv(fd, bytes, sizeof(bytes), 0)) > 0;)
+    received.append(bytes, static_cast<size_t>(n));
+  return received;
+}
+
 TEST_F(LinkClientTest, AServerThatSendsNonsense) {
   const Status status = StatusAgainst([](int fd) {
-    ::send(fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28, MSG_NOSIGNAL);
-    char byte = 0;
-    while (::recv(fd, &byte, 1, 0) > 0) {
-    }
+    const std::string answer = std::string(kLinkMagic) + "HTTP/1.1 400 Bad Request\r\n\r\n";
+    ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    (void)ReadUntilEnd(fd);
   });
   EXPECT_EQ(status.code(), StatusCode::kInternal) << status;
+}
+
+// A program from before links: every other stream to it is gRPC's.
+TEST_F(LinkClientTest, AServerWithoutLinksIsSpokenToByGrpc) {
+  std::vector<std::string> received;
+  const Status last = StatusAgainst(
+      [&](int fd) {
+        const char settings[] = {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100};
+        ::send(fd, settings, sizeof(settings), MSG_NOSIGNAL);
+        if (received.size() % 2 == 0) {  // a link's greeting is no preface of HTTP/2
+          received.push_back(ReadUntilEnd(fd));
+        } else {
+          std::string preface(24, '\0');
+          (void)::recv(fd, preface.data(), preface.size(), MSG_WAITALL);
+          received.push_back(preface);
+        }
+      },
+      3);
+  EXPECT_EQ(last.code(), StatusCode::kUnimplemented) << last;
+  ASSERT_EQ(received.size(), 3u);
+  EXPECT_TRUE(received[0].starts_with(kLinkMagic)) << received[0];
+  EXPECT_EQ(received[1], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  EXPECT_TRUE(received[2].starts_with(kLinkMagic)) << received[2];
 }
 
 // The peer's kernel takes what its buffers hold; its process never reads.
