@@ -56,7 +56,7 @@ CatalogResult InitializeCluster(Records& records, commands::InitializeCluster& c
   record.set_modify_revision(change.revision.value());
   *record.mutable_cluster() = std::move(*command.mutable_cluster());
   change.state.Put(kClusterKey, record.SerializeAsString());
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_new_record() = record;
   records.cluster = std::move(record);
@@ -208,7 +208,7 @@ CatalogResult PromoteController(Records& records, commands::PromoteController& c
 
 CatalogResult SetVoterTarget(Records& records, commands::SetVoterTarget& command, Change& change) {
   if (records.cluster->cluster().voter_target() == command.target()) return Done(change, false);
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_old_record() = *records.cluster;
   records.cluster->mutable_cluster()->set_voter_target(command.target());

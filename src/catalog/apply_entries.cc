@@ -68,16 +68,8 @@ CatalogResult PutEntry(commands::PutEntry& command, Change& change) {
   EncodeEntry(head, encoded);
   change.state.Put(key, encoded);
 
-  Event& event = change.events.emplace_back();
-  event.set_revision(change.revision.value());
-  if (stored) FillEntryRecord(command.key(), old, false, *event.mutable_old_record());
-  Record& record = *event.mutable_new_record();
-  record.set_create_revision(head.create_revision);
-  record.set_modify_revision(head.modify_revision);
-  EntryRecord& entry = *record.mutable_entry();
-  entry.set_version(head.version);
-  entry.set_key(std::move(*command.mutable_key()));
-  entry.set_value(std::move(*command.mutable_value()));
+  change.events.entries.push_back(
+      MakeEntryEvent(change.revision, command.key(), stored ? &old : nullptr, &head));
   return Done(change);
 }
 
@@ -93,9 +85,7 @@ CatalogResult DeleteEntry(commands::DeleteEntry& command, Change& change) {
 #endif
   if (!stored) return Done(change, false);
   change.state.Delete(key);
-  Event& event = change.events.emplace_back();
-  event.set_revision(change.revision.value());
-  FillEntryRecord(command.key(), old, false, *event.mutable_old_record());
+  change.events.entries.push_back(MakeEntryEvent(change.revision, command.key(), &old, nullptr));
   return Done(change);
 }
 

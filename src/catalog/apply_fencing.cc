@@ -18,7 +18,7 @@ void Write(Records& records, FencingSettings settings, Change& change) {
   record.set_modify_revision(change.revision.value());
   *record.mutable_cluster()->mutable_fencing() = std::move(settings);
   change.state.Put(kClusterKey, record.SerializeAsString());
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_old_record() = *records.cluster;
   *event.mutable_new_record() = record;

@@ -38,7 +38,7 @@ CatalogResult RaiseFormat(Records& records, commands::RaiseFormat& command, Chan
   record.set_modify_revision(change.revision.value());
   record.mutable_cluster()->set_format_version(to);
   change.state.Put(kClusterKey, record.SerializeAsString());
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_old_record() = *records.cluster;
   *event.mutable_new_record() = record;

@@ -21,7 +21,7 @@ constexpr uint64_t kSkippedIds = 100'000;
 
 void PutCluster(Records& records, Record record, Change& change) {
   record.set_modify_revision(change.revision.value());
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_old_record() = std::move(*records.cluster);
   *event.mutable_new_record() = record;

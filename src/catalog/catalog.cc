@@ -80,7 +80,7 @@ class Catalog::Impl {
     }
     records_.Load(state);
     deduplication_.Load(state);
-    events_.clear();
+    events_ = {};
     applied_ = applied;
   }
 
@@ -119,7 +119,7 @@ class Catalog::Impl {
   }
 
   void FinishBatch(kv::View& state) { deduplication_.Write(state); }
-  std::vector<pb::Event> TakeEvents() { return std::exchange(events_, {}); }
+  Events TakeEvents() { return std::exchange(events_, {}); }
   std::vector<std::string> TakeNotes() { return std::exchange(notes_, {}); }
   std::optional<ipb::CatalogResult> FindAnswer(const pb::RequestId& id) const {
     if (id.client_id() == 0) return std::nullopt;
@@ -216,7 +216,7 @@ class Catalog::Impl {
 
   Records records_;
   Deduplication deduplication_;
-  std::vector<pb::Event> events_;
+  Events events_;
   std::vector<std::string> notes_;
   Revision applied_;
 };
@@ -269,7 +269,7 @@ ipb::CatalogResult Catalog::Apply(ipb::CatalogCommand&& command, Revision revisi
 void Catalog::FinishBatch(kv::View& state) {
   impl_->FinishBatch(state);
 }
-std::vector<pb::Event> Catalog::TakeEvents() {
+Events Catalog::TakeEvents() {
   return impl_->TakeEvents();
 }
 std::vector<std::string> Catalog::TakeNotes() {

@@ -28,6 +28,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "catalog/events.h"
 #include "catalog/format.h"
 #include "kv/kv.h"
 #include "tenure/internal/v1/command.pb.h"
@@ -71,7 +72,7 @@ class Catalog {
   uint32_t format_version() const;
 
   // Changes made by Apply since the last call, in order; the watch hub distributes them.
-  std::vector<pb::Event> TakeEvents();
+  Events TakeEvents();
 
   // Refusals that need no state (sizes, names, ranges): made before a command reaches the log.
   // INVALID_ARGUMENT naming the field and the limit.

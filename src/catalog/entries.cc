@@ -1,5 +1,6 @@
 #include "catalog/entries.h"
 
+#include <bit>
 #include <memory>
 
 #include "base/check.h"
@@ -12,6 +13,59 @@ namespace {
 
 constexpr char kEntryFormat = 1;
 constexpr size_t kMaxPageBytes = 4 << 20;
+
+// Protobuf's wire format, by hand: through messages, an event costs as much as the put that it tells of.
+// Source: https://protobuf.dev/programming-guides/encoding
+constexpr uint32_t VarintField(uint32_t number) {
+  return number << 3;
+}
+constexpr uint32_t BytesField(uint32_t number) {
+  return number << 3 | 2;
+}
+constexpr size_t kTagBytes = 1;  // of the fields here, checked where they are written
+
+size_t VarintBytes(uint64_t value) {
+  return static_cast<size_t>(std::bit_width(value | 1) + 6) / 7;
+}
+size_t PrefixedBytes(size_t size) {
+  return kTagBytes + VarintBytes(size) + size;
+}
+void PutTag(std::string& out, uint32_t tag) {
+  out.push_back(static_cast<char>(tag));
+}
+void PutNumber(std::string& out, uint32_t field, uint64_t value) {
+  PutTag(out, VarintField(field));
+  PutVarint(out, value);
+}
+
+// A pb::Record with an entry.
+struct WireRecord {
+  WireRecord(std::string_view entry_key, const EntryHead& entry_head) : key(entry_key), head(entry_head) {
+    entry_bytes =
+        PrefixedBytes(key.size()) + PrefixedBytes(head.value.size()) + kTagBytes + VarintBytes(head.version);
+    bytes = kTagBytes + VarintBytes(head.create_revision) + kTagBytes + VarintBytes(head.modify_revision) +
+            PrefixedBytes(entry_bytes);
+  }
+  // Returns where the key begins.
+  size_t AppendTo(std::string& out) const {
+    static_assert(pb::Record::kEntryFieldNumber < 16 && pb::EntryRecord::kVersionFieldNumber < 16);
+    PutNumber(out, pb::Record::kCreateRevisionFieldNumber, head.create_revision);
+    PutNumber(out, pb::Record::kModifyRevisionFieldNumber, head.modify_revision);
+    PutTag(out, BytesField(pb::Record::kEntryFieldNumber));
+    PutVarint(out, entry_bytes);
+    PutTag(out, BytesField(pb::EntryRecord::kKeyFieldNumber));
+    PutPrefixed(out, key);
+    const size_t key_begin = out.size() - key.size();
+    PutTag(out, BytesField(pb::EntryRecord::kValueFieldNumber));
+    PutPrefixed(out, head.value);
+    PutNumber(out, pb::EntryRecord::kVersionFieldNumber, head.version);
+    return key_begin;
+  }
+  std::string_view key;
+  const EntryHead& head;
+  size_t entry_bytes;
+  size_t bytes;
+};
 
 }  // namespace
 
@@ -44,6 +98,31 @@ void FillEntryRecord(std::string_view key, const EntryHead& head, bool keys_only
   entry.set_key(key.data(), key.size());
   if (!keys_only) entry.set_value(head.value.data(), head.value.size());
   entry.set_version(head.version);
+}
+
+EntryEvent MakeEntryEvent(Revision revision, std::string_view key, const EntryHead* before,
+                          const EntryHead* after) {
+  std::optional<WireRecord> old_record;
+  std::optional<WireRecord> new_record;
+  size_t bytes = kTagBytes + VarintBytes(revision.value());
+  if (before != nullptr) bytes += PrefixedBytes(old_record.emplace(key, *before).bytes);
+  if (after != nullptr) bytes += PrefixedBytes(new_record.emplace(key, *after).bytes);
+
+  EntryEvent event{.revision = revision.value(), .key_bytes = static_cast<uint32_t>(key.size())};
+  std::string& out = event.message;
+  out.reserve(PrefixedBytes(bytes));
+  PutTag(out, BytesField(pb::WatchResponse::kEventsFieldNumber));
+  PutVarint(out, bytes);
+  PutNumber(out, pb::Event::kRevisionFieldNumber, revision.value());
+  const auto append = [&](uint32_t field, const WireRecord& record) {
+    PutTag(out, BytesField(field));
+    PutVarint(out, record.bytes);
+    event.key_begin = static_cast<uint32_t>(record.AppendTo(out));
+  };
+  if (old_record) append(pb::Event::kOldRecordFieldNumber, *old_record);
+  if (new_record) append(pb::Event::kNewRecordFieldNumber, *new_record);
+  TENURE_CHECK(out.size() == PrefixedBytes(bytes), "an event of {} bytes was to have {}", out.size(), bytes);
+  return event;
 }
 
 std::optional<std::string> Catalog::EntryKeyOf(const ipb::CatalogCommand& command) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/ids.h"
+#include "catalog/events.h"
 #include "tenure/v1/catalog.pb.h"
 
 namespace tenure::catalog {
@@ -28,5 +30,8 @@ EntryHead DecodeEntry(std::string_view stored);
 // The record of it; without the value if `keys_only`.
 void FillEntryRecord(std::string_view key, const EntryHead& head, bool keys_only,
                      ::tenure::v1::Record& record);
+// Null: it was not there before, is not there any more.
+EntryEvent MakeEntryEvent(Revision revision, std::string_view key, const EntryHead* before,
+                          const EntryHead* after);
 
 }  // namespace tenure::catalog

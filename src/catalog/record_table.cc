@@ -23,7 +23,7 @@ void RecordTable::Load(const kv::Reader& state) {
 }
 
 const Record& RecordTable::Put(uint64_t id, Record record, Change& change) {
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   const auto [place, created] = records_.try_emplace(id);
   record.set_create_revision(created ? change.revision.value() : place->second.create_revision());
@@ -38,7 +38,7 @@ const Record& RecordTable::Put(uint64_t id, Record record, Change& change) {
 void RecordTable::Erase(uint64_t id, Change& change) {
   const auto found = records_.find(id);
   TENURE_CHECK(found != records_.end(), "record '{}' {} is erased but absent", prefix_, id);
-  Event& event = change.events.emplace_back();
+  Event& event = change.events.records.emplace_back();
   event.set_revision(change.revision.value());
   *event.mutable_old_record() = std::move(found->second);
   records_.erase(found);

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 #include <map>
-#include <vector>
 
 #include "base/ids.h"
+#include "catalog/events.h"
 #include "kv/kv.h"
 #include "tenure/v1/catalog.pb.h"
 
@@ -20,7 +20,7 @@ struct Change {
   Term term;
   int64_t now_ms;
   kv::View& state;
-  std::vector<::tenure::v1::Event>& events;
+  Events& events;
 };
 
 class RecordTable {

@@ -82,8 +82,8 @@ void CatalogMachine::LogNotes() {
 
 void CatalogMachine::OnBatchWritten(LogIndex applied) {
   applied_ = Revision(applied.value());
-  std::vector<::tenure::v1::Event> events = catalog_.TakeEvents();
-  for (CatalogListener* listener : listeners_) listener->OnCatalogChanged(events, applied_);
+  catalog::Events events = catalog_.TakeEvents();
+  for (CatalogListener* listener : listeners_) listener->OnCatalogChanged(events.records, applied_);
   if (sink_) sink_(std::move(events));
 }
 

@@ -24,7 +24,7 @@ namespace tenure::controller {
 class CatalogListener {
  public:
   virtual ~CatalogListener() = default;
-  // A batch was written.
+  // A batch was written; `events` are those of records.
   virtual void OnCatalogChanged(const std::vector<::tenure::v1::Event>& events, Revision applied) = 0;
   // The state was replaced as a whole (start, snapshot): what was known of its history is void.
   virtual void OnCatalogReset(Revision applied) = 0;
@@ -42,7 +42,7 @@ class CatalogMachine {
   // Before the group starts.
   void AddListener(CatalogListener& listener) { listeners_.push_back(&listener); }
   // Takes the events of every batch after the listeners saw them; at most one, may be null.
-  void SetEventSink(Callback<std::vector<::tenure::v1::Event>> sink) { sink_ = std::move(sink); }
+  void SetEventSink(Callback<catalog::Events> sink) { sink_ = std::move(sink); }
 
   const catalog::Catalog& catalog() const { return catalog_; }
   // Entries. Null before the group has started and after it was destroyed here.
@@ -67,7 +67,7 @@ class CatalogMachine {
   // What OnApply will be called with, the next one last; none if it cannot be decoded.
   std::vector<std::optional<::tenure::internal::v1::CatalogCommand>> prepared_;
   std::vector<CatalogListener*> listeners_;
-  Callback<std::vector<::tenure::v1::Event>> sink_;
+  Callback<catalog::Events> sink_;
 };
 
 }  // namespace tenure::controller

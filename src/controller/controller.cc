@@ -180,7 +180,7 @@ class Controller::Impl : public group::GroupObserver {
           static_cast<CatalogListener*>(&barriers_), static_cast<CatalogListener*>(&changefeeds_)}) {
       machine_.AddListener(*listener);
     }
-    machine_.SetEventSink([this](std::vector<pb::Event> events) { watches_.Take(std::move(events)); });
+    machine_.SetEventSink([this](catalog::Events events) { watches_.Take(std::move(events)); });
     observation_.AddAlarmSource([this](pb::StatusResponse& response) { AddAlarms(response); });
     observation_.AddAlarmSource([this](pb::StatusResponse& response) {
       for (pb::BarrierStatus& barrier : barriers_.Waiting()) *response.add_barriers() = std::move(barrier);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "catalog/entries.h"
 #include "catalog/state_moves.h"
 #include "tests/catalog/test_catalog.h"
 
@@ -93,6 +94,29 @@ TEST(Catalog, DeleteConditions) {
   EXPECT_EQ(t.Apply(wrong).reason(), REASON_CONDITION_FAILED);
 }
 
+// What is written by hand is what protobuf would have written.
+TEST(Catalog, EventsOfEntriesAreWatchResponses) {
+  for (const size_t size : {size_t{1}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{1} << 20}) {
+    for (const uint64_t number : {uint64_t{1}, uint64_t{127}, uint64_t{128}, ~uint64_t{0}}) {
+      const std::string key(std::min<size_t>(size, 1024), '\xff');
+      const std::string value(size, '\0');
+      const EntryHead head{number, number, number, value};
+      WatchResponse expected;
+      expected.add_events()->set_revision(number);
+      FillEntryRecord(key, head, false, *expected.mutable_events(0)->mutable_old_record());
+      *expected.mutable_events(0)->mutable_new_record() = expected.events(0).old_record();
+      const EntryEvent event = MakeEntryEvent(Revision(number), key, &head, &head);
+      EXPECT_EQ(event.message, expected.SerializeAsString());
+      EXPECT_EQ(event.key(), key);
+    }
+  }
+  const EntryHead empty{1, 2, 3, ""};
+  WatchResponse parsed;
+  ASSERT_TRUE(parsed.ParseFromString(MakeEntryEvent(Revision(2), "", nullptr, &empty).message));
+  EXPECT_FALSE(parsed.events(0).has_old_record());
+  EXPECT_EQ(parsed.events(0).new_record().entry().version(), 3u);
+}
+
 TEST(Catalog, EventsHoldOldAndNewRecord) {
   T t;
   t.Initialize();
@@ -101,7 +125,17 @@ TEST(Catalog, EventsHoldOldAndNewRecord) {
   t.Apply(T::Put("k", "2"));
   t.Apply(T::Delete("k"));
   t.Apply(T::Delete("k"));
-  const auto events = t.catalog().TakeEvents();
+  const Events taken = t.catalog().TakeEvents();
+  std::vector<Event> events;
+  for (const EntryEvent& event : taken.entries) {
+    EXPECT_EQ(event.key(), "k");
+    WatchResponse message;
+    ASSERT_TRUE(message.ParseFromString(event.message));
+    ASSERT_EQ(message.events_size(), 1);
+    EXPECT_EQ(message.events(0).revision(), event.revision);
+    events.push_back(message.events(0));
+  }
+  ASSERT_EQ(taken.size(), 3u);
   ASSERT_EQ(events.size(), 3u);
   EXPECT_FALSE(events[0].has_old_record());
   EXPECT_EQ(events[0].new_record().entry().value(), "1");

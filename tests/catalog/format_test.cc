@@ -119,7 +119,7 @@ TEST(FormatTest, TheFormatRisesOnlyWhenEveryMemberReadsIt) {
   EXPECT_EQ(raised.reason(), pb::REASON_UNSPECIFIED);
   EXPECT_TRUE(raised.changed());
   EXPECT_EQ(catalog.catalog().format_version(), 2u);
-  const auto events = catalog.catalog().TakeEvents();
+  const auto events = catalog.catalog().TakeEvents().records;
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].old_record().cluster().format_version(), 1u);
   EXPECT_EQ(events[0].new_record().cluster().format_version(), 2u);

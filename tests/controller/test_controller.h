@@ -180,7 +180,7 @@ class TestController {
              &agents, &procedures, &adoption, &database_api, &watches, &barriers, &changefeeds}) {
       machine.AddListener(*listener);
     }
-    machine.SetEventSink([this](std::vector<pb::Event> events) { watches.Take(std::move(events)); });
+    machine.SetEventSink([this](catalog::Events events) { watches.Take(std::move(events)); });
     for (LeaderService* service : std::initializer_list<LeaderService*>{
              &agents, &cluster_record, &watches, &barriers, &bound_keeper, &monitor, &region_reports,
              &procedures, &changefeeds, &adoption, &scheduler, &database_api}) {

@@ -1,6 +1,7 @@
 #include "controller/api/watch_hub.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "catalog/refusal.h"
@@ -88,9 +89,9 @@ class WatchHub::WatchStream : public runtime::StreamHandler {
  private:
   void Begin(pb::WatchRequest request);
   bool Matches(const Kept& kept) const {
-    if (kept.revision <= after_) return false;
+    if (kept.event.revision <= after_) return false;
     if (!kinds_.empty() && !kinds_.contains(kept.kind)) return false;
-    return kept.kind != pb::RECORD_ENTRY || kept.key().starts_with(prefix_);
+    return kept.kind != pb::RECORD_ENTRY || kept.event.key().starts_with(prefix_);
   }
   void SendProgress() {
     pb::WatchResponse response;
@@ -135,7 +136,7 @@ void WatchHub::WatchStream::Begin(pb::WatchRequest request) {
     return Close(catalog::MakeRefusal(std::move(refusal)));
   }
   const auto first = std::lower_bound(hub_->history_.begin(), hub_->history_.end(), after_ + 1,
-                                      [](const Kept& kept, uint64_t r) { return kept.revision < r; });
+                                      [](const Kept& kept, uint64_t r) { return kept.event.revision < r; });
   next_ = hub_->first_number_ + static_cast<uint64_t>(first - hub_->history_.begin());
   hub_->SchedulePump();
 }
@@ -147,12 +148,12 @@ std::string WatchHub::WatchStream::Gather() {
   const uint64_t end = hub_->first_number_ + hub_->history_.size();
   for (; next_ < end && response.size() < hub_->options_.message_bytes; ++next_) {
     const Kept& kept = hub_->history_[next_ - hub_->first_number_];
-    if (Matches(kept)) response.append(kept.message());
+    if (Matches(kept)) response.append(kept.event.message);
   }
   if (response.empty()) return response;
   // Events of one revision may go on in the next message.
-  progress_ =
-      next_ == end ? hub_->applied_ : Revision(hub_->history_[next_ - hub_->first_number_].revision - 1);
+  progress_ = next_ == end ? hub_->applied_
+                           : Revision(hub_->history_[next_ - hub_->first_number_].event.revision - 1);
   pb::WatchResponse progress;
   progress.set_progress_revision(progress_.value());
   progress.AppendToString(&response);
@@ -206,24 +207,30 @@ void WatchHub::OnCatalogChanged(const std::vector<pb::Event>&, Revision applied)
   applied_ = applied;
 }
 
-void WatchHub::Take(std::vector<pb::Event> events) {
-  pb::WatchResponse single;
-  pb::Event& sent = *single.add_events();
-  for (pb::Event& event : events) {
-    sent.Swap(&event);
-    const pb::Record& record = AnyRecord(sent);
-    Kept& kept = history_.emplace_back();
-    kept.revision = sent.revision();
-    kept.kind = KindOf(record);
-    if (kept.kind == pb::RECORD_ENTRY) kept.bytes = record.entry().key();
-    kept.key_bytes = static_cast<uint32_t>(kept.bytes.size());
-    single.AppendToString(&kept.bytes);
-    history_bytes_ += kept.size();
+void WatchHub::Keep(pb::RecordKind kind, catalog::EntryEvent event) {
+  history_bytes_ += history_.emplace_back(kind, std::move(event)).size();
+}
+
+void WatchHub::Take(catalog::Events events) {
+  auto entry = events.entries.begin();
+  const auto keep_entries_before = [&](uint64_t revision) {
+    for (; entry != events.entries.end() && entry->revision < revision; ++entry) {
+      Keep(pb::RECORD_ENTRY, std::move(*entry));
+    }
+  };
+  for (pb::Event& event : events.records) {
+    const uint64_t revision = event.revision();
+    const pb::RecordKind kind = KindOf(AnyRecord(event));
+    keep_entries_before(revision);
+    pb::WatchResponse single;
+    *single.add_events() = std::move(event);
+    Keep(kind, {.revision = revision, .message = single.SerializeAsString()});
   }
+  keep_entries_before(std::numeric_limits<uint64_t>::max());
   while (history_.size() > options_.history_events || history_bytes_ > options_.history_bytes) {
     // Whole revisions go, so that what is left begins at a boundary.
-    history_from_ = Revision(history_.front().revision);
-    while (!history_.empty() && history_.front().revision == history_from_.value()) {
+    history_from_ = Revision(history_.front().event.revision);
+    while (!history_.empty() && history_.front().event.revision == history_from_.value()) {
       history_bytes_ -= history_.front().size();
       history_.pop_front();
       ++first_number_;

@@ -51,7 +51,7 @@ class WatchHub : public CatalogListener, public LeaderService {
   // A new stream; its first message is the WatchRequest.
   std::unique_ptr<runtime::StreamHandler> Accept(std::unique_ptr<runtime::Stream> stream);
   // Events of a written batch; called after OnCatalogChanged.
-  void Take(std::vector<::tenure::v1::Event> events);
+  void Take(catalog::Events events);
 
   // Tells every watcher up to where it has been sent everything, now and not with the next tick: somebody
   // waits.
@@ -70,17 +70,15 @@ class WatchHub : public CatalogListener, public LeaderService {
 
  private:
   class WatchStream;
-  // An event as it is sent: kept in one piece, for it is mostly old when it goes.
+  // An event as it is sent: kept in one piece, for it is mostly old when it goes. Those of records are in the
+  // same form, without a key.
   struct Kept {
-    uint64_t revision;
     ::tenure::v1::RecordKind kind;
-    uint32_t key_bytes;  // of an entry
-    std::string bytes;   // an entry's key, then a WatchResponse with the event alone
-    std::string_view key() const { return std::string_view(bytes).substr(0, key_bytes); }
-    std::string_view message() const { return std::string_view(bytes).substr(key_bytes); }
-    size_t size() const { return sizeof(Kept) + bytes.size(); }
+    catalog::EntryEvent event;
+    size_t size() const { return sizeof(Kept) + event.message.size(); }
   };
 
+  void Keep(::tenure::v1::RecordKind kind, catalog::EntryEvent event);
   void CloseAll(const Status& status);
   void PumpAll();
   void SchedulePump();
