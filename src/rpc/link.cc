@@ -103,7 +103,7 @@ void Link::OnFound(const StatusOr<NameLookups::Addresses>& found) {
 }
 
 void Link::ConnectNext() {
-  tried_ = addresses_.back();
+  const tcp::endpoint address = addresses_.back();
   addresses_.pop_back();
   std::error_code ignored;
   socket_->close(ignored);  // of the address before
@@ -111,7 +111,7 @@ void Link::ConnectNext() {
     std::error_code ignored_too;
     self->socket_->close(ignored_too);
   });
-  socket_->async_connect(tried_,
+  socket_->async_connect(address,
                          [self = shared_from_this()](const std::error_code& e) { self->OnConnected(e); });
 }
 

@@ -100,8 +100,7 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   runtime::Endpoint to_;  // of a client
   std::string path_;
   std::shared_ptr<StreamEnd> end_;             // until the link is closed
-  NameLookups::Addresses addresses_;           // of a client, those that are still to be tried last
-  ::asio::ip::tcp::endpoint tried_;            // the address that is being tried
+  NameLookups::Addresses addresses_;           // of a client: not tried yet, the last one next
   std::optional<::asio::steady_timer> timer_;  // until the link is closed
   uint64_t limits_ = 0;                        // that timer_ was set to
   std::unique_ptr<char[]> chunk_;              // what one read fills

@@ -96,7 +96,8 @@ TEST(Catalog, DeleteConditions) {
 
 // What is written by hand is what protobuf would have written.
 TEST(Catalog, EventsOfEntriesAreWatchResponses) {
-  for (const size_t size : {size_t{1}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{1} << 20}) {
+  for (const size_t size :
+       {size_t{1}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{1} << 20}) {
     for (const uint64_t number : {uint64_t{1}, uint64_t{127}, uint64_t{128}, ~uint64_t{0}}) {
       const std::string key(std::min<size_t>(size, 1024), '\xff');
       const std::string value(size, '\0');
