@@ -59,7 +59,7 @@ class Catalog {
   void Reset(const kv::Reader& state, Revision applied);
   // Applies one command (decoded). `term` is the entry's term: commands with another epoch are refused.
   ipb::CatalogResult Apply(const ipb::CatalogCommand& command, Revision revision, Term term, kv::View& state);
-  // The same without copies: moves keys and values out of the command.
+  // The same without copies: moves what it can out of the command.
   ipb::CatalogResult Apply(ipb::CatalogCommand&& command, Revision revision, Term term, kv::View& state);
   // Writes the deduplication records touched since the last call.
   void FinishBatch(kv::View& state);

@@ -1,4 +1,4 @@
-// How an entry stands in the engine: not as protobuf, so that a put needs to look at a few bytes of the entry
+// How an entry stands in the engine, and the event of its change: an entry stands there not as protobuf, so that a put needs to look at a few bytes of the entry
 // it replaces and copies its value once.
 //
 //   key 'E', then the entry's key value byte 1 (format), varint create revision, varint modify revision,

@@ -87,6 +87,10 @@ void Link::Connect(const runtime::Endpoint& to, std::string path, std::shared_pt
     self->to_ = to;
     self->path_ = path;
     self->end_ = end;
+    // A lookup that takes longer goes on, for the next link.
+    const Duration limit = self->links_.connect_timeout();
+    self->CloseAfter(limit, runtime::MarkNotSent(Error(StatusCode::kUnavailable,
+                                                       "{}: no address within {} ms", to, ToMillis(limit))));
     const StatusOr<HostPort> name = ParseHostPort(to);
     if (!name.ok()) return self->OnFound(Error(StatusCode::kUnavailable, "{}", MessageOf(name.status())));
     self->links_.names().Find(
@@ -126,7 +130,7 @@ void Link::OnConnected(const std::error_code& error) {
     const bool refused = error == ::asio::error::connection_refused;
     return Break(refused ? runtime::MarkRefused(std::move(status)) : runtime::MarkNotSent(std::move(status)));
   }
-  StayOpen();
+  CloseAfter(links_.patience(), Error(StatusCode::kUnavailable, "{} does not greet", to_));
   links_.Configure(*socket_);
   state_ = State::kOpen;
   chunk_ = std::make_unique<char[]>(kChunkBytes);
@@ -147,6 +151,7 @@ bool Link::CheckGreeting() {
   if (begun.size() < kLinkMagic.size()) return false;
   input_.remove_prefix(kLinkMagic.size());
   greeted_ = true;
+  if (state_ == State::kOpen) StayOpen();
   return true;
 }
 

@@ -88,8 +88,7 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   void OnWriteFailed(int error);
   Status PeerGone(const std::error_code& error) const;
 
-  // Sends `bytes` after their size, in parts as they lie, as far as the socket takes them; the rest waits for
-  // OnWritable. `tag` may be null; it is completed when all is on its way. False if the link is closed.
+  // Sends `parts` as far as the socket takes them; the rest waits for OnWritable. `tag` may be null; it is completed when all is on its way. False if the link is closed.
   bool Write(iovec* parts, size_t count, bool last, Tag* tag);
 
   Links& links_;

@@ -93,7 +93,7 @@ Status Links::Listen(const runtime::Endpoint& endpoint) {
   };
   const StatusOr<HostPort> name = ParseHostPort(endpoint, /*least_port=*/0);
   if (!name.ok()) return failed(MessageOf(name.status()));
-  const StatusOr<NameLookups::Addresses> found = NameLookups::FindToListen(*name);
+  const StatusOr<NameLookups::Addresses> found = NameLookups::FindNow(*name);
   if (!found.ok()) return failed(MessageOf(found.status()));
   std::error_code error;
   for (tcp::endpoint address : *found) {
@@ -137,16 +137,19 @@ void Links::Run() {
 }
 
 void Links::Accept(OnForeign on_foreign) {
-  const std::lock_guard lock(mutex_);
-  on_foreign_ = std::move(on_foreign);
+  {
+    const std::lock_guard lock(foreign_mutex_);
+    on_foreign_ = std::move(on_foreign);
+  }
   ::asio::post(io_, [this] {
     for (const auto& listener : listeners_) AcceptNext(*listener);
   });
+  const std::lock_guard lock(mutex_);
   StartThread();
 }
 
 bool Links::accepting() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(foreign_mutex_);
   return on_foreign_ != nullptr;
 }
 
@@ -208,7 +211,7 @@ void Links::NoteForeign(const runtime::Endpoint& to) {
 }
 
 void Links::HandOn(tcp::socket& socket, std::string_view received) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(foreign_mutex_);
   if (on_foreign_ == nullptr) return;
   std::error_code failed;
   const int descriptor = socket.release(failed);
@@ -216,7 +219,7 @@ void Links::HandOn(tcp::socket& socket, std::string_view received) {
 }
 
 void Links::StopAccepting() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(foreign_mutex_);
   on_foreign_ = nullptr;
   ::asio::post(io_, [this] {
     std::error_code ignored;

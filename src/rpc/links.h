@@ -94,12 +94,14 @@ class Links {
   int port_ = 0;
   std::unordered_set<std::shared_ptr<Greeting>> greetings_;  // (io)
 
-  std::mutex mutex_;
+  std::mutex foreign_mutex_;
   OnForeign on_foreign_;  // null: nothing is accepted
+
+  std::mutex mutex_;
   bool shut_down_ = false;
   std::thread thread_;
   std::unordered_set<std::shared_ptr<Link>> links_;
-  std::set<runtime::Endpoint> foreign_;
+  std::set<runtime::Endpoint> foreign_;  // answered a link with something else
 };
 
 }  // namespace tenure::rpc

@@ -31,8 +31,8 @@ class NameLookups {
 
   // UNAVAILABLE: what the resolver says. `done` may run before Find returns.
   void Find(const HostPort& name, Done done);
-  // The same for an address to listen on; blocks. An empty host stands for all addresses.
-  static StatusOr<Addresses> FindToListen(const HostPort& name);
+  // The same, blocking.
+  static StatusOr<Addresses> FindNow(const HostPort& name);
 
  private:
   struct Shared;
@@ -41,6 +41,7 @@ class NameLookups {
     bool under_way = false;
     std::vector<Done> waiting;
   };
+  void LookUp(const std::string& key, const HostPort& name);
   void OnFound(const std::string& key, const StatusOr<Addresses>& found);
 
   ::asio::io_context& io_;

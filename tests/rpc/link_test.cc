@@ -2,6 +2,10 @@
 #include "rpc/link.h"
 
 #include <arpa/inet.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -360,6 +364,29 @@ TEST_F(LinkClientTest, AServerThatSendsNonsense) {
     (void)ReadUntilEnd(fd);
   });
   EXPECT_EQ(status.code(), StatusCode::kInternal) << status;
+}
+
+TEST_F(LinkClientTest, AServerOfGrpcAloneHasNoLinks) {
+  grpc::AsyncGenericService service;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterAsyncGenericService(&service);
+  const auto queue = builder.AddCompletionQueue();
+  const auto server = builder.BuildAndStart();
+  ASSERT_NE(server, nullptr);
+  const Status status = StatusOf("127.0.0.1:" + std::to_string(port));
+  EXPECT_EQ(status.code(), StatusCode::kUnimplemented) << status;
+  server->Shutdown();
+  queue->Shutdown();
+  void* tag = nullptr;
+  for (bool ok = false; queue->Next(&tag, &ok);) {
+  }
+}
+
+TEST_F(LinkClientTest, AServerThatDoesNotGreetIsGivenUp) {
+  const Status status = StatusAgainst([](int fd) { (void)ReadUntilEnd(fd); });
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable) << status;
 }
 
 // A program from before links: every other stream to it is gRPC's.

@@ -50,10 +50,9 @@ StatusOr<std::string> ParseHost(std::string_view text, std::string_view default_
   if (read.ptr != port.data() + port.size() || read.ec != std::errc() || number == 0 || number > 65535) {
     return Bad("port: \"{}\" is no number from 1 to 65535", port);
   }
-  const std::string address = fmt::format("{}:{}", host, number);
-  if (const auto parsed = ParseHostPort(address); !parsed.ok())
-    return Bad("host: {}", MessageOf(parsed.status()));
-  return address;
+  const bool bracketed = host.front() == '[' && host.back() == ']';
+  const std::string_view bare = bracketed ? host.substr(1, host.size() - 2) : host;
+  return HostPort{std::string(bare), static_cast<uint16_t>(number)}.ToString();
 }
 
 StatusOr<uint64_t> ParseBytes(std::string_view field, std::string_view text, uint64_t least, uint64_t most) {

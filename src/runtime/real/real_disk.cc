@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -22,14 +23,14 @@ namespace tenure::runtime {
 // Memory that the device can read from, for what is not aligned; as large as was needed so far.
 class DirectBuffer {
  public:
-  static constexpr size_t kMaxBytes = 4 << 20;  // of one write: that of a full commit of the log
+  static constexpr size_t kMaxBytes = 8 << 20;  // of one write; a commit of the log is rarely larger
 
   // The same bytes, aligned; until the next call.
   const char* Aligned(std::string_view bytes) {
     if (reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment == 0) return bytes.data();
     if (size_ < bytes.size()) {
-      size_ = std::max(bytes.size(), 2 * size_);
-      memory_ = std::make_unique<char[]>(size_ + kAlignment);
+      size_ = std::bit_ceil(bytes.size());
+      memory_ = std::make_unique_for_overwrite<char[]>(size_ + kAlignment);
     }
     const auto begin = reinterpret_cast<uintptr_t>(memory_.get());
     char* const to = memory_.get() + (kAlignment - begin % kAlignment) % kAlignment;
