@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "catalog/entries.h"
 #include "catalog/refusal.h"
 #include "tests/controller/test_controller.h"
 
@@ -81,6 +82,35 @@ TEST(Watch, FiltersByKindAndPrefix) {
   EXPECT_EQ(entries.Keys(), "x/1 ");
   ASSERT_EQ(nodes.Events().size(), 1u);
   EXPECT_EQ(nodes.Events()[0].new_record().node().uuid(), "n1");
+}
+
+// W1, for a batch: its events of entries and of records come in two lists.
+TEST(Watch, EntriesAndRecordsInterleaveAsInTheLog) {
+  TestController t;
+  t.Lead();
+  const uint64_t last = t.Put("before", "v")->revision();
+  Watcher w(t, last);
+  catalog::Events events;
+  const catalog::EntryHead head{.create_revision = 1, .modify_revision = 2, .version = 3, .value = "v"};
+  for (const uint64_t number : {1u, 3u, 4u, 7u}) {
+    events.entries.push_back(
+        catalog::MakeEntryEvent(Revision(last + number), std::to_string(number), nullptr, &head));
+  }
+  for (const uint64_t number : {2u, 2u, 5u, 6u}) {
+    pb::Event& event = events.records.emplace_back();
+    event.set_revision(last + number);
+    event.mutable_new_record()->mutable_database()->set_id(number);
+  }
+  t.watches.Take(std::move(events));
+  t.executor.Advance(milliseconds(1));
+  std::vector<uint64_t> numbers;
+  for (const pb::Event& event : w.Events()) {
+    numbers.push_back(event.revision() - last);
+    EXPECT_EQ(event.new_record().has_entry() ? event.new_record().entry().key()
+                                             : std::to_string(event.new_record().database().id()),
+              std::to_string(numbers.back()));
+  }
+  EXPECT_EQ(numbers, (std::vector<uint64_t>{1, 2, 2, 3, 4, 5, 6, 7}));
 }
 
 TEST(Watch, ProgressMarksWithoutEvents) {
