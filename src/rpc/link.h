@@ -88,7 +88,8 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   void OnWriteFailed(int error);
   Status PeerGone(const std::error_code& error) const;
 
-  // Sends `parts` as far as the socket takes them; the rest waits for OnWritable. `tag` may be null; it is completed when all is on its way. False if the link is closed.
+  // Sends `parts` as far as the socket takes them; the rest waits for OnWritable. `tag` may be null; it is
+  // completed when all is on its way. False if the link is closed.
   bool Write(iovec* parts, size_t count, bool last, Tag* tag);
 
   Links& links_;
@@ -109,8 +110,8 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   bool advancing_ = false;
 
   std::mutex mutex_;
-  // Read from on io without the mutex; sent to, and closed, under it. Until the link is closed, so that nothing of
-  // Asio's is left in a Link that outlives Links.
+  // Read from on io without the mutex; sent to, and closed, under it. Until the link is closed, so that nothing
+  // of Asio's is left in a Link that outlives Links.
   std::optional<::asio::ip::tcp::socket> socket_;
   bool closed_ = false;
   bool cancelled_ = false;     // nothing is sent any more
