@@ -1,5 +1,5 @@
-// How an entry stands in the engine, and the event of its change: an entry stands there not as protobuf, so that a put needs to look at a few bytes of the entry
-// it replaces and copies its value once.
+// How an entry stands in the engine, and the event of its change. It does not stand there as protobuf, so that
+// a put needs to look at a few bytes of the entry it replaces and copies its value once.
 //
 //   key 'E', then the entry's key value byte 1 (format), varint create revision, varint modify revision,
 //   varint version, then the value's bytes

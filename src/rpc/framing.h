@@ -3,7 +3,7 @@
 //   batch   = *frame
 //   frame   = message | close
 //   message = varint(size + 1) size*byte
-//   close   = varint(0) encoded-status            ; last frame of a client's stream, over a link of a server's too
+//   close   = varint(0) encoded-status            ; last of a client's stream, of a link's both sides
 //
 // A client asks for it with the request metadata "tenure-framing: 1"; without it every gRPC message is one
 // message. encoded-status (also the trailing metadata "tenure-status-bin" of a failed call) is

@@ -1,5 +1,5 @@
-// The way from the threads of the transports to one executor: closures queue here and the executor is woken once for all
-// that gather until it comes.
+// The way from the threads of the transports to one executor: closures queue here and the executor is woken
+// once for all that gather until it comes.
 //
 // Threading: Push from any thread; Close and what it is given to run from the executor (or, once that is
 //            stopped, from the thread that destroys its objects).

@@ -2,8 +2,8 @@
 // transport (ServerCall and ClientStream of gRPC, Link) moves buffers.
 //
 // Threading: methods marked (executor) on the Network's executor, (io) on the transport's thread; what both
-//            touch is under mutex_. Operations are started outside the lock: at most one read and one of {write, end}
-//            is under way.
+//            touch is under mutex_. Operations are started outside the lock: at most one read and one of
+//            {write, end} is under way.
 // Ordering:  what is sent goes out in order. Sends of one executor batch leave together: the flush is posted.
 // Bounds:    reading stops while kMaxUndelivered bytes wait for the executor, so that a slow reader slows its
 //            peer.
