@@ -52,6 +52,7 @@ StatusOr<std::string> ParseHost(std::string_view text, std::string_view default_
   }
   const bool bracketed = host.front() == '[' && host.back() == ']';
   const std::string_view bare = bracketed ? host.substr(1, host.size() - 2) : host;
+  if (bare.empty()) return Bad("host: \"{}\" has none; write HOST:PORT", text);
   return HostPort{std::string(bare), static_cast<uint16_t>(number)}.ToString();
 }
 

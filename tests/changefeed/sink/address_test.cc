@@ -59,6 +59,7 @@ TEST(SinkAddress, ErrorsNameTheField) {
       {"kafka:a:1/t", "\"//\" is missing"},
       {"kafka://a/t", "port: \"a\" has none"},
       {"kafka://:9092/t", "host: \":9092\" has none"},
+      {"redis://[]:6379/t", "host: \"[]:6379\" has none"},
       {"kafka://a:0/t", "port: \"0\""},
       {"kafka://a:70000/t", "port: \"70000\""},
       {"kafka://a:1x/t", "port: \"1x\""},
