@@ -106,7 +106,7 @@ struct GroupHostOptions {
   size_t max_cache_bytes = 64 << 20;    // log entries in memory, all groups
   kv::CachingOptions cache;             // records in memory, all groups
   size_t max_pending_bytes = 64 << 20;  // proposed, not applied, all groups
-  uint64_t flush_bytes = 32 << 20;      // kv bytes written before a flush that allows the log to be trimmed
+  uint64_t flush_bytes = 64 << 20;      // kv bytes written before a flush that allows the log to be trimmed
   Duration flush_interval = std::chrono::minutes(5);
   // Behind the flushed index entries are kept for members that lag, by either bound, unless they pin a
   // segment of a log that is too large.

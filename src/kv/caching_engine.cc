@@ -195,7 +195,7 @@ class CachingEngine::Table {
   // Everything dirty, in no order; clean afterwards, but kept as it is until OnSpilled.
   std::vector<Record*> TakeDirty() {
     ++spill_;
-    dirty_bytes_ = 0;
+    spilling_bytes_ += std::exchange(dirty_bytes_, 0);
     spilling_kinds_.merge(dirty_kinds_);
     dirty_kinds_.clear();
     return std::exchange(dirty_, {});
@@ -204,6 +204,7 @@ class CachingEngine::Table {
   // The engine below has all that was taken; `deleted` of it are deletions.
   void OnSpilled(const std::vector<Record*>& deleted) {
     written_ = spill_;
+    spilling_bytes_ = 0;
     spilling_kinds_.clear();
     for (Record* record : deleted) {
       if (!record->retired) Release(record);
@@ -326,9 +327,12 @@ class CachingEngine::Table {
     Record::Free()(record);
   }
 
-  // At most twice around: if all that is left is dirty or in use, the next call goes on.
+  // At most twice around: if all that is left is dirty or in use, the next call goes on. A share is left to
+  // clean records, whatever is dirty or on its way: the hand would pass all that for each new one.
   void MakeRoom() {
-    for (size_t steps = 2 * clock_.size(); bytes_ > options_.max_bytes && steps > 0; --steps) {
+    const size_t staying = dirty_bytes_ + spilling_bytes_;
+    const size_t limit = std::max(options_.max_bytes, staying + options_.max_bytes / 4);
+    for (size_t steps = 2 * clock_.size(); bytes_ > limit && steps > 0; --steps) {
       if (hand_ >= clock_.size()) hand_ = 0;
       Record* record = clock_[hand_];
       if (record->spill > written_) {
@@ -354,6 +358,7 @@ class CachingEngine::Table {
   size_t hand_ = 0;
   size_t bytes_ = 0;
   size_t dirty_bytes_ = 0;
+  size_t spilling_bytes_ = 0;  // taken and not written, as large as they were then
 };
 
 // What is on its way down, oldest first. Written by whoever comes first: the background, or the executor when

@@ -14,9 +14,10 @@
 // Threading:  one executor; what it reads and writes (key prefixes) is read and written through it alone.
 // Durability: as kv.h says. What is gathered goes down as one batch, so the engine below is always at a
 //             moment between two Writes.
-// Bounds:     `max_bytes` of records; dirty ones spill at `max_dirty_bytes`, and once more of them have
-//             gathered while the last spill is being written, Write waits for it. What is written anew while
-//             it is in a spill is there twice until the spill has ended.
+// Bounds:     `max_bytes` of records, and a quarter of it beyond those that are dirty or in a spill; dirty ones
+//             spill at `max_dirty_bytes`, and once more of them have gathered while the last spill is being
+//             written, Write waits for it. What is written anew while it is in a spill is there twice until
+//             the spill has ended.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@
 namespace tenure::kv {
 
 struct CachingOptions {
-  size_t max_bytes = 64 << 20;
-  size_t max_dirty_bytes = 16 << 20;
+  size_t max_bytes = 128 << 20;
+  size_t max_dirty_bytes = 32 << 20;
 };
 
 class CachingEngine : public Engine {

@@ -261,6 +261,33 @@ TEST_F(CachingEngineTest, HoldsNoMoreThanItsLimit) {
   }
 }
 
+// A limit that leaves no room beside what has to stay: a new record must not make the hand pass all of that.
+TEST_F(CachingEngineTest, WhatIsReadHasRoomBesideWhatHasToStay) {
+  for (int i = 0; i < 100; ++i) {
+    Batch batch;
+    batch.Put(fmt::format("read{}", i), std::string(100, 'r'));
+    base.Write(std::move(batch));
+  }
+  CachingEngine tight(base, background, {.max_bytes = 4000, .max_dirty_bytes = 3000});
+  const auto write = [&tight](int number) {
+    Batch batch;
+    batch.Put(fmt::format("k{}", number), std::string(100, 'v'));
+    tight.Write(std::move(batch));
+  };
+  int written = 0;
+  while (tight.dirty_bytes() == 0 || tight.bytes() < 2900) write(written++);
+  write(written++);  // spills
+  while (tight.dirty_bytes() < 2500) write(written++);
+  const size_t staying = tight.bytes();
+  ASSERT_GT(staying, 5000u);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(tight.Get(fmt::format("read{}", i)), std::string(100, 'r'));
+    EXPECT_LE(tight.bytes(), staying + 1000);
+  }
+  EXPECT_GT(tight.bytes(), staying + 700) << "some of what was read is still here";
+  RunBackground();
+}
+
 TEST_F(CachingEngineTest, ASpillThatTheProcessDoesNotLiveToWriteIsForgotten) {
   {
     CachingEngine other(base, background, {.max_bytes = 10000, .max_dirty_bytes = 10});
