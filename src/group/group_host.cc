@@ -364,8 +364,8 @@ class GroupHost::Impl : private HostListener {
   }
 
   void SendOut(Turn& turn) {
-    if (!turn.writes.empty()) Persist(turn);
     dependencies_.transport.Flush();
+    if (!turn.writes.empty()) Persist(turn);
   }
 
   void Persist(Turn& turn) {

@@ -60,6 +60,7 @@ class Link final : public std::enable_shared_from_this<Link>, public StreamTrans
   bool StartWrite(const grpc::ByteBuffer& buffer, Tag* tag) override;
   bool StartEnd(const Status& status, Tag* tag) override;
   void OnReadEnded() override {}  // Break has said why
+  bool sends_at_once() const override { return true; }
   void Cancel() override;
 
  private:

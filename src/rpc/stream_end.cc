@@ -58,8 +58,10 @@ void StreamEnd::Send(std::string message) {
     Append(std::move(message));
     idle = started_ && !sending_;
   }
+  if (!idle) return;
+  if (transport_->sends_at_once()) return Pump();
   // What else this executor batch sends goes into the same write.
-  if (!idle || std::exchange(flush_posted_, true)) return;
+  if (std::exchange(flush_posted_, true)) return;
   network_->executor.Post([self = shared_from_this()] {
     self->flush_posted_ = false;
     self->transport_->Run([self] { self->Pump(); });

@@ -4,7 +4,8 @@
 // Threading: methods marked (executor) on the Network's executor, (io) on the transport's thread; what both
 //            touch is under mutex_. Operations are started outside the lock: at most one read and one of
 //            {write, end} is under way.
-// Ordering:  what is sent goes out in order. Sends of one executor batch leave together: the flush is posted.
+// Ordering:  what is sent goes out in order. Sends of one executor batch leave together: the flush is posted,
+//            unless the transport sends at once.
 // Bounds:    reading stops while kMaxUndelivered bytes wait for the executor, so that a slow reader slows its
 //            peer.
 #pragma once
@@ -37,6 +38,8 @@ class StreamTransport {
   virtual void OnReadEnded() = 0;
   // Breaks the stream off.
   virtual void Cancel() = 0;
+  // Whether each message is written as it is sent: who sends has gathered what belongs together.
+  virtual bool sends_at_once() const { return false; }
   // Runs what starts a write where it is best started.
   virtual void Run(Closure start) { start(); }
 };

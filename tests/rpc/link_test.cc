@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -109,6 +110,18 @@ struct LinkEchoStream : runtime::StreamHandler {
   std::optional<Status>& closed;
 };
 
+// Answers and does not return until the answer has been read.
+struct BusyStream : runtime::StreamHandler {
+  BusyStream(std::unique_ptr<runtime::Stream> s, std::promise<void>& r) : stream(std::move(s)), read(r) {}
+  void OnMessage(std::string message) override {
+    stream->Send(std::move(message));
+    EXPECT_EQ(read.get_future().wait_for(10s), std::future_status::ready);
+  }
+  void OnClosed(Status) override {}
+  std::unique_ptr<runtime::Stream> stream;
+  std::promise<void>& read;
+};
+
 struct LinkEcho : runtime::Service {
   bool IsStream(std::string_view method) const override { return method != "Unary"; }
   void OnCall(const runtime::CallInfo&, std::string request, runtime::Reply reply) override {
@@ -116,10 +129,12 @@ struct LinkEcho : runtime::Service {
   }
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo& info,
                                                    std::unique_ptr<runtime::Stream> stream) override {
+    if (info.method == "Busy") return std::make_unique<BusyStream>(std::move(stream), answer_read);
     if (info.method != "Stream") return nullptr;
     return std::make_unique<LinkEchoStream>(std::move(stream), closed);
   }
   std::optional<Status> closed;
+  std::promise<void> answer_read;
 };
 
 class LinkTest : public testing::Test {
@@ -163,9 +178,17 @@ TEST_F(LinkTest, ByteByByteIsTheSame) {
     client.Send({&byte, 1});
     std::this_thread::sleep_for(100us);
   }
-  std::string messages;
-  const std::string all = Batch({"one", "two"}) + Batch({""}) + Batch({"three"});
+  // A link sends each message as it is sent.
+  const std::string all = Batch({"one"}) + Batch({"two"}) + Batch({""}) + Batch({"three"});
   EXPECT_EQ(client.Read(all.size()), all);
+}
+
+// What Raft sends is on its way while the sender applies what is committed.
+TEST_F(LinkTest, AMessageDoesNotWaitUntilItsSenderIsThrough) {
+  RawClient client(process.port());
+  client.Send(Hello("/test.Echo/Busy") + Batch({"now"}));
+  EXPECT_EQ(client.Read(Batch({"now"}).size()), Batch({"now"}));
+  echo.answer_read.set_value();
 }
 
 TEST_F(LinkTest, AClosedStreamIsAnsweredAndClosed) {
