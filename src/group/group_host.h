@@ -117,7 +117,7 @@ struct GroupHostOptions {
   size_t member_budget_bytes = 64 << 20;
   size_t floor_budget_bytes = 64 << 20;
   // Beyond it groups that pin the oldest segments are flushed and compacted, however cold they are.
-  uint64_t trim_log_bytes = 64 << 20;
+  uint64_t trim_log_bytes = 96 << 20;
   size_t snapshot_chunk_bytes = 256 << 10;
 };
 

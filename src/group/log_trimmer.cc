@@ -9,6 +9,10 @@ namespace {
 constexpr Duration kCheckInterval = std::chrono::seconds(1);
 // Of flushes for the sake of a log that is too large.
 constexpr Duration kMinFlushGap = std::chrono::seconds(2);
+// When so many checks have found nothing new, this part of flush_bytes is enough: a log at rest is short, and
+// nobody waits for a flush.
+constexpr int kPauseChecks = 5;
+constexpr uint64_t kPauseShare = 4;
 
 }  // namespace
 
@@ -33,7 +37,11 @@ void LogTrimmer::ScheduleCheck() {
     const Instant now = dependencies_.executor.Now();
     const bool due = now - last_flush_ >= options_.flush_interval;
     const uint64_t unflushed = dependencies_.engine.UnflushedBytes();
-    const bool wanted = unflushed >= options_.flush_bytes || (due && unflushed > 0);
+    quiet_checks_ = unflushed == unflushed_at_check_ ? quiet_checks_ + 1 : 0;
+    unflushed_at_check_ = unflushed;
+    const bool pause = quiet_checks_ >= kPauseChecks;
+    const bool wanted = unflushed >= (pause ? options_.flush_bytes / kPauseShare : options_.flush_bytes) ||
+                        (due && unflushed > 0);
     if (!flushing_ && (wanted || now - last_flush_ >= kMinFlushGap)) {
       if (dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes) {
         FlushPinning(wanted);

@@ -1,7 +1,7 @@
 // Keeps the log of a host's groups short: flushes the engine now and then, and drops from the log what is
 // durable in the engine. Of a log that is too large it flushes what pins its oldest segments.
 //
-//   idle --bytes, time, a log too large--> flushing --durable--> trimmed, idle
+//   idle --bytes (fewer in a pause), time, a log too large--> flushing --durable--> trimmed, idle
 //
 // Driven by its own timer, and by GroupHost before it stops.
 // Threading:  one executor.
@@ -58,6 +58,8 @@ class LogTrimmer {
 
   bool flushing_ = false;
   Instant last_flush_;
+  uint64_t unflushed_at_check_ = 0;
+  int quiet_checks_ = 0;  // one after the other that found as many unflushed bytes as the one before
   runtime::Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

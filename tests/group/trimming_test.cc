@@ -94,6 +94,19 @@ TEST_F(TrimmingTest, EntriesAreKeptForLaggingMembersWithinBothBounds) {
   EXPECT_LE(kept, 50U);
 }
 
+// What is left when the writing stops is flushed soon, unless it is little.
+TEST_F(TrimmingTest, APauseIsUsedToTrim) {
+  StartGroup(1);
+  for (int i = 0; i < 5; ++i) Write(1, 2000);
+  world.RunFor(20s);
+  EXPECT_EQ(CompactedUpTo(1), LogIndex(0)) << "little is not worth it";
+  for (int i = 0; i < 18; ++i) Write(1, 2000);
+  world.RunFor(3s);
+  EXPECT_EQ(CompactedUpTo(1), LogIndex(0)) << "the pause has hardly begun";
+  world.RunFor(10s);
+  EXPECT_GT(CompactedUpTo(1), LogIndex(0));
+}
+
 TEST_F(TrimmingTest, AFloorKeepsEntriesUpToItsBudget) {
   StartGroup(1);
   for (int i = 0; i < 10; ++i) Write(1, 2000);
