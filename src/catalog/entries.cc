@@ -1,6 +1,8 @@
 #include "catalog/entries.h"
 
-#include <bit>
+#include <google/protobuf/io/coded_stream.h>
+
+#include <algorithm>
 #include <memory>
 
 #include "base/check.h"
@@ -14,28 +16,36 @@ namespace {
 constexpr char kEntryFormat = 1;
 constexpr size_t kMaxPageBytes = 4 << 20;
 
-// Protobuf's wire format, by hand: through messages, an event costs as much as the put that it tells of.
+// Protobuf's wire format, put together from its parts: through messages, an event costs as much as the put that
+// it tells of.
 // Source: https://protobuf.dev/programming-guides/encoding
-constexpr uint32_t VarintField(uint32_t number) {
-  return number << 3;
+using google::protobuf::io::CodedOutputStream;
+
+constexpr uint32_t VarintTag(uint32_t field) {
+  return field << 3;
 }
-constexpr uint32_t BytesField(uint32_t number) {
-  return number << 3 | 2;
+constexpr uint32_t BytesTag(uint32_t field) {
+  return field << 3 | 2;
 }
 constexpr size_t kTagBytes = 1;  // of fields below 16, as all here are (tests/catalog compares)
 
 size_t VarintBytes(uint64_t value) {
-  return static_cast<size_t>(std::bit_width(value | 1) + 6) / 7;
+  return CodedOutputStream::VarintSize64(value);
 }
 size_t PrefixedBytes(size_t size) {
   return kTagBytes + VarintBytes(size) + size;
 }
-void PutTag(std::string& out, uint32_t tag) {
-  out.push_back(static_cast<char>(tag));
+// Each returns where what follows begins.
+uint8_t* WriteNumber(uint32_t field, uint64_t value, uint8_t* to) {
+  return CodedOutputStream::WriteVarint64ToArray(value,
+                                                 CodedOutputStream::WriteTagToArray(VarintTag(field), to));
 }
-void PutNumber(std::string& out, uint32_t field, uint64_t value) {
-  PutTag(out, VarintField(field));
-  PutVarint(out, value);
+uint8_t* WritePrefix(uint32_t field, size_t bytes, uint8_t* to) {
+  return CodedOutputStream::WriteVarint64ToArray(bytes,
+                                                 CodedOutputStream::WriteTagToArray(BytesTag(field), to));
+}
+uint8_t* WriteBytes(std::string_view bytes, uint8_t* to) {
+  return std::copy(bytes.begin(), bytes.end(), to);
 }
 
 // A pb::Record with an entry.
@@ -46,19 +56,15 @@ struct WireRecord {
     bytes = kTagBytes + VarintBytes(head.create_revision) + kTagBytes + VarintBytes(head.modify_revision) +
             PrefixedBytes(entry_bytes);
   }
-  // Returns where the key begins.
-  size_t AppendTo(std::string& out) const {
-    PutNumber(out, pb::Record::kCreateRevisionFieldNumber, head.create_revision);
-    PutNumber(out, pb::Record::kModifyRevisionFieldNumber, head.modify_revision);
-    PutTag(out, BytesField(pb::Record::kEntryFieldNumber));
-    PutVarint(out, entry_bytes);
-    PutTag(out, BytesField(pb::EntryRecord::kKeyFieldNumber));
-    PutPrefixed(out, key);
-    const size_t key_begin = out.size() - key.size();
-    PutTag(out, BytesField(pb::EntryRecord::kValueFieldNumber));
-    PutPrefixed(out, head.value);
-    PutNumber(out, pb::EntryRecord::kVersionFieldNumber, head.version);
-    return key_begin;
+  uint8_t* Write(uint8_t* to, uint8_t** key_at) const {
+    to = WriteNumber(pb::Record::kCreateRevisionFieldNumber, head.create_revision, to);
+    to = WriteNumber(pb::Record::kModifyRevisionFieldNumber, head.modify_revision, to);
+    to = WritePrefix(pb::Record::kEntryFieldNumber, entry_bytes, to);
+    to = *key_at = WritePrefix(pb::EntryRecord::kKeyFieldNumber, key.size(), to);
+    to = WriteBytes(key, to);
+    to = WritePrefix(pb::EntryRecord::kValueFieldNumber, head.value.size(), to);
+    to = WriteBytes(head.value, to);
+    return WriteNumber(pb::EntryRecord::kVersionFieldNumber, head.version, to);
   }
   std::string_view key;
   const EntryHead& head;
@@ -108,19 +114,19 @@ EntryEvent MakeEntryEvent(Revision revision, std::string_view key, const EntryHe
   if (after != nullptr) bytes += PrefixedBytes(new_record.emplace(key, *after).bytes);
 
   EntryEvent event{.revision = revision.value(), .key_bytes = static_cast<uint32_t>(key.size())};
-  std::string& out = event.message;
-  out.reserve(PrefixedBytes(bytes));
-  PutTag(out, BytesField(pb::WatchResponse::kEventsFieldNumber));
-  PutVarint(out, bytes);
-  PutNumber(out, pb::Event::kRevisionFieldNumber, revision.value());
-  const auto append = [&](uint32_t field, const WireRecord& record) {
-    PutTag(out, BytesField(field));
-    PutVarint(out, record.bytes);
-    event.key_begin = static_cast<uint32_t>(record.AppendTo(out));
+  event.message.resize(PrefixedBytes(bytes));
+  auto* const begin = reinterpret_cast<uint8_t*>(event.message.data());
+  uint8_t* key_at = begin;
+  uint8_t* to = WritePrefix(pb::WatchResponse::kEventsFieldNumber, bytes, begin);
+  to = WriteNumber(pb::Event::kRevisionFieldNumber, revision.value(), to);
+  const auto write = [&](uint32_t field, const WireRecord& record) {
+    to = record.Write(WritePrefix(field, record.bytes, to), &key_at);
   };
-  if (old_record) append(pb::Event::kOldRecordFieldNumber, *old_record);
-  if (new_record) append(pb::Event::kNewRecordFieldNumber, *new_record);
-  TENURE_CHECK(out.size() == PrefixedBytes(bytes), "an event of {} bytes was to have {}", out.size(), bytes);
+  if (old_record) write(pb::Event::kOldRecordFieldNumber, *old_record);
+  if (new_record) write(pb::Event::kNewRecordFieldNumber, *new_record);
+  TENURE_CHECK(to == begin + event.message.size(), "an event of {} bytes was to have {}", to - begin,
+               event.message.size());
+  event.key_begin = static_cast<uint32_t>(key_at - begin);
   return event;
 }
 
