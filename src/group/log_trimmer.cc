@@ -40,8 +40,8 @@ void LogTrimmer::ScheduleCheck() {
     quiet_checks_ = unflushed == unflushed_at_check_ ? quiet_checks_ + 1 : 0;
     unflushed_at_check_ = unflushed;
     const bool pause = quiet_checks_ >= kPauseChecks;
-    const bool wanted = unflushed >= (pause ? options_.flush_bytes / kPauseShare : options_.flush_bytes) ||
-                        (due && unflushed > 0);
+    const uint64_t enough = pause ? options_.flush_bytes / kPauseShare : options_.flush_bytes;
+    const bool wanted = unflushed > 0 && (due || unflushed >= enough);
     if (!flushing_ && (wanted || now - last_flush_ >= kMinFlushGap)) {
       if (dependencies_.wal.bytes_on_disk() > options_.trim_log_bytes) {
         FlushPinning(wanted);
