@@ -45,18 +45,23 @@ constexpr size_t kAnswerBytes = 24;
 constexpr size_t kSectorBytes = 512;
 constexpr size_t kFileBytes = 64 << 20;
 
-// Blocking, exact sizes; ends the process when the other side has ended.
-void Receive(int fd, size_t size) {
+// Blocking, exact sizes; false when the other side has ended.
+bool Receive(int fd, size_t size) {
   std::array<char, 1024> buffer;
   for (size_t got = 0; got < size;) {
     const ssize_t n = ::recv(fd, buffer.data(), size - got, 0);
-    if (n <= 0) ::_exit(0);
+    if (n <= 0) return false;
     got += static_cast<size_t>(n);
   }
+  return true;
 }
-void Send(int fd, size_t size) {
+bool Send(int fd, size_t size) {
   static constexpr std::array<char, 1024> kBytes{};
-  if (::send(fd, kBytes.data(), size, MSG_NOSIGNAL) != static_cast<ssize_t>(size)) ::_exit(0);
+  return ::send(fd, kBytes.data(), size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+}
+// Of the three processes: it is over when the client, or another one of them, has ended.
+void EndUnless(bool connected) {
+  if (!connected) ::_exit(0);
 }
 
 struct Listener {
@@ -80,6 +85,8 @@ struct Listener {
                  "connect: {}", std::strerror(errno));
     return Prompt(connection);
   }
+  // Where it is not listened at, it must be closed: who connects is refused then once the one that does has ended.
+  void Close() const { ::close(fd); }
   const int fd;
   sockaddr_in address{};
 };
@@ -125,9 +132,9 @@ pid_t Fork() {
   Log log(path);
   const int leader = listener.Accept();
   for (;;) {
-    Receive(leader, kAppendBytes);
+    EndUnless(Receive(leader, kAppendBytes));
     log.Append();
-    Send(leader, kAckBytes);
+    EndUnless(Send(leader, kAckBytes));
   }
 }
 
@@ -148,12 +155,12 @@ class Leader {
       ::poll(ready.data(), ready.size(), -1);
       for (size_t i = 0; i < followers_.size(); ++i) {
         if (ready[i].revents == 0) continue;
-        Receive(followers_[i], kAckBytes);
+        EndUnless(Receive(followers_[i], kAckBytes));
         Durable(i, ++acks[i]);
       }
       if (ready[2].revents == 0) continue;
-      Receive(client_, kRequestBytes);
-      for (const int follower : followers_) Send(follower, kAppendBytes);
+      EndUnless(Receive(client_, kRequestBytes));
+      for (const int follower : followers_) EndUnless(Send(follower, kAppendBytes));
       {
         const std::lock_guard lock(mutex_);
         to_write_ = ++put;
@@ -180,7 +187,7 @@ class Leader {
     std::sort(sorted.begin(), sorted.end());
     if (sorted[1] <= answered_) return;
     answered_ = sorted[1];
-    Send(client_, kAnswerBytes);
+    EndUnless(Send(client_, kAnswerBytes));
   }
 
   Log log_;
@@ -194,26 +201,35 @@ class Leader {
   std::array<uint64_t, 3> durable_{};  // up to which put; the leader's own place is the last
 };
 
-void Run(double seconds, const std::filesystem::path& directory) {
+// False if one of the three has ended; it has said why.
+bool Run(double seconds, const std::filesystem::path& directory) {
   const Listener for_client;
   const std::array<Listener, 2> for_leader;
+  const auto close_all_but = [&](const Listener* mine) {
+    for (const Listener* listener : {&for_client, &for_leader[0], &for_leader[1]}) {
+      if (listener != mine) listener->Close();
+    }
+  };
   for (size_t i = 0; i < for_leader.size(); ++i) {
-    if (Fork() == 0) RunFollower(for_leader[i], directory / fmt::format("follower-{}", i));
+    if (Fork() != 0) continue;
+    close_all_but(&for_leader[i]);
+    RunFollower(for_leader[i], directory / fmt::format("follower-{}", i));
   }
-  if (Fork() == 0) Leader(for_leader, directory / "leader").Run(for_client);
-
+  if (Fork() == 0) {
+    close_all_but(&for_client);
+    Leader(for_leader, directory / "leader").Run(for_client);
+  }
   const int leader = for_client.Connect();
+  close_all_but(nullptr);
   std::vector<int64_t> latencies;
   const auto begin = SteadyClock::now();
   // The first second warms up: the others make their files, clocks and caches find their pace.
-  Send(leader, kRequestBytes);
-  Receive(leader, kAnswerBytes);
+  if (!Send(leader, kRequestBytes) || !Receive(leader, kAnswerBytes)) return false;
   const auto warm = SteadyClock::now() + std::chrono::seconds(1);
   const auto end = warm + std::chrono::duration<double>(seconds);
   for (auto now = begin; now < end;) {
     const auto sent = SteadyClock::now();
-    Send(leader, kRequestBytes);
-    Receive(leader, kAnswerBytes);
+    if (!Send(leader, kRequestBytes) || !Receive(leader, kAnswerBytes)) return false;
     now = SteadyClock::now();
     if (sent < warm) continue;
     latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(now - sent).count());
@@ -229,6 +245,7 @@ void Run(double seconds, const std::filesystem::path& directory) {
                               {"p50_ms", quantile(0.5)},
                               {"p99_ms", quantile(0.99)}}
             << "\n";
+  return true;
 }
 
 }  // namespace
@@ -244,7 +261,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const std::filesystem::path directory = parent / fmt::format("put_floor.{}", ::getpid());
   std::filesystem::create_directory(directory);
-  tenure::bench::Run(seconds, directory);
+  const bool done = tenure::bench::Run(seconds, directory);
   std::filesystem::remove_all(directory);
-  return 0;
+  if (!done) std::cerr << "put_floor: one of its processes in " << parent << " has ended\n";
+  return done ? 0 : 1;
 }
