@@ -33,7 +33,7 @@ HostMonitor::Options MonitorOptions(const raft::RaftConfig& raft) {
 class GroupHost::Impl : private HostListener {
  public:
   Impl(GroupHost& host, Dependencies dependencies, GroupHostOptions options)
-      : engine_(dependencies.engine, dependencies.background, options.cache),
+      : engine_(dependencies.engine, dependencies.executor, dependencies.background, options.cache),
         dependencies_(Over(engine_, std::move(dependencies))),
         options_(options),
         files_(dependencies_.executor, dependencies_.background, dependencies_.snapshots,

@@ -210,6 +210,7 @@ class CachingEngine::Table {
       if (!record->retired) Release(record);
     }
     retired_.clear();
+    retired_bytes_ = 0;
     MakeRoom();
   }
 
@@ -235,7 +236,7 @@ class CachingEngine::Table {
   }
   bool ShouldSpill() const { return dirty_bytes_ >= options_.max_dirty_bytes; }
   bool dirty() const { return !dirty_.empty(); }
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return bytes_ + retired_bytes_; }
   size_t dirty_bytes() const { return dirty_bytes_; }
 
  private:
@@ -308,6 +309,7 @@ class CachingEngine::Table {
       }
       if (on_its_way) {
         before->retired = true;
+        retired_bytes_ += before->size();
         retired_.push_back(std::move(before));
       }
     } else {
@@ -358,6 +360,7 @@ class CachingEngine::Table {
   size_t hand_ = 0;
   size_t bytes_ = 0;
   size_t dirty_bytes_ = 0;
+  size_t retired_bytes_ = 0;   // not among bytes_
   size_t spilling_bytes_ = 0;  // taken and not written, as large as they were then
 };
 
@@ -390,6 +393,16 @@ struct CachingEngine::Spill {
     WriteLocked();
     return std::exchange(deleted, {});
   }
+  // The same if it has everything already; waits for nobody.
+  std::optional<std::vector<Record*>> EndIfWritten() {
+    const std::unique_lock lock(writing, std::try_to_lock);
+    if (!lock.owns_lock()) return std::nullopt;
+    {
+      const std::lock_guard queue_lock(queue);
+      if (!batches.empty()) return std::nullopt;
+    }
+    return std::exchange(deleted, {});
+  }
 
  private:
   void WriteLocked() {
@@ -407,8 +420,10 @@ struct CachingEngine::Spill {
   }
 };
 
-CachingEngine::CachingEngine(Engine& base, runtime::Executor& background, CachingOptions options)
+CachingEngine::CachingEngine(Engine& base, runtime::Executor& home, runtime::Executor& background,
+                             CachingOptions options)
     : base_(base),
+      home_(home),
       background_(background),
       table_(std::make_unique<Table>(options)),
       spill_(std::make_shared<Spill>()) {
@@ -416,6 +431,7 @@ CachingEngine::CachingEngine(Engine& base, runtime::Executor& background, Cachin
 }
 
 CachingEngine::~CachingEngine() {
+  *alive_ = false;
   const std::lock_guard lock(spill_->writing);
   spill_->base = nullptr;
 }
@@ -481,10 +497,8 @@ std::unique_ptr<Reader> CachingEngine::NewSnapshot() const {
 }
 
 void CachingEngine::Flush(Callback<Status> done) {
-  if (table_->dirty()) spill_->Push(table_->TakeDirty());
   unflushed_bytes_ = 0;
-  background_.Post(
-      [spill = spill_, done = std::move(done)]() mutable { spill->WriteAndFlush(std::move(done)); });
+  Send([done = std::move(done)](Spill& spill) mutable { spill.WriteAndFlush(std::move(done)); });
 }
 
 uint64_t CachingEngine::ApproximateBytes(std::string_view lower, std::string_view upper) const {
@@ -503,13 +517,32 @@ size_t CachingEngine::dirty_bytes() const {
 
 void CachingEngine::BeginSpill() {
   EndSpill();
-  spill_->Push(table_->TakeDirty());
-  background_.Post([spill = spill_] { spill->Write(); });
+  Send([](Spill& spill) { spill.Write(); });
+}
+
+// What is dirty goes down in the background, by `write`.
+template <class Write>
+void CachingEngine::Send(Write write) {
+  if (table_->dirty()) {
+    spill_->Push(table_->TakeDirty());
+    home_.SetMayBlock(true);
+  }
+  background_.Post([this, alive = alive_, home = &home_, spill = spill_, write = std::move(write)]() mutable {
+    write(*spill);
+    home->Post([this, alive] {
+      if (!*alive) return;
+      if (const auto deleted = spill_->EndIfWritten()) {
+        table_->OnSpilled(*deleted);
+        home_.SetMayBlock(false);
+      }
+    });
+  });
 }
 
 // The engine below has the spill afterwards.
 void CachingEngine::EndSpill() const {
   table_->OnSpilled(spill_->End());
+  home_.SetMayBlock(false);
 }
 
 // The engine below has everything afterwards.

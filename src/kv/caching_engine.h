@@ -14,10 +14,12 @@
 // Threading:  one executor; what it reads and writes (key prefixes) is read and written through it alone.
 // Durability: as kv.h says. What is gathered goes down as one batch, so the engine below is always at a
 //             moment between two Writes.
+// Blocking:   as the engine below does; and, while a spill is written, for its end as said above. `home` knows
+//             (Executor::SetMayBlock).
 // Bounds:     `max_bytes` of records, and a quarter of it beyond those that are dirty or in a spill; dirty ones
 //             spill at `max_dirty_bytes`, and once more of them have gathered while the last spill is being
 //             written, Write waits for it. What is written anew while it is in a spill is there twice until
-//             the spill has ended.
+//             the executor has heard that the spill has been written.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +41,8 @@ struct CachingOptions {
 
 class CachingEngine : public Engine {
  public:
-  // `base` must outlive this. Destruction forgets what has not spilled, as a crash would.
-  CachingEngine(Engine& base, runtime::Executor& background, CachingOptions options);
+  // Runs on `home`. `base` must outlive this. Destruction forgets what has not spilled, as a crash would.
+  CachingEngine(Engine& base, runtime::Executor& home, runtime::Executor& background, CachingOptions options);
   ~CachingEngine() override;
 
   std::optional<std::string> Get(std::string_view key) const override;
@@ -53,6 +55,7 @@ class CachingEngine : public Engine {
   // Written through this engine since its last Flush began, whatever the engine below has made durable since.
   uint64_t UnflushedBytes() const override;
 
+  // Of records, with those that are there twice.
   size_t bytes() const;
   size_t dirty_bytes() const;
 
@@ -60,17 +63,21 @@ class CachingEngine : public Engine {
   class Table;
   struct Spill;
   void BeginSpill();
+  template <class Write>
+  void Send(Write write);
   void EndSpill() const;
   void Settle() const;
   void WriteThrough(Batch batch);
   void ForgetRange(std::string_view lower, std::string_view upper);
 
   Engine& base_;
+  runtime::Executor& home_;
   runtime::Executor& background_;
   // What is cached is not part of the engine's content: a const Get may add to it.
   const std::unique_ptr<Table> table_;
   const std::shared_ptr<Spill> spill_;
   uint64_t unflushed_bytes_ = 0;  // written since the last Flush began
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace tenure::kv

@@ -78,6 +78,8 @@ class MemoryStore::Impl {
     if (!stale.empty() && (snapshots.empty() || *snapshots.begin() > at)) CollectStale();
   }
 
+  uint64_t flushes = 0;  // finished
+
   void MarkDurable(uint64_t upto) {
     durable_sequence = std::max(durable_sequence, upto);
     while (!undo.empty() && undo.front().sequence <= durable_sequence) {
@@ -274,6 +276,11 @@ void MemoryStore::FlushAll() {
   impl_->MarkDurable(impl_->sequence);
 }
 
+uint64_t MemoryStore::flushes() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->flushes;
+}
+
 size_t MemoryStore::unflushed_batches() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->undo.size();
@@ -353,6 +360,7 @@ void MemoryEngine::Flush(Callback<Status> done) {
       {
         const std::lock_guard content(store->mutex);
         store->MarkDurable(node.mapped().upto);
+        ++store->flushes;
       }
       node.mapped().done(OkStatus());
     });

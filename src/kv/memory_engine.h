@@ -33,6 +33,8 @@ class MemoryStore {
   void FlushAll();
   // Batches that a crash may lose.
   size_t unflushed_batches() const;
+  // That have finished.
+  uint64_t flushes() const;
 
  private:
   friend class MemoryEngine;

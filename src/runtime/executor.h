@@ -52,6 +52,9 @@ class Executor : public Clock {
   [[nodiscard]] virtual Timer After(Duration delay, Closure closure) = 0;
   // True when called from a closure of this executor.
   virtual bool IsCurrent() const = 0;
+  // Whether closures may wait for a disk from now on. While they may, only the executor's own thread runs them:
+  // another one, which has other things to do, would wait with it (helper.h).
+  virtual void SetMayBlock(bool) {}
   // True once nothing will ever run here again: the daemon stopped it, or the simulated process has crashed.
   // Objects of the executor are then destroyed as they stand, from any one thread. Any thread.
   virtual bool IsStopped() const = 0;

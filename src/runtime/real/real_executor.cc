@@ -49,7 +49,7 @@ void RealExecutor::WatchClosures(Duration limit, std::function<void(Duration)> o
 }
 
 bool RealExecutor::LetHelp() {
-  Helper* const helper = work_ == Work::kBlocking ? nullptr : Helper::OfThisThread();
+  Helper* const helper = work_ == Work::kBlocking || may_block() ? nullptr : Helper::OfThisThread();
   if (helper == nullptr) return false;
   helper->Claim(*this);
   helped_ = true;
@@ -62,12 +62,12 @@ void RealExecutor::Help(bool only_release) {
   for (int batches = only_release ? kHelpedBatches : 0;; ++batches) {
     {
       const std::lock_guard lock(mutex_);
-      // Only a stop leaves something in the batch.
-      for (Closure& closure : batch) {
-        if (closure) incoming_.push_back(std::move(closure));
-      }
+      // A stop, or a closure after which others may block, leaves something in the batch.
+      const auto rest = std::find_if(batch.begin(), batch.end(), [](const Closure& c) { return bool(c); });
+      incoming_.insert(incoming_.begin(), std::make_move_iterator(rest),
+                       std::make_move_iterator(batch.end()));
       batch.clear();
-      if (incoming_.empty() || batches == kHelpedBatches || stop_requested()) {
+      if (incoming_.empty() || batches == kHelpedBatches || may_block() || stop_requested()) {
         helped_ = false;
         if (!incoming_.empty() || wanted_ || stop_requested() || timers_.next() < sleeping_until_) {
           sleeping_ = false;
@@ -77,7 +77,11 @@ void RealExecutor::Help(bool only_release) {
       }
       batch.swap(incoming_);
     }
-    RunBatch(batch);
+    for (Closure& closure : batch) {
+      if (stop_requested() || may_block()) break;
+      RunClosure(closure);
+      closure = {};
+    }
   }
   current_executor = outer;
 }

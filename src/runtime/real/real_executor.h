@@ -50,6 +50,7 @@ class RealExecutor final : public Executor, private Helped {
   bool IsStopped() const override { return stopped_.load(std::memory_order_acquire); }
   Instant Now() const override { return clock_.Now(); }
   WallTime WallNow() const override { return clock_.WallNow(); }
+  void SetMayBlock(bool may_block) override { may_block_.store(may_block, std::memory_order_relaxed); }
 
   // Not from a closure: from now on `on_slow` runs on the executor after a closure that took longer than
   // `limit`, with the time it took. Costs two readings of the clock for each closure.
@@ -72,6 +73,7 @@ class RealExecutor final : public Executor, private Helped {
   void RunClosure(Closure& closure);
   // Takes what was posted; if there is nothing, sleeps until something is or the first timer is due.
   void TakeBatch(std::vector<Closure>& batch, Instant now);
+  bool may_block() const { return may_block_.load(std::memory_order_relaxed); }
   bool stop_requested() const { return stop_requested_.load(std::memory_order_relaxed); }
 
   const RealClock clock_;
@@ -85,6 +87,7 @@ class RealExecutor final : public Executor, private Helped {
   Instant sleeping_until_;
   bool helped_ = false;  // another thread is in charge
   bool wanted_ = false;  // the thread waits for that one to end
+  std::atomic<bool> may_block_{false};
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> stopped_{false};
   TimerHeap timers_;
