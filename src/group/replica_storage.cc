@@ -56,7 +56,7 @@ ReplicaStorage::ReplicaStorage(kv::Engine& engine, SnapshotFiles& files, Logger 
 void ReplicaStorage::RemoveLeftovers(GroupId group, const wal::RecoveredGroup& recovered) {
   if (recovered.tombstone) {
     if (HasState(group)) RemoveState(group);
-    if (files_.Find(group) != nullptr) files_.RemoveGroup(group, [](const Status&) {});
+    if (files_.HasAny(group)) files_.RemoveGroup(group, [](const Status&) {});
   } else if (!GroupHost::IsStateAbove(engine_, group, recovered.gone)) {
     logger_.Info("group {}: what is stored is the state of a replica that left: it is removed", group);
     SetOwner(group, recovered.replica);

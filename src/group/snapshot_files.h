@@ -37,18 +37,21 @@ class SnapshotFiles {
               Callback<StatusOr<uint64_t>> done);
   // Where a transfer goes on.
   void PartSize(GroupId group, const raft::SnapshotMark& mark, Callback<StatusOr<uint64_t>> done);
-  // Checks against `expected` if given, makes the snapshot durable and complete. The group's older ones stay:
+  // Of the part that the last Append was to; ABORTED if another one was begun since. Checks against `expected` if
+  // given, makes the snapshot durable and complete. The group's older ones stay:
   // as long as no durable state has passed it, the one at which the log begins is all there is before that.
   void Finish(GroupId group, const raft::SnapshotMark& mark, std::optional<wal::SnapshotMeta> expected,
               Callback<StatusOr<wal::SnapshotMeta>> done);
   // Up to `max_bytes` of the complete snapshot with this mark; empty at its end.
   void Read(GroupId group, const raft::SnapshotMark& mark, uint64_t offset, size_t max_bytes,
             Callback<StatusOr<std::string>> done);
-  // Removes the group's complete snapshots with a mark below `below`.
+  // Removes the group's snapshots with a mark below `below`, complete or not.
   void Remove(GroupId group, LogIndex below);
   // Removes everything of a group that is gone. Behind `done` nothing of it comes back, whatever was under
   // way. An error: something is still there.
   void RemoveGroup(GroupId group, Callback<Status> done);
+  // Whether there may be one, complete or in part.
+  bool HasAny(GroupId group) const;
   // The newest complete one.
   const wal::SnapshotMeta* Find(GroupId group) const;
 
@@ -61,6 +64,7 @@ class SnapshotFiles {
   runtime::Executor& background_;
   std::shared_ptr<Files> files_;
   std::map<GroupId, std::vector<wal::SnapshotMeta>> complete_;  // by index
+  std::map<GroupId, LogIndex> partial_;  // of an incomplete one that may be there, the newest if of several
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

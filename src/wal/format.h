@@ -202,7 +202,6 @@ class CommitBuilder {
   uint64_t BeginRecord(RecordType type, GroupId group);
   std::string& buffer() { return buffer_; }
   void EndRecord();
-  size_t record_payload_bytes() const { return buffer_.size() - record_ - kRecordHeaderBytes; }
   // Bytes of the commit so far.
   uint64_t bytes() const { return buffer_.size() - commit_; }
   bool has_records() const { return buffer_.size() > commit_ + kCommitHeaderBytes; }

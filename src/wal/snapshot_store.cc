@@ -125,7 +125,6 @@ class WriterImpl : public SnapshotWriter {
     offset_ += chunk.size();
     return OkStatus();
   }
-  Status Checkpoint() override { return file_->SyncNow(); }
 
   StatusOr<SnapshotMeta> Finish(const raft::SnapshotMark& mark, const SnapshotMeta* expected) override {
     TENURE_CHECK(file_ != nullptr && mark.index == id_.index && mark.term == id_.term,
@@ -248,12 +247,18 @@ StatusOr<std::unique_ptr<SnapshotReader>> SnapshotStore::NewReader(const Snapsho
 }
 
 StatusOr<std::vector<SnapshotId>> SnapshotStore::List() const {
+  return ListNamed(/*partial=*/false);
+}
+StatusOr<std::vector<SnapshotId>> SnapshotStore::ListPartial() const {
+  return ListNamed(/*partial=*/true);
+}
+StatusOr<std::vector<SnapshotId>> SnapshotStore::ListNamed(bool partial) const {
   TENURE_ASSIGN_OR_RETURN(const auto names, disk_.List(directory_));
   std::vector<SnapshotId> ids;
   for (const std::string& name : names) {
     bool part = false;
     const auto id = ParseName(name, &part);
-    if (id && !part) ids.push_back(*id);
+    if (id && part == partial) ids.push_back(*id);
   }
   std::sort(ids.begin(), ids.end());
   return ids;
@@ -268,13 +273,16 @@ uint64_t SnapshotStore::PartialBytes(const SnapshotId& id) const {
 }
 
 Status SnapshotStore::Remove(const SnapshotId& id) {
-  const std::string path = PathOf(id);
-  for (const std::string& name : {path, path + std::string(kPart)}) {
-    if (!disk_.Exists(name)) continue;
-    if (const Status status = disk_.Remove(name); !status.ok() && status.code() != StatusCode::kNotFound)
-      return status;
-  }
-  return OkStatus();
+  TENURE_RETURN_IF_ERROR(RemoveFile(PathOf(id)));
+  return RemovePartial(id);
+}
+Status SnapshotStore::RemovePartial(const SnapshotId& id) {
+  return RemoveFile(PathOf(id) + std::string(kPart));
+}
+Status SnapshotStore::RemoveFile(const std::string& path) {
+  if (!disk_.Exists(path)) return OkStatus();
+  Status status = disk_.Remove(path);
+  return status.code() == StatusCode::kNotFound ? OkStatus() : status;
 }
 
 Status SnapshotStore::RemoveGroup(GroupId group) {

@@ -50,8 +50,6 @@ class SnapshotWriter {
   // Where the next chunk goes; not 0 if a .part was there.
   virtual uint64_t offset() const = 0;
   virtual Status Append(std::string_view chunk) = 0;
-  // Syncs what is there, so that a transfer can be resumed behind it.
-  virtual Status Checkpoint() = 0;
   // Complete: writes the trailer, syncs, renames. With `expected` (the sender's meta) sizes and checksum are
   // compared first; on a mismatch DATA_LOSS, and the .part is gone. Nothing may follow.
   virtual StatusOr<SnapshotMeta> Finish(const raft::SnapshotMark& mark, const SnapshotMeta* expected) = 0;
@@ -81,10 +79,14 @@ class SnapshotStore {
   StatusOr<std::unique_ptr<SnapshotReader>> NewReader(const SnapshotId& id) const;
   // Complete ones, in order of (group, index, term).
   StatusOr<std::vector<SnapshotId>> List() const;
+  // The same of incomplete ones.
+  StatusOr<std::vector<SnapshotId>> ListPartial() const;
   // Bytes received of an incomplete one; 0 if there is none.
   uint64_t PartialBytes(const SnapshotId& id) const;
   // Removes it, complete or not; fine if it is not there.
   Status Remove(const SnapshotId& id);
+  // What is there of it in part; fine if there is nothing.
+  Status RemovePartial(const SnapshotId& id);
   // Removes every snapshot of the group, also incomplete ones.
   Status RemoveGroup(GroupId group);
 
@@ -92,6 +94,8 @@ class SnapshotStore {
   SnapshotStore(runtime::Disk& disk, std::string directory, Logger logger)
       : disk_(disk), directory_(std::move(directory)), logger_(std::move(logger)) {}
   std::string PathOf(const SnapshotId& id) const;
+  StatusOr<std::vector<SnapshotId>> ListNamed(bool partial) const;
+  Status RemoveFile(const std::string& path);
 
   runtime::Disk& disk_;
   std::string directory_;

@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/hash.h"
 #include "group/snapshot_transfer.h"
@@ -91,6 +93,75 @@ TEST_F(SnapshotReceiveTest, OneThatACrashLeftBeforeItsNameIsReceivedAnew) {
   EXPECT_EQ(*Receive(Offer()), 0u);
   EXPECT_EQ(*Receive(Chunk()), content.size());
   EXPECT_EQ(*Receive(Offer()), content.size() + 1);
+}
+
+// Of a run that ended, under another mark: nobody will ask for it.
+TEST_F(SnapshotReceiveTest, PartsOfOthersAreRemovedWhenOneBegins) {
+  for (const char* name : {"1-4-1.snap.part", "1-12-2.snap.part", "2-4-1.snap.part"}) {
+    auto part = view->Open(std::string("/snapshots/") + name, runtime::OpenMode::kCreate);
+    ASSERT_TRUE((*part)->Write(0, "of no use").ok());
+  }
+  EXPECT_EQ(*Receive(Offer()), 0u);
+  EXPECT_EQ(*Receive(Chunk()), content.size());
+  EXPECT_EQ(*view->List("/snapshots"), (std::vector<std::string>{"1-9-2.snap", "2-4-1.snap.part"}));
+  SnapshotFiles restarted(executor, executor, *store, Logger());
+  EXPECT_TRUE(restarted.HasAny(GroupId(2)));
+  executor.Post([&] { restarted.Remove(GroupId(2), LogIndex(4)); });
+  world.RunFor(1s);
+  EXPECT_TRUE(view->Exists("/snapshots/2-4-1.snap.part")) << "perhaps it goes on";
+  executor.Post([&] { restarted.Remove(GroupId(2), LogIndex(5)); });
+  world.RunFor(1s);
+  EXPECT_FALSE(view->Exists("/snapshots/2-4-1.snap.part"));
+}
+
+TEST_F(SnapshotReceiveTest, APartThatFillsTheDiskIsRemoved) {
+  EXPECT_EQ(*Receive(Offer()), 0u);
+  SnapshotChunk first = Chunk();
+  first.content = content.substr(0, 5);
+  first.checksum = HashBytes(first.content);
+  first.last = false;
+  EXPECT_EQ(*Receive(first), 5u);
+  disk.FailWrites(1, ".part");
+  SnapshotChunk second = Chunk();
+  second.offset = 5;
+  second.content = content.substr(5);
+  second.checksum = HashBytes(second.content);
+  EXPECT_FALSE(Receive(second).ok());
+  EXPECT_TRUE(view->List("/snapshots")->empty());
+}
+
+// What is complete is what was written, or nothing: a part that another one took the place of is not finished.
+TEST_F(SnapshotReceiveTest, OneThatWasGivenUpIsNotFinished) {
+  raft::SnapshotMark other = mark;
+  other.index = LogIndex(10);
+  std::vector<StatusOr<wal::SnapshotMeta>> finished;
+  executor.Post([&] {
+    files->Append(GroupId(1), mark, 0, content, [](const StatusOr<uint64_t>&) {});
+    files->Append(GroupId(1), other, 0, content, [](const StatusOr<uint64_t>&) {});
+    files->Finish(GroupId(1), mark, std::nullopt, [&](auto meta) { finished.push_back(std::move(meta)); });
+    files->Finish(GroupId(1), other, std::nullopt, [&](auto meta) { finished.push_back(std::move(meta)); });
+  });
+  world.RunFor(1s);
+  ASSERT_EQ(finished.size(), 2u);
+  EXPECT_EQ(finished[0].status().code(), StatusCode::kAborted);
+  ASSERT_TRUE(finished[1].ok()) << finished[1].status();
+  EXPECT_EQ(finished[1]->content_bytes, content.size());
+}
+
+TEST_F(SnapshotReceiveTest, AnOlderOneThatComesLateDoesNotHideTheNewer) {
+  raft::SnapshotMark newer = mark;
+  newer.index = LogIndex(10);
+  executor.Post([&] {
+    for (const raft::SnapshotMark& one : {newer, mark}) {
+      files->Append(GroupId(1), one, 0, content, [](const StatusOr<uint64_t>&) {});
+      files->Finish(GroupId(1), one, std::nullopt, [](const auto& meta) { EXPECT_TRUE(meta.ok()); });
+    }
+  });
+  world.RunFor(1s);
+  EXPECT_EQ(files->Find(GroupId(1))->mark.index, newer.index);
+  executor.Post([&] { files->Remove(GroupId(1), newer.index.Next()); });
+  world.RunFor(1s);
+  EXPECT_TRUE(view->List("/snapshots")->empty());
 }
 
 }  // namespace
