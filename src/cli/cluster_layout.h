@@ -1,8 +1,9 @@
 // Where the processes of a `tenure up` cluster live: names, directories, ports and roles, kept in DIR/up.toml
 // so that later runs need only the directory.
 //
-//   combined (default)  processes 1..N, ports base+10*i (gRPC), +1 (RESP), +2 (HTTP); the first 3 are
-//   controllers too separate            controllers c1..c3 at base+10*i, nodes n1..nN at base+100+10*i
+//   combined (default)  processes 1..N, ports base+10*i (gRPC), +1 (RESP), +2 (HTTP); the first 3 are controllers
+//                       too, of 1 or 2 the first one
+//   separate            controllers c1..c3 at base+10*i, nodes n1..nN at base+100+10*i
 //
 // Threading: values.
 #pragma once

@@ -38,8 +38,7 @@ class DirectoryRepair {
   bool NothingLeft() const { return plan_.everything || (DropsController() && identity().node_uuid.empty()); }
 
   // Does it. FAILED_PRECONDITION if nothing is left, or if group 0 is affected and `drop_controller` is not
-  // given. Returns where the
-  // damaged log is now.
+  // given. Returns where the damaged log is now.
   StatusOr<std::string> Execute(bool drop_controller);
 
  private:

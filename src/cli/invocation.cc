@@ -19,7 +19,9 @@ CLI::Validator Positive() {
 }
 
 void AddWaitFlag(CLI::App* command, bool& wait) {
-  command->add_flag("--wait,!--no-wait", wait, "Return when it is done (default), or once it is accepted");
+  command->add_flag("--wait,!--no-wait", wait,
+                    wait ? "Return when it is done (default), or once it is accepted"
+                         : "Return when it is done, or once it is accepted (default)");
 }
 
 }  // namespace tenure::cli

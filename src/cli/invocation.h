@@ -48,7 +48,7 @@ CLI::App* AddFamily(CLI::App& app, const std::string& name, const std::string& d
 std::string Operator();
 // A number that is positive, said in few words.
 CLI::Validator Positive();
-// The option --wait/--no-wait, on by default.
+// The option --wait/--no-wait; `wait` holds the default.
 void AddWaitFlag(CLI::App* command, bool& wait);
 
 void AddLocalClusterCommands(CLI::App& app, Invocation& invocation);  // up, down

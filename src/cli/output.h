@@ -39,7 +39,7 @@ class Table {
 void Print(std::string_view text);
 void PrintJson(const Json& document);
 
-// A refusal as interfaces.md wants it on stderr: one line "error: REASON: message", or an object.
+// A refusal as docs/cli.md promises it on stderr: one line "error: REASON: message", or an object.
 struct Failure {
   std::string reason;
   std::string message;

@@ -1,4 +1,4 @@
-// The catalog's records and the cluster's observations as JSON, with the field names of docs/interfaces.md.
+// The catalog's records and the cluster's observations as JSON, with the field names of docs/cli.md.
 //
 // Threading: pure functions.
 #pragma once

@@ -160,7 +160,10 @@ void AddRegionCommands(CLI::App& app, Invocation& invocation) {
   const auto transfer = std::make_shared<TransferOptions>();
   command = family->add_subcommand("transfer-leader", "Hand a region's leadership to another of its nodes");
   command->add_option("region", transfer->region, "Region id")->required();
-  command->add_option("node,--to", transfer->node, "Node id or name")->required();
+  // Either spelling is enough; the text keeps CLI11 from saying REQUIRED at both.
+  command->add_option("node,--to", transfer->node, "Node id or name; required, as node or as --to")
+      ->required()
+      ->option_text("TEXT");
   AddWaitFlag(command, transfer->wait);
   OnCommand(command, invocation, transfer, TransferLeader);
   AddReplicaCommands(*family, invocation);

@@ -43,7 +43,7 @@ Json PlansJson(const pb::RecoverRegionsResponse& answer) {
   return json;
 }
 
-std::string PlansText(const pb::RecoverRegionsResponse& answer) {
+std::string PlansText(const pb::RecoverRegionsResponse& answer, const std::vector<uint64_t>& regions) {
   std::string text;
   if (answer.plans_size() > 0) {
     Table table({"REGION", "DATABASE", "NODES", "LOST", "GOES ON WITH", "NODE", "LAST TERM", "LAST INDEX"});
@@ -58,11 +58,12 @@ std::string PlansText(const pb::RecoverRegionsResponse& answer) {
   for (const std::string& why : answer.unrecoverable()) text += fmt::format("left out: {}\n", why);
   if (answer.plans_size() == 0) return text + "no region is to be recovered\n";
   if (answer.executed()) return text + fmt::format("{} regions recovered\n", answer.plans_size());
+  // The digest is of the plan for these regions.
   return text + fmt::format(
-                    "plan {}\nWhat only the lost nodes had acknowledged is lost; their replicas are refused "
+                    "plan {0}\nWhat only the lost nodes had acknowledged is lost; their replicas are refused "
                     "from then "
-                    "on.\nNothing was changed. To do it: tenure region recover --execute {}\n",
-                    answer.digest(), answer.digest());
+                    "on.\nNothing was changed. To do it: tenure region recover {1}{2}--execute {0}\n",
+                    answer.digest(), fmt::join(regions, " "), regions.empty() ? "" : " ");
 }
 
 Status WaitUntilLed(Session& session, const pb::RecoverRegionsResponse& answer, Deadline deadline) {
@@ -92,7 +93,7 @@ Status Recover(const Invocation& invocation, const RecoverOptions& options) {
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(PlansJson(answer));
   } else {
-    Print(PlansText(answer));
+    Print(PlansText(answer, options.regions));
   }
   return OkStatus();
 }

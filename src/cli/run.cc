@@ -2,8 +2,12 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/format.h"
 #include "cli/invocation.h"
 #include "cli/output.h"
 #include "cli/session.h"
@@ -16,10 +20,19 @@ constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
 void AddGlobalOptions(CLI::App& app, Invocation& invocation) {
-  const std::map<std::string, OutputFormat> formats = {{"table", OutputFormat::kTable},
-                                                       {"json", OutputFormat::kJson}};
-  app.add_option("--output", invocation.format, "table or json")
-      ->transform(CLI::CheckedTransformer(formats).description(""))
+  app.add_option_function<std::string>(
+         "--output",
+         [&invocation](const std::string& format) {
+           invocation.format = format == "json" ? OutputFormat::kJson : OutputFormat::kTable;
+         },
+         "table or json")
+      ->check(CLI::Validator(
+          [](std::string& format) {
+            return format == "table" || format == "json"
+                       ? ""
+                       : fmt::format("'{}' is neither table nor json", format);
+          },
+          ""))
       ->type_name("FORMAT");
   app.add_option("--controllers", invocation.controllers,
                  "Where the cluster is: HOST:PORT,... (default " + std::string(kDefaultControllers) + ")")
@@ -33,7 +46,7 @@ void AddGlobalOptions(CLI::App& app, Invocation& invocation) {
            invocation.timeout_seconds = seconds;
            invocation.timeout_given = true;
          },
-         "Seconds a command may take (default 10; up 120, db create and drop 60)")
+         "Seconds to wait; without it 10 for most commands, more for long ones (docs/cli.md)")
       ->check(Positive())
       ->type_name("SECONDS");
 }
@@ -49,10 +62,26 @@ OutputFormat FormatAskedFor(int argc, char** argv) {
   return OutputFormat::kTable;
 }
 
-int WrongUsage(const CLI::ParseError& error, int argc, char** argv) {
+// A word where a command should be, and none of that name is there.
+std::optional<std::string> UnknownCommand(const CLI::App& app) {
+  const CLI::App* family = &app;
+  while (!family->get_subcommands().empty()) family = family->get_subcommands().front();
+  const std::vector<const CLI::App*> commands = family->get_subcommands([](const CLI::App*) { return true; });
+  if (commands.empty()) return std::nullopt;
+  for (const std::string& word : app.remaining(/*recurse=*/true)) {
+    if (word.starts_with("-")) continue;
+    std::vector<std::string> names;
+    for (const CLI::App* command : commands) names.push_back(command->get_name());
+    return fmt::format("{}: '{}' is not a command; there are: {}", family->get_name(), word,
+                       fmt::join(names, " "));
+  }
+  return std::nullopt;
+}
+
+int WrongUsage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   Failure failure;
   failure.reason = "INVALID_ARGUMENT";
-  failure.message = std::string(error.what()) + "; see tenure --help";
+  failure.message = UnknownCommand(app).value_or(error.what()) + "; see tenure --help";
   PrintFailure(failure, FormatAskedFor(argc, argv));
   return kWrongUsage;
 }
@@ -86,7 +115,7 @@ int Run(int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return WrongUsage(error, argc, argv);
+    return WrongUsage(app, error, argc, argv);
   }
   const Status status = invocation.action();
   if (status.ok()) return kDone;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -138,7 +139,8 @@ StatusOr<pb::StatusResponse> Session::LeaderStatus(Duration timeout) {
 
 Status Session::Watch(pb::WatchRequest request, Duration timeout,
                       const std::function<void(const pb::WatchResponse&)>& on_message) {
-  auto last_heard = std::chrono::steady_clock::now();
+  // A watch may be silent for as long as nothing changes.
+  std::optional<std::chrono::steady_clock::time_point> broken_since = std::chrono::steady_clock::now();
   while (true) {
     WatchQueue queue;
     runtime::Endpoint endpoint;
@@ -154,7 +156,7 @@ Status Session::Watch(pb::WatchRequest request, Duration timeout,
       const StatusOr<pb::WatchResponse> message = Parse<pb::WatchResponse>(bytes);
       end = message.status();
       if (!message.ok()) break;
-      last_heard = std::chrono::steady_clock::now();
+      broken_since.reset();
       on_message(*message);
       for (const pb::Event& event : message->events()) request.set_after_revision(event.revision());
       request.set_after_revision(std::max(request.after_revision(), message->progress_revision()));
@@ -165,7 +167,9 @@ Status Session::Watch(pb::WatchRequest request, Duration timeout,
     });
     const auto refusal = catalog::RefusalOf(end);
     const bool may_try = refusal.has_value() ? refusal->retryable() : absl::IsUnavailable(end);
-    if (!may_try || std::chrono::steady_clock::now() - last_heard > timeout) return end;
+    const auto now = std::chrono::steady_clock::now();
+    if (!broken_since) broken_since = now;
+    if (!may_try || now - *broken_since > timeout) return end;
     std::this_thread::sleep_for(kRewatchPause);
   }
 }

@@ -1,4 +1,4 @@
-"""The commands of `tenure`, their JSON and their refusals, as docs/interfaces.md promises."""
+"""The commands of `tenure`, their JSON and their refusals, as docs/cli.md promises."""
 
 import json
 import threading

@@ -25,7 +25,7 @@ def any_process_serves(t):
 
 @case(limit=90)
 def layout(t):
-    """Names, files and ports are those of docs/interfaces.md."""
+    """Names, files and ports are those of docs/cli.md."""
     cluster = t.cluster()
     for name in cluster.names:
         for file in ("tenured.toml", "tenured.pid", "tenured.log", "identity", "wal", "kv"):

@@ -114,7 +114,7 @@ class Case:
         assert re.search(pattern, text, re.I | re.S), f"{what + ': ' if what else ''}{text!r} does not match {pattern!r}"
 
     def error_line(self, result, pattern, code=1):
-        """Exit code and the one line on stderr that interfaces.md promises."""
+        """Exit code and the one line on stderr that docs/cli.md promises."""
         assert result.code == code, f"expected exit {code}:\n{result}"
         lines = result.err.strip().splitlines()
         assert len(lines) == 1 and re.match(r"error: [A-Z_]+: \S", lines[0]), f"no single error line:\n{result}"

@@ -21,7 +21,7 @@ class Cluster:
         self.nodes = nodes
         self.separate = separate
 
-    # ---- layout, as docs/interfaces.md says ----
+    # ---- layout, as docs/cli.md says ----
 
     @property
     def names(self):
