@@ -57,7 +57,8 @@ constexpr Flag kFlags[] = {
      "a controller that is silent for this long is replaced as a voter if another one is there (default "
      "30s)"},
     {"repair-after", "DURATION", false,
-     "a node that is DOWN for this long has its replicas made anew on others (controllers; default 5m)"},
+     "a node that is DOWN and silent for this long has its replicas made anew on others (controllers; "
+     "default 5m)"},
     {"max-repairs", "N", false, "replicas that are made anew at once (controllers; default 16)"},
     {"max-moves", "N", false,
      "replicas that move at once for balance, and for each node that is drained (controllers; default 4)"},
@@ -117,7 +118,7 @@ StatusOr<std::vector<std::string>> ValuesOf(const std::string& where, const Flag
     return std::vector<std::string>{fmt::format("{}", fmt::join(values, ","))};
   }
   std::optional<std::string> value = one(node);
-  if (!value) return Invalid("{}: {} must be a string, a number or a list of them", where, flag.name);
+  if (!value) return Invalid("{}: {} must be a string, a whole number or a list of them", where, flag.name);
   return std::vector<std::string>{std::move(*value)};
 }
 

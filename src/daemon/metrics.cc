@@ -66,7 +66,8 @@ double D(uint64_t value) {
 void AddController(const ControllerNumbers& controller, Families& out) {
   out.Gauge("tenure_controller_serving", "1 while this controller leads and its services run",
             controller.serving);
-  out.Gauge("tenure_controller_epoch", "leadership epoch as this controller knows it", D(controller.epoch));
+  out.Gauge("tenure_controller_epoch", "leadership epoch while this controller leads, else 0",
+            D(controller.epoch));
   out.Gauge("tenure_controller_diverged_members",
             "on the leader: controllers whose catalog is not that of the others at the same revision",
             D(controller.diverged));
@@ -82,7 +83,7 @@ void AddController(const ControllerNumbers& controller, Families& out) {
             D(controller.unsampled));
   out.Gauge("tenure_controller_failed_services", "services of the leader that did not start",
             D(controller.failed_services));
-  out.Counter("tenure_controller_transitions_total", "changes of leadership seen here",
+  out.Counter("tenure_controller_transitions_total", "changes of this controller's own leadership",
               D(controller.transitions));
   out.Gauge(
       "tenure_controller_standby_view_age_seconds",
@@ -133,7 +134,7 @@ void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out
             static_cast<double>(procedures.tasks_under_way));
   out.Gauge("tenure_repairs_running", "lost or missing replicas that are being made anew",
             static_cast<double>(procedures.repairs_running));
-  out.Gauge("tenure_repairs_stuck", "lost or missing replicas that cannot be made anew",
+  out.Gauge("tenure_repairs_stuck", "regions with a lost or missing replica that cannot be made anew",
             static_cast<double>(procedures.repairs_stuck));
 }
 
