@@ -88,8 +88,12 @@ void CatalogAccess::Read(const pb::ReadOptions& options, Callback<StatusOr<Catal
   done(CatalogView{catalog(), *machine_.state(), applied()});
 #else
   if (options.stale()) {
-    const auto contact = group_.SinceLeaderContact();
-    done(CatalogView{catalog(), *machine_.state(), applied(), contact ? ToMillis(*contact) : -1});
+    if (!group_.HasWholeState()) {
+      done(MakeRefusal(pb::REASON_UNAVAILABLE, "this controller is installing a snapshot of the catalog"));
+      return;
+    }
+    const auto staleness = group_.Staleness();
+    done(CatalogView{catalog(), *machine_.state(), applied(), staleness ? ToMillis(*staleness) : -1});
     return;
   }
   if (const Status leading = leadership_.CheckLeading(); !leading.ok()) {

@@ -24,7 +24,7 @@ struct CatalogView {
   const catalog::Catalog& catalog;
   const kv::Reader& entries;
   Revision revision;
-  int64_t age_ms = 0;  // stale reads: since this controller heard from a leader; -1: never
+  int64_t age_ms = 0;  // stale reads: since this controller knew all that was committed; -1: not known
 };
 
 class CatalogAccess {

@@ -23,7 +23,8 @@ class CatalogGroup {
   virtual void ProposeConfiguration(const raft::Configuration& target,
                                     Callback<group::ProposeOutcome> done) = 0;
   virtual std::optional<group::GroupStatus> StatusOf() const = 0;
-  virtual std::optional<Duration> SinceLeaderContact() const = 0;
+  virtual std::optional<Duration> Staleness() const = 0;
+  virtual bool HasWholeState() const = 0;
   // Leads, and no other can lead at this moment: the leader lease is held, and not given up for a transfer.
   virtual bool HoldsLease() = 0;
 };
@@ -44,9 +45,8 @@ class HostedCatalogGroup : public CatalogGroup {
     host_.ProposeConfiguration(kCatalogGroup, target, std::move(done));
   }
   std::optional<group::GroupStatus> StatusOf() const override { return host_.StatusOf(kCatalogGroup); }
-  std::optional<Duration> SinceLeaderContact() const override {
-    return host_.SinceLeaderContact(kCatalogGroup);
-  }
+  std::optional<Duration> Staleness() const override { return host_.Staleness(kCatalogGroup); }
+  bool HasWholeState() const override { return host_.HasWholeState(kCatalogGroup); }
   bool HoldsLease() override { return host_.Serving(kCatalogGroup); }
 
  private:

@@ -10,6 +10,8 @@
 namespace tenure::group {
 namespace {
 
+constexpr size_t kActiveMembersShare = 4;  // of member_budget_bytes
+
 raft::RaftConfig ConfigFor(const raft::RaftConfig& base, GroupId id, ReplicaId self) {
   raft::RaftConfig config = base;
   config.group = id;
@@ -104,8 +106,11 @@ void Group::ProposeConfiguration(const raft::Configuration& target, Callback<Pro
   const auto result = core_.ProposeConfiguration(shared_.dependencies.executor.Now(), target, &index, &term);
   if (result != raft::ProposeResult::kAccepted) return done(Refusal(KindOf(result), core_.leader()));
   if (index > applied_) {
-    // Earlier proposals of this turn are still queued: they get higher indexes, so order by index holds.
-    pending_.push_back({index, term, 0, std::move(done)});
+    // Earlier proposals of this turn are still queued: they get higher indexes. What is in force already may
+    // have come before others that wait.
+    const auto behind = std::find_if(pending_.begin(), pending_.end(),
+                                     [&](const PendingProposal& other) { return other.index > index; });
+    pending_.insert(behind, {index, term, 0, std::move(done)});
   } else {
     done({ProposeOutcome::Kind::kApplied, index, {}, self_});  // already the configuration in force
   }
@@ -134,14 +139,30 @@ void Group::Campaign() {
   shared_.wake(id_);
 }
 
+namespace {
+
+// What a leader says is committed; none if it says nothing of that to this replica.
+LogIndex CommittedBy(const raft::Message& message) {
+  if (const auto* append = std::get_if<raft::AppendRequest>(&message)) return append->commit;
+  if (const auto* heartbeat = std::get_if<raft::HeartbeatRequest>(&message)) return heartbeat->commit;
+  return {};
+}
+
+}  // namespace
+
 void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
   seen_hosts_[from] = from_host;
   const Instant now = shared_.dependencies.executor.Now();
   const bool from_leader = std::holds_alternative<raft::AppendRequest>(message) ||
                            std::holds_alternative<raft::HeartbeatRequest>(message);
   if (const auto* answer = std::get_if<raft::HeartbeatResponse>(&message)) OnDigests(from, answer->digests);
+  const LogIndex committed = CommittedBy(message);
   core_.Step(now, from, std::move(message));
-  if (from_leader && core_.leader() == from) leader_contact_ = now;
+#ifdef TENURE_MUTANT_lagging_is_fresh
+  if (from_leader && core_.leader() == from) complete_at_ = now;
+#else
+  if (!committed.IsNone() && core_.leader() == from && committed == core_.commit_index()) complete_at_ = now;
+#endif
   // Of a process that counts as silent already, nobody would hear that it is.
   if (from_leader && core_.quiescent() && shared_.health(from_host) == HostHealth::kSilent) core_.Wake(now);
   shared_.wake(id_);
@@ -188,22 +209,21 @@ void Group::Compact(LogIndex flushed, LogIndex pinned) {
   while (!byte_samples_.empty() && byte_samples_.front().first <= upto) byte_samples_.pop_front();
 }
 
-// Entries after this index are kept whatever else is known: a member that a leader knows to lack them, or
-// whoever set the floor, needs them, and they are not too many.
+// Entries after this index are kept whatever else is known: a member that a leader knows to lack them, or will
+// once it has the snapshot that is on its way, and they are not too many. A member that answers is getting
+// nearer and may be given more: to be sent a snapshot again would cost it more.
 LogIndex Group::KeptFloor() const {
   LogIndex kept = applied_;
   for (const raft::RaftCore::PeerStatus& peer : core_.Peers(shared_.dependencies.executor.Now())) {
-    if (peer.in_snapshot || BytesAfter(peer.match) > shared_.options.member_budget_bytes) continue;
-    kept = std::min(kept, peer.match);
+    std::optional<LogIndex> needed = peer.match;
+    if (peer.in_snapshot) {
+      needed = shared_.snapshot_on_its_way(id_);
+      if (!peer.offered.IsNone()) needed = std::min(peer.offered, needed.value_or(peer.offered));
+    }
+    const size_t budget = shared_.options.member_budget_bytes * (peer.active ? kActiveMembersShare : 1);
+    if (needed && BytesAfter(*needed) <= budget) kept = std::min(kept, *needed);
   }
-  if (floor_ && BytesAfter(*floor_) <= shared_.options.floor_budget_bytes) kept = std::min(kept, *floor_);
   return kept;
-}
-
-bool Group::SetFloor(std::optional<LogIndex> floor) {
-  if (floor && *floor < compacted_) return false;
-  floor_ = floor;
-  return true;
 }
 
 void Group::NoteBytes(std::span<const raft::Entry> entries) {
@@ -444,10 +464,10 @@ void Group::FailPending(LogIndex committed, Turn& turn) {
   }
 }
 
-std::optional<Duration> Group::SinceLeaderContact() const {
+std::optional<Duration> Group::Staleness() const {
   if (core_.role() == raft::Role::kLeader) return Duration::zero();
-  if (!leader_contact_) return std::nullopt;
-  return shared_.dependencies.executor.Now() - *leader_contact_;
+  if (installing_ || !complete_at_ || applied_ < core_.commit_index()) return std::nullopt;
+  return shared_.dependencies.executor.Now() - *complete_at_;
 }
 
 raft::SnapshotMark Group::MarkAt(LogIndex index) const {

@@ -6,7 +6,7 @@
 //             G2 every accepted proposal is answered exactly once
 //             G3 a read callback runs only when applied >= the index that confirmed it
 //
-//   Recovering -> Running <-> Installing (a snapshot replaces the state; nothing is applied meanwhile)
+//   Start -> Running <-> Installing (a snapshot replaces the state; nothing is applied meanwhile)
 #pragma once
 
 #include <cstdint>
@@ -53,6 +53,8 @@ struct GroupShared {
   // Members live on these hosts from now on; before: on those.
   std::function<void(const std::vector<uint64_t>& before, const std::vector<uint64_t>& now)> watch;
   std::function<HostHealth(uint64_t host)> health;
+  // The oldest snapshot of the group that is being made for a member, or brought to one.
+  std::function<std::optional<LogIndex>(GroupId)> snapshot_on_its_way;
   // Replaces the state in kv by a stored snapshot (SnapshotTransfer::Install).
   std::function<void(GroupId, const raft::SnapshotMark&, std::string applied_key,
                      Callback<StatusOr<uint64_t>>)>
@@ -86,10 +88,9 @@ class Group {
   void OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages);
   void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);
   // kv holds everything applied up to `flushed` durably: the log before it may go, less what is kept for
-  // members that lag and for the floor. `pinned`: of entries up to here nothing is kept that nobody is known
+  // members that lag. `pinned`: of entries up to here nothing is kept that nobody is known
   // to need.
   void Compact(LogIndex flushed, LogIndex pinned);
-  bool SetFloor(std::optional<LogIndex> floor);
   // Ends every pending proposal and read (kUnknown, UNAVAILABLE) through `turn`.
   void Abandon(Turn& turn);
 
@@ -103,8 +104,10 @@ class Group {
   Instant NextTick() const { return core_.NextTick(); }
   LogIndex applied() const { return applied_; }
   LogIndex compacted() const { return compacted_; }
-  // The state is whole: not while a snapshot is being installed.
-  bool CanSnapshot() const { return !installing_; }
+  // After a flush some of the log might go.
+  bool CanCompact() const { return !installing_ && KeptFloor() > compacted_; }
+  // The state is that of `applied`: not while a snapshot is being installed.
+  bool HasWholeState() const { return !installing_; }
   bool Serving() const;
   bool ServingWithLease() const;
   // It was read from under the lease: it is not idle.
@@ -112,7 +115,7 @@ class Group {
   GroupStatus Describe() const;
   ReplicaId leader() const { return core_.leader(); }
   ReplicaId self() const { return self_; }
-  std::optional<Duration> SinceLeaderContact() const;
+  std::optional<Duration> Staleness() const;
   const raft::RaftCore& core() const { return core_; }
   const kv::Reader& state() const { return state_; }
   // The replica the peers' answers came from last: where a member lives.
@@ -193,12 +196,12 @@ class Group {
   std::vector<ReplicaId> diverged_;  // as logged last
   bool fetching_ = false;            // a WAL read for applying is under way
   bool installing_ = false;
-  bool used_ = false;  // since the last tick
-  std::optional<LogIndex> floor_;
+  bool used_ = false;           // since the last tick
   uint64_t applied_bytes_ = 0;  // in this run
   // (index, applied_bytes_ up to and with it), one per kSampleBytes, from compacted_ on.
   std::deque<std::pair<LogIndex, uint64_t>> byte_samples_;
-  std::optional<Instant> leader_contact_;
+  // When this replica last heard from its leader that it lacks nothing of what was committed then.
+  std::optional<Instant> complete_at_;
   uint64_t next_read_context_ = 1;
 
   std::vector<QueuedProposal> queued_;

@@ -46,6 +46,7 @@ class GroupHost::Impl : private HostListener {
                 [this](GroupId id) { Wake(id); },
                 [this](const auto& before, const auto& now) { Watch(before, now); },
                 [this](uint64_t host) { return monitor_.HealthOf(host); },
+                [this](GroupId id) { return transfer_.OldestMark(id); },
                 [this](GroupId id, const raft::SnapshotMark& mark, std::string applied_key,
                        Callback<StatusOr<uint64_t>> done) {
                   transfer_.Install(id, mark, StatePrefix(id), std::move(applied_key), std::move(done));
@@ -143,7 +144,7 @@ class GroupHost::Impl : private HostListener {
                         "group {}: the log here has the configuration {}, neither replica {} nor {} is in it",
                         id, raft::ToString(active), from, to));
     }
-    if (running != nullptr && !running->CanSnapshot()) {
+    if (running != nullptr && !running->HasWholeState()) {
       return done(Error(StatusCode::kUnavailable, "group {}: a snapshot is being installed", id));
     }
     Remove(id);
@@ -470,7 +471,7 @@ class GroupHost::Impl : private HostListener {
 
   std::optional<raft::SnapshotMark> MarkOf(GroupId id) const {
     const Group* group = Find(id);
-    if (group == nullptr || !group->CanSnapshot()) return std::nullopt;
+    if (group == nullptr || !group->HasWholeState()) return std::nullopt;
     return group->MarkAt(group->applied());
   }
 
@@ -491,7 +492,9 @@ class GroupHost::Impl : private HostListener {
       const raft::RaftCore::PeerStatus* best = nullptr;
       for (const auto& peer : status.peers) {
         const raft::Member* member = status.configuration.Find(peer.id);
-        if (member == nullptr || member->role != raft::MemberRole::kVoter || !peer.active) continue;
+        if (member == nullptr || member->role != raft::MemberRole::kVoter) continue;
+        // In a group that sleeps nobody has been heard of late.
+        if (!peer.active && !status.quiescent) continue;
         if (best == nullptr || peer.match > best->match) best = &peer;
       }
       if (best == nullptr) continue;  // nobody to hand over to
@@ -605,10 +608,6 @@ std::set<GroupId> GroupHost::TakeProcessed() {
   return impl_->TakeProcessed();
 }
 
-bool GroupHost::SetFloor(GroupId group, std::optional<LogIndex> floor) {
-  Group* found = impl_->Find(group);
-  return found != nullptr && found->SetFloor(floor);
-}
 LogIndex GroupHost::CompactedUpTo(GroupId group) const {
   const Group* found = impl_->Find(group);
   return found == nullptr ? LogIndex() : found->compacted();
@@ -646,16 +645,23 @@ bool GroupHost::IsQuiescent(GroupId group) const {
   const Group* found = impl_->Find(group);
   return found != nullptr && found->core().quiescent();
 }
-std::optional<Duration> GroupHost::SinceLeaderContact(GroupId group) const {
+std::optional<Duration> GroupHost::Staleness(GroupId group) const {
   const Group* found = impl_->Find(group);
-  return found == nullptr ? std::nullopt : found->SinceLeaderContact();
+  return found == nullptr ? std::nullopt : found->Staleness();
+}
+bool GroupHost::HasWholeState(GroupId group) const {
+  const Group* found = impl_->Find(group);
+  return found != nullptr && found->HasWholeState();
 }
 const kv::Reader* GroupHost::State(GroupId group) const {
   const Group* found = impl_->Find(group);
   return found == nullptr ? nullptr : &found->state();
 }
 std::unique_ptr<kv::Reader> GroupHost::NewSnapshot(GroupId group) const {
+#ifdef TENURE_MUTANT_half_a_state
   return impl_->Find(group) == nullptr ? nullptr : impl_->NewSnapshot(group);
+#endif
+  return HasWholeState(group) ? impl_->NewSnapshot(group) : nullptr;
 }
 void GroupHost::PrepareStop(Duration limit, Closure done) {
   impl_->PrepareStop(limit, std::move(done));

@@ -112,10 +112,9 @@ struct GroupHostOptions {
   // segment of a log that is too large.
   uint64_t keep_entries = 20000;
   size_t keep_bytes = 16 << 20;
-  // A leader keeps what its slowest member lacks, and what a floor asks for, even so - up to these bounds;
-  // then the member is sent a snapshot, and the floor is lost.
+  // A leader keeps what its slowest member lacks even so, up to this bound; then the member is sent a snapshot.
+  // Four times as much for one that answers, and behind a snapshot that is on its way.
   size_t member_budget_bytes = 64 << 20;
-  size_t floor_budget_bytes = 64 << 20;
   // Beyond it groups that pin the oldest segments are flushed and compacted, however cold they are.
   uint64_t trim_log_bytes = 96 << 20;
   size_t snapshot_chunk_bytes = 256 << 10;
@@ -186,9 +185,6 @@ class GroupHost : public MessageReceiver {
   // Groups that had anything to do since the last call; what StatusOf says of the others is as it was.
   std::set<GroupId> TakeProcessed();
 
-  // Entries after `floor` are kept for somebody who reads the log here, within floor_budget_bytes; nullopt:
-  // not needed any more. False if the group does not run here or `floor` is compacted already.
-  bool SetFloor(GroupId group, std::optional<LogIndex> floor);
   // The first index that can still be read from the log, minus one.
   LogIndex CompactedUpTo(GroupId group) const;
 
@@ -207,8 +203,11 @@ class GroupHost : public MessageReceiver {
   bool Serving(GroupId group);
   // Idle, without timers; false if it does not run here.
   bool IsQuiescent(GroupId group) const;
-  // How long ago this replica last heard from its leader (zero on the leader); nullopt: never.
-  std::optional<Duration> SinceLeaderContact(GroupId group) const;
+  // How old the state may be that is shown here: since when this replica has had no word from its leader that it
+  // holds all that was committed (zero on the leader); nullopt: that is not known, or not all of it is applied.
+  std::optional<Duration> Staleness(GroupId group) const;
+  // Not while a snapshot replaces the state piece by piece.
+  bool HasWholeState(GroupId group) const;
   // The group's state, prefix removed; valid while the group runs.
   const kv::Reader* State(GroupId group) const;
   // The same as it is now, and stays, whatever the group does; null if it does not run here. Must not outlive

@@ -147,16 +147,18 @@ void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
 }
 
 void Group::AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn) {
-  if (pending_.empty() || pending_.front().index != index) return;
-  PendingProposal proposal = std::move(pending_.front());
-  pending_.pop_front();
-  TENURE_CHECK(proposal.term == term, "G2: group {} index {}: proposed in term {}, applied from term {}", id_,
-               index, proposal.term, term);
-  shared_.pending_bytes -= proposal.bytes;
-  turn.answers.push_back(
-      [done = std::move(proposal.done), index, result = std::move(result), self = self_]() mutable {
-        done({ProposeOutcome::Kind::kApplied, index, std::move(result), self});
-      });
+  // More than one wait for a configuration that was asked for again.
+  while (!pending_.empty() && pending_.front().index == index) {
+    PendingProposal proposal = std::move(pending_.front());
+    pending_.pop_front();
+    TENURE_CHECK(proposal.term == term, "G2: group {} index {}: proposed in term {}, applied from term {}",
+                 id_, index, proposal.term, term);
+    shared_.pending_bytes -= proposal.bytes;
+    turn.answers.push_back(
+        [done = std::move(proposal.done), index, result = std::move(result), self = self_]() mutable {
+          done({ProposeOutcome::Kind::kApplied, index, std::move(result), self});
+        });
+  }
 }
 
 void Group::FetchForApply() {

@@ -66,10 +66,10 @@ void HostMonitor::OnTimer() {
 void HostMonitor::Beat(uint64_t id, Host& host) {
   const Instant now = executor_.Now();
   while (!host.sent.empty() && now - host.sent.front().second >= options_.silent_after) host.sent.pop_front();
-  host.sent.emplace_back(host.next, now);
+  host.sent.emplace_back(++last_number_, now);
   transport_.SendHeartbeat(id, {.from = transport_.self(),
                                 .incarnation = incarnation_,
-                                .sequence = host.next++,
+                                .sequence = last_number_,
                                 .echo = host.heard,
                                 .echo_incarnation = host.incarnation});
 }

@@ -68,7 +68,6 @@ class HostMonitor {
     uint64_t incarnation = 0;  // of the other side, 0 if not heard
     bool restarted = false;    // since it was alive
     uint64_t heard = 0;        // its last number
-    uint64_t next = 1;         // our numbers
     std::deque<std::pair<uint64_t, Instant>> sent;  // not echoed yet
   };
 
@@ -84,6 +83,8 @@ class HostMonitor {
   const uint64_t incarnation_;
   const Options options_;
   std::map<uint64_t, Host> hosts_;
+  uint64_t last_number_ =
+      0;  // of heartbeats, to whomever: a host that is watched anew must not confirm old ones
   Instant last_beat_;
   bool scheduled_ = false;
   runtime::Timer timer_;

@@ -63,7 +63,7 @@ void LogTrimmer::FlushPinning(bool anyway) {
     Pinned pinned;
     for (const wal::PinningGroup& pinning : groups) {
       const Group* group = Find(pinning.group);
-      if (group != nullptr && group->applied() > group->compacted()) pinned[pinning.group] = pinning.upto;
+      if (group != nullptr && group->CanCompact()) pinned[pinning.group] = pinning.upto;
     }
     last_flush_ = dependencies_.executor.Now();
     if (anyway || !pinned.empty()) Flush(std::move(pinned), [] {});

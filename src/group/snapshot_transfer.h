@@ -39,7 +39,7 @@ class SnapshotTransfer {
     Logger logger;
     size_t chunk_bytes;
   };
-  // What the next snapshot of a group would stand for; nullopt: the group is gone.
+  // What the next snapshot of a group would stand for; nullopt: the group is gone, or being replaced itself.
   using MarkSource = std::function<std::optional<raft::SnapshotMark>(GroupId)>;
   using OnSent = std::function<void(GroupId, ReplicaId peer, LogIndex mark_index, bool ok)>;
 
@@ -58,6 +58,8 @@ class SnapshotTransfer {
   // Stops what is under way for a destroyed group.
   void Forget(GroupId group);
   bool Sending(GroupId group) const;
+  // Of the snapshots of the group that are being made or sent.
+  std::optional<LogIndex> OldestMark(GroupId group) const;
 
  private:
   struct Build;

@@ -381,11 +381,8 @@ bool RegionService::AnswerFromReplica(DatabaseId database, uint16_t slot, const 
   const Region* region = FindRegion(database, slot, &otherwise);
   // A learner hears from its leader while it still lacks most of what there is.
   if (region == nullptr || !region->Serves(slot) || !region->votes || region->leads()) return false;
-  const std::optional<Duration> silence = host_.SinceLeaderContact(region->group());
-  if (!silence || *silence > options_.max_staleness) return false;
-  // It hears from the leader, but still applies what it missed while it was away.
-  const std::optional<group::GroupStatus> status = host_.StatusOf(region->group());
-  if (!status || status->applied < status->commit) return false;
+  const std::optional<Duration> staleness = host_.Staleness(region->group());
+  if (!staleness || *staleness > options_.max_staleness) return false;
   done(ReadNow(*region, Kind::kRead, step));
   return true;
 }

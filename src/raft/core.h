@@ -103,7 +103,6 @@ class RaftCore::Impl {
   void OnSnapshotInstalled(const SnapshotMark& mark);
   void OnSnapshotRejected() { installing_.reset(); }
   void OnApplied(LogIndex index);
-  void OnCompacted(const SnapshotMark& mark);
 
   Effects TakeEffects();
 

@@ -233,8 +233,13 @@ void RaftCore::Impl::Handle(ReplicaId from, const AppendResponse& response) {
                from, response.index, log_.last_index());
   const bool answers_probe = peer->state == Peer::State::kProbe && response.index >= peer->next.Previous();
   peer->OnAccepted(now_, response.index);
-  const bool caught_up = peer->state == Peer::State::kSnapshot && peer->match >= log_.mark_index();
-  if (answers_probe || caught_up) peer->BecomeReplicate();
+  const bool in_snapshot = peer->state == Peer::State::kSnapshot;
+  if (answers_probe || (in_snapshot && peer->match >= log_.mark_index())) {
+    peer->BecomeReplicate();
+  } else if (in_snapshot && peer->offered && peer->match >= peer->offered->index) {
+    // It has installed the snapshot, but the log begins later by now: another one is needed.
+    peer->BecomeProbe(peer->match.Next(), true);
+  }
   MaybeCommit();
   // Committing may have changed the peers, or ended the leadership.
   leader = AsLeader();

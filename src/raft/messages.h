@@ -51,7 +51,7 @@ struct StateDigest {
 struct HeartbeatRequest {
   Term term;
   uint64_t round = 0;
-  LogIndex commit;       // min(what the receiver is known to hold, leader's commit)
+  LogIndex commit;       // the leader's, if the receiver is known to hold all of that; else none
   bool quiesce = false;  // the last one for a while: everybody holds everything, see RaftCore::Wake
 };
 struct HeartbeatResponse {

@@ -204,7 +204,8 @@ std::vector<RaftCore::PeerStatus> RaftCore::Peers(Instant now) const {
     status.push_back({.id = peer.id,
                       .match = peer.match,
                       .active = now < peer.heard_at + impl_->config_.election_timeout_min,
-                      .in_snapshot = peer.state == Peer::State::kSnapshot});
+                      .in_snapshot = peer.state == Peer::State::kSnapshot,
+                      .offered = peer.offered ? peer.offered->index : LogIndex()});
   }
   return status;
 }

@@ -7,13 +7,15 @@
 //
 // Invariants (numbers reappear in TENURE_CHECK messages and in the simulator's checkers; docs/consensus.md):
 //   R1 term and vote are durable before a granted vote or an own candidacy leaves; the vote never changes in
-//   a term R2 an acknowledgement names what that append verified, in its leader's term, and leaves when that
-//   is durable R3 a truncation is durable before anything appended after it is acknowledged R4 the leader
-//   counts itself only for what is durable; only entries of its term commit by counting R5 `commit` given to
-//   the driver never exceeds what is durable locally R6 votes only for possible voters with a log at least as
-//   up to date; messages from outside never raise the term R8 for one minimum election timeout after start:
-//   no vote granted, no candidacy L1 the lease counts from the send time of a round that a majority
-//   acknowledged, lasts
+//      a term
+//   R2 an acknowledgement names what that append verified, in its leader's term, and leaves when that is durable
+//   R3 a truncation is durable before anything appended after it is acknowledged
+//   R4 the leader counts itself only for what is durable; only entries of its term commit by counting
+//   R5 `commit` given to the driver never exceeds what is durable locally
+//   R6 votes only for possible voters with a log at least as up to date; messages from outside never raise the
+//      term
+//   R8 for one minimum election timeout after start: no vote granted, no candidacy
+//   L1 the lease counts from the send time of a round that a majority acknowledged, lasts
 //      election_timeout_min / (1 + drift), is void once TimeoutNow leaves and does not return in that term
 //
 // Source: Raft thesis (Ongaro 2014) 3, 4 (joint consensus 4.3), 6.4 (reads), 9.6 (pre-vote), 10.2
@@ -163,6 +165,7 @@ class RaftCore {
     LogIndex match;
     bool active;  // heard from within an election timeout
     bool in_snapshot;
+    LogIndex offered;  // mark of the snapshot that it was asked to install
   };
   std::vector<PeerStatus> Peers(Instant now) const;
 

@@ -21,7 +21,8 @@ void RaftCore::Impl::StartRound(bool quiesce) {
   leader.round_is_fresh = true;
   leader.rounds.push_back({leader.round, now_});
   for (Peer& peer : leader.peers) {
-    const LogIndex commit = std::min(peer.match, commit_);
+    // Nothing to a peer that lacks some of it: from what it hears a follower concludes that it is up to date.
+    const LogIndex commit = peer.match < commit_ ? LogIndex() : commit_;
     if (peer.told_commit != commit) {
       peer.told_commit = commit;
       peer.told_round = leader.round;

@@ -32,7 +32,6 @@ class Pending {
     next_->previous_ = previous_;
     next_ = previous_ = nullptr;
   }
-  bool linked() const { return next_ != nullptr; }
 
  private:
   friend class NetworkState;

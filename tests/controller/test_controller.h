@@ -79,7 +79,8 @@ class FakeGroup : public CatalogGroup {
         [done = std::move(done)]() mutable { done({.kind = group::ProposeOutcome::Kind::kApplied}); });
   }
   std::optional<group::GroupStatus> StatusOf() const override { return status; }
-  std::optional<Duration> SinceLeaderContact() const override { return std::chrono::milliseconds(40); }
+  std::optional<Duration> Staleness() const override { return std::chrono::milliseconds(40); }
+  bool HasWholeState() const override { return true; }
   bool HoldsLease() override { return leads && lease; }
 
   // One batch of all that is held.

@@ -24,7 +24,6 @@ class TrimmingTest : public OneProcessTest {
     options.keep_bytes = 16 << 10;
     options.flush_bytes = 64 << 10;
     options.trim_log_bytes = kTrim;
-    options.floor_budget_bytes = 128 << 10;
     log_options.segment_bytes = kSegment;
     log_options.max_log_bytes = kMaxLog;
     Begin();
@@ -105,24 +104,6 @@ TEST_F(TrimmingTest, APauseIsUsedToTrim) {
   EXPECT_EQ(CompactedUpTo(1), LogIndex(0)) << "the pause has hardly begun";
   world.RunFor(10s);
   EXPECT_GT(CompactedUpTo(1), LogIndex(0));
-}
-
-TEST_F(TrimmingTest, AFloorKeepsEntriesUpToItsBudget) {
-  StartGroup(1);
-  for (int i = 0; i < 10; ++i) Write(1, 2000);
-  executor->Post([this] { EXPECT_TRUE(host->SetFloor(GroupId(1), LogIndex(8))); });
-  for (int i = 0; i < 50; ++i) Write(1, 2000);
-  world.RunFor(5s);
-  EXPECT_LE(CompactedUpTo(1), LogIndex(8));
-  for (int i = 0; i < 100; ++i) Write(1, 2000);
-  world.RunFor(5s);
-  EXPECT_GT(CompactedUpTo(1), LogIndex(8));
-  executor->Post([this] {
-    EXPECT_FALSE(host->SetFloor(GroupId(1), LogIndex(8)));  // too late
-    EXPECT_TRUE(host->SetFloor(GroupId(1), std::nullopt));
-    EXPECT_FALSE(host->SetFloor(GroupId(9), std::nullopt));  // no such group
-  });
-  world.RunFor(1ms);
 }
 
 }  // namespace
