@@ -19,8 +19,8 @@ def run(*command):
     assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
 
 
-def enter():
-    """A namespace with a bridge for this process and all that it starts from now on. Not undone."""
+def isolate():
+    """A network of its own, with nothing but loopback, for this process and all that it starts from now on. Not undone."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(NEWNET | (0 if user == 0 else NEWUSER)) != 0:
@@ -30,6 +30,11 @@ def enter():
             with open(f"/proc/self/{path}", "w") as file:
                 file.write(text)
     run("ip", "link", "set", "lo", "up")
+
+
+def enter():
+    """A bridge besides, for machines."""
+    isolate()
     run("ip", "link", "add", "hub", "type", "bridge")
     run("ip", "addr", "add", "10.0.0.254/24", "dev", "hub")
     run("ip", "link", "set", "hub", "up")
