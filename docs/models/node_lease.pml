@@ -19,11 +19,11 @@
  * Liveness (-DLIVE): from every reachable state, a run without faults brings the node back to
  * serving the newest revision, and the barrier for it passes by acknowledgement.
  *
- * Options (cpp -D): MAXE, MAXREV; STALE keeps deposed leaders running (without a lease they do
+ * Options (spin -D): MAXE, MAXREV; STALE keeps deposed leaders running (without a lease they do
  * nothing that counts, so they are dropped otherwise); LAG lets followers feed the node's watch with
  * what the leader has committed but not yet applied; FIXED starts with the node registered for good.
  *
- * Mutants (cpp -D):
+ * Mutants (spin -D):
  *   M_NO_LEADER_LEASE       grants are given without a leader lease
  *   M_VERDICT_NO_LEASE      a barrier's verdict counts although the leader lease has ended
  *   M_ACKED_NO_LEASE        the same, but only for a verdict that rests on acknowledgements alone

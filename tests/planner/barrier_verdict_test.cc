@@ -12,7 +12,7 @@ using namespace std::chrono_literals;  // NOLINT
 constexpr Revision kTarget{10};
 constexpr Duration kProceedAfter = 12100ms;
 
-// What the table of the design says, in its own words and order.
+// What the table of docs/fencing.md says, in its own words and order.
 Disposition Expected(const BarrierEvidence& node, std::optional<Duration> proceed_after) {
   if (node.acknowledged >= kTarget) return Disposition::kAcked;
   if (node.removed) return Disposition::kSafeGone;

@@ -4,7 +4,7 @@
 // Called by the coordinator for each changefeed when its leadership begins, and again with every node that
 // reports; keeps nothing. The plan does not depend on the order of the reports.
 // Threading:  pure functions.
-// Reference:  docs/changefeeds.md, "A new leader".
+// Reference:  docs/changefeeds.md, "Operators and a new leader".
 // Invariants: B1 what is adopted is the only claim of the record's epoch, and its owner's.
 //             B2 what is not adopted is stopped, with its own epoch.
 //             B3 nothing is started while anything of it may still run.

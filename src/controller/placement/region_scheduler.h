@@ -2,7 +2,7 @@
 // replicas and leaderships. Looks, asks the planner, submits procedures and transfers; keeps nothing that a
 // crash could lose.
 //
-//   repair   a replica whose node is DOWN for longer than `repair_after`, is being removed, or has lost it ->
+//   repair   a replica whose node is DOWN and silent for longer than `repair_after`, is being removed, or has lost it ->
 //   RepairReplica
 //            a region with fewer voters than its database wants                                          ->
 //            AddReplica

@@ -11,7 +11,7 @@
 // Invariants: B1 a submission has a sequence number that no earlier one of this leadership has.
 //             B2 a task "does not exist" only by a report of the registration that it was meant for, which
 //             has taken its submission or a later one.
-// Reference:  docs/procedures.md, "tasks"; the design's model of tasks, rules 1 to 7.
+// Reference:  docs/procedures.md, "Tasks".
 #pragma once
 
 #include <compare>
