@@ -17,7 +17,8 @@ void GroupChecker::OnApply(GroupId group, ReplicaId self, const raft::Entry& ent
   CheckTakesPart(group, self);
   for (group::GroupTrace* follower : followers_) follower->OnApply(group, self, entry);
   const uint64_t hash = HashBytes(entry.payload.view(), static_cast<uint64_t>(entry.type));
-  const auto [it, first] = applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self});
+  const auto [it, first] =
+      applied_[group].try_emplace(entry.index, AppliedEntry{entry.term, hash, self, now_()});
   entries_ += first ? 1 : 0;
   if (first) on_entry_(group, entry);
   if (it->second.term == entry.term && it->second.hash == hash) return;
@@ -46,6 +47,17 @@ void GroupChecker::OnStateHash(GroupId group, ReplicaId self, LogIndex index, ui
       "equal states at equal revisions",
       fmt::format("group {} index {}: the state of replica {} has hash {:016x}, that of replica {} {:016x}",
                   group, index, it->second.by, it->second.hash, self, hash));
+}
+
+void GroupChecker::OnComplete(GroupId group, ReplicaId self, LogIndex commit) {
+  const auto applied = applied_.find(group);
+  if (applied == applied_.end() || now_() < excused_until_) return;
+  const auto missing = applied->second.upper_bound(commit);
+  if (missing == applied->second.end() || now_() - missing->second.at <= kRecent) return;
+  on_violation_(
+      "whoever takes itself for recent holds what was committed",
+      fmt::format("group {}: replica {} holds up to {}, replica {} applied {} {} ms before", group, self,
+                  commit, missing->second.by, missing->first, ToMillis(now_() - missing->second.at)));
 }
 
 void GroupChecker::OnConfiguration(GroupId group, ReplicaId self, bool leads,

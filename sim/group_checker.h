@@ -1,11 +1,14 @@
 // Invariants of consensus, checked at every applied entry and every election of every process of the world:
 //   one leader per (group, term); one entry per (group, index), whoever applies it and whenever; equal hashes
-//   of the state wherever two replicas know theirs at one index; and at the end nothing that was ever applied
-//   anywhere is missing anywhere. A replica that was dropped applies nothing and leads nothing.
+//   of the state wherever two replicas know theirs at one index; whoever takes itself for recent holds what was
+//   applied anywhere kRecent before; and at the end nothing that was ever applied anywhere is missing anywhere.
+//   A replica that was dropped applies nothing and leads nothing.
 //
 // Threading: the simulation's thread. Lives as long as the world: it remembers across crashes.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/time.h"
 #include "group/group_host.h"
 
 namespace tenure::sim {
@@ -24,15 +28,23 @@ class GroupChecker final : public group::GroupTrace {
   using OnViolation = std::function<void(std::string invariant, std::string message)>;
   using OnChange = std::function<void(ReplicaId leader, const raft::Configuration& configuration)>;
   using OnEntry = std::function<void(GroupId group, const raft::Entry& entry)>;
-  // `on_entry` is told of every entry when the first replica applies it.
-  GroupChecker(OnViolation on_violation, OnChange on_change, OnEntry on_entry)
-      : on_violation_(std::move(on_violation)),
+  // `on_entry` is told of every entry when the first replica applies it. `now`: world time.
+  GroupChecker(std::function<Instant()> now, OnViolation on_violation, OnChange on_change, OnEntry on_entry)
+      : now_(std::move(now)),
+        on_violation_(std::move(on_violation)),
         on_change_(std::move(on_change)),
         on_entry_(std::move(on_entry)) {}
+
+  // Messages are on their way, and a leader that is cut off goes on, for less than this.
+  static constexpr Duration kRecent = std::chrono::seconds(3);
+  // Until `time` they may be handled later, since something stands still or is slow; or whoever speaks may be of
+  // a group that a recovery has left behind.
+  void ExcuseUntil(Instant time) { excused_until_ = std::max(excused_until_, time); }
 
   void OnApply(GroupId group, ReplicaId self, const raft::Entry& entry) override;
   void OnLead(GroupId group, ReplicaId self, Term term) override;
   void OnStateHash(GroupId group, ReplicaId self, LogIndex index, uint64_t hash) override;
+  void OnComplete(GroupId group, ReplicaId self, LogIndex commit) override;
 
   // The replica lost something and was dropped: from now on it takes no part.
   void OnDropped(GroupId group, ReplicaId replica) { dropped_.insert({group, replica}); }
@@ -59,7 +71,9 @@ class GroupChecker final : public group::GroupTrace {
     Term term;
     uint64_t hash;
     ReplicaId by;
+    Instant at;
   };
+  std::function<Instant()> now_;
   OnViolation on_violation_;
   OnChange on_change_;
   OnEntry on_entry_;
@@ -75,6 +89,7 @@ class GroupChecker final : public group::GroupTrace {
   uint64_t entries_ = 0;
   uint64_t elections_ = 0;
   uint64_t comparisons_ = 0;
+  Instant excused_until_ = Instant::min();
 };
 
 }  // namespace tenure::sim

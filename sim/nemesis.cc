@@ -16,6 +16,22 @@ std::string_view FilesOf(const Fault& fault) {
   return kParts.at(static_cast<size_t>(fault.value));
 }
 
+bool HoldsMessagesUp(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::kPause:
+    case FaultKind::kPauseExecutor:
+    case FaultKind::kIsolate:
+    case FaultKind::kSplit:
+    case FaultKind::kOneWay:
+    case FaultKind::kPartial:
+    case FaultKind::kFlap:
+    case FaultKind::kSlowLink:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 void Nemesis::Start() {
@@ -29,6 +45,10 @@ void Nemesis::Start() {
 void Nemesis::Struck(const Fault& fault, std::function<void()> mend, std::optional<Duration> length) {
   ++faults_;
   world_.Note("fault: " + Describe(fault));
+  // What was sent before may be handled when it is mended; on a link that is slow, at any time.
+  if (HoldsMessagesUp(fault.kind)) {
+    world_.groups().ExcuseUntil(world_.scheduler().now() + fault.length + GroupChecker::kRecent);
+  }
   if (!mend) return;
   const uint64_t id = next_mend_++;
   mends_[id] = [this, &fault, mend = std::move(mend)] {

@@ -376,6 +376,7 @@ class Run : private Phases {
 
   bool Recover() {
     Enter("recover");
+    world_.groups().ExcuseUntil(Instant::max());  // the old disks have a leader, of before
     RecoveryScenario scenario(world_, Prng(options_.seed).Fork("recovery"),
                               [this](Duration limit, const std::function<std::string()>& waiting) {
                                 return Until(limit, [&waiting] { return waiting().empty(); }, waiting);

@@ -94,7 +94,8 @@ World::World(const SimOptions& options, LogSink* trace)
       leases_(*this),
       databases_(*this),
       procedures_(*this),
-      checker_([this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
+      checker_([this] { return scheduler_.now(); },
+               [this](const std::string& invariant, const std::string& message) { Fail(invariant, message); },
                [this](ReplicaId leader, const raft::Configuration& configuration) {
                  membership_.OnConfiguration(leader.value(), configuration);
                },

@@ -159,13 +159,27 @@ void Group::Step(ReplicaId from, uint64_t from_host, raft::Message message) {
   const LogIndex committed = CommittedBy(message);
   core_.Step(now, from, std::move(message));
 #ifdef TENURE_MUTANT_lagging_is_fresh
-  if (from_leader && core_.leader() == from) complete_at_ = now;
+  const bool complete = from_leader && core_.leader() == from;
 #else
-  if (!committed.IsNone() && core_.leader() == from && committed == core_.commit_index()) complete_at_ = now;
+  const bool complete = core_.leader() == from && IsAllThatIsCommitted(committed);
 #endif
+  if (complete) {
+    complete_at_ = now;
+    if (shared_.dependencies.trace != nullptr) {
+      shared_.dependencies.trace->OnComplete(id_, self_, core_.commit_index());
+    }
+  }
   // Of a process that counts as silent already, nobody would hear that it is.
   if (from_leader && core_.quiescent() && shared_.health(from_host) == HostHealth::kSilent) core_.Wake(now);
   shared_.wake(id_);
+}
+
+// A leader knows what is committed once an entry of its own term is; it names it if this replica holds it.
+bool Group::IsAllThatIsCommitted(LogIndex named) const {
+#ifdef TENURE_MUTANT_young_leader_is_fresh
+  return !named.IsNone() && named == core_.commit_index();
+#endif
+  return !named.IsNone() && named == core_.commit_index() && core_.TermAt(named) == core_.term();
 }
 
 void Group::Tick() {

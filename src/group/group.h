@@ -149,6 +149,7 @@ class Group {
   void NoteBytes(std::span<const raft::Entry> entries);
   uint64_t BytesAfter(LogIndex index) const;
   LogIndex KeptFloor() const;
+  bool IsAllThatIsCommitted(LogIndex named) const;
   void SubmitProposals(Turn& turn);
   void SubmitReads(Turn& turn);
   void CollectEffects(Turn& turn);

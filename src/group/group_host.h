@@ -98,6 +98,9 @@ class GroupTrace {
   // `configuration` is in force at this replica, at its start too; `leads`: it is the one that appended it.
   virtual void OnConfiguration(GroupId group, ReplicaId self, bool leads,
                                const raft::Configuration& configuration) = 0;
+  // A follower concludes from a message of its leader that nothing is committed beyond `commit`: it is as recent
+  // as that message (Staleness).
+  virtual void OnComplete(GroupId, ReplicaId /*self*/, LogIndex /*commit*/) {}
 };
 
 struct GroupHostOptions {

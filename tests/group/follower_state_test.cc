@@ -79,6 +79,23 @@ TEST_F(FollowerStateTest, ItIsAsOldAsTheLastWordThatNothingIsMissing) {
   EXPECT_LT(*Staleness(), 100ms);
 }
 
+// A new leader may hold more than it knows to be committed.
+TEST_F(FollowerStateTest, ALeaderOfANewTermKnowsNothingAtFirst) {
+  Follow();
+  Arrive(Append(0, 3, 3));
+  world.RunFor(60s);
+  const Term next(kTerm.value() + 1);
+  Arrive(raft::HeartbeatRequest{.term = next, .round = 1, .commit = LogIndex(3)});
+  EXPECT_GT(*Staleness(), 60s);
+  raft::AppendRequest append{
+      .term = next, .prev_index = LogIndex(3), .prev_term = kTerm, .commit = LogIndex(3)};
+  append.entries.push_back({LogIndex(4), next, raft::EntryType::kNoOp, {}});
+  Arrive(append);
+  EXPECT_GT(*Staleness(), 60s);
+  Arrive(raft::HeartbeatRequest{.term = next, .round = 2, .commit = LogIndex(4)});
+  EXPECT_LT(*Staleness(), 100ms);
+}
+
 // Committed elsewhere, and in this replica's memory; nobody sees it here before the disk has it.
 TEST_F(FollowerStateTest, WhatIsNotAppliedYetIsMissing) {
   Follow();
