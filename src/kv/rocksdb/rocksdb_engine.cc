@@ -43,7 +43,6 @@ class FatalOnce {
   void Report(const Status& status) {
     if (!reported_.exchange(true) && handler_) handler_(status);
   }
-  bool reported() const { return reported_.load(); }
 
  private:
   std::atomic<bool> reported_ = false;

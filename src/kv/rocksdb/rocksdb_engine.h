@@ -5,8 +5,7 @@
 // Lifetime:  both executors outlive the engine. The destructor waits for background work and, unless told
 //            otherwise, flushes. Iterators and snapshots must not outlive the engine.
 // Errors:    the first I/O or corruption error goes to the fatal handler, once, from any thread; the
-//            handler should end the process. Until it does writes are dropped, reads answer "not there" and
-//            Flush fails.
+//            handler has to end the process: what is answered after it says nothing about what is stored.
 // Durability: kv/kv.h. RocksDB finishes memtables in the order they were filled, so what a crash leaves is a
 //            prefix of the writes.
 #pragma once
