@@ -88,8 +88,7 @@ class Group {
   void OnPersisted(uint64_t token, std::vector<raft::Outgoing> messages);
   void OnSnapshotSent(ReplicaId peer, LogIndex mark_index, bool ok);
   // kv holds everything applied up to `flushed` durably: the log before it may go, less what is kept for
-  // members that lag. `pinned`: of entries up to here nothing is kept that nobody is known
-  // to need.
+  // members that lag. `pinned`: of entries up to here nothing is kept that nobody is known to need.
   void Compact(LogIndex flushed, LogIndex pinned);
   // Ends every pending proposal and read (kUnknown, UNAVAILABLE) through `turn`.
   void Abandon(Turn& turn);

@@ -213,8 +213,8 @@ class GroupHost : public MessageReceiver {
   bool HasWholeState(GroupId group) const;
   // The group's state, prefix removed; valid while the group runs.
   const kv::Reader* State(GroupId group) const;
-  // The same as it is now, and stays, whatever the group does; null if it does not run here. Must not outlive
-  // this.
+  // The same as it is now, and stays, whatever the group does; null if it does not run here, or is not whole.
+  // Must not outlive this.
   std::unique_ptr<kv::Reader> NewSnapshot(GroupId group) const;
 
   // Hands over every leadership, flushes and reports; for a clean stop.

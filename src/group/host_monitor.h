@@ -83,8 +83,8 @@ class HostMonitor {
   const uint64_t incarnation_;
   const Options options_;
   std::map<uint64_t, Host> hosts_;
-  uint64_t last_number_ =
-      0;  // of heartbeats, to whomever: a host that is watched anew must not confirm old ones
+  // Of heartbeats, to whomever: what a host has of the time before it was watched anew must not confirm new ones.
+  uint64_t last_number_ = 0;
   Instant last_beat_;
   bool scheduled_ = false;
   runtime::Timer timer_;
