@@ -121,7 +121,8 @@ TEST_F(FileTest, UnknownKeysAreRefusedByName) {
   EXPECT_THAT(ErrorOf({"--config", path_.c_str()}),
               AllOf(HasSubstr("line 2"), HasSubstr("unknown key 'listen-on'")));
   Write("data = '/file'\nid = 1.5\n");
-  EXPECT_THAT(ErrorOf({"--config", path_.c_str()}), HasSubstr("id must be a string, a whole number or a list"));
+  EXPECT_THAT(ErrorOf({"--config", path_.c_str()}),
+              HasSubstr("id must be a string, a whole number or a list"));
   Write("data = \n");
   EXPECT_THAT(ErrorOf({"--config", path_.c_str()}), HasSubstr("line 1"));
   EXPECT_THAT(ErrorOf({"--config", "/does/not/exist.toml"}), HasSubstr("/does/not/exist.toml"));
