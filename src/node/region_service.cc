@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "base/rare_path.h"
 #include "store/errors.h"
+#include "store/transaction_work.h"
 
 namespace tenure::node {
 namespace {
@@ -179,6 +180,7 @@ void RegionService::ExecuteTransaction(DatabaseId database, uint16_t slot,
   store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
   command.commands = std::move(commands);
   command.watches = std::move(watches);
+  if (const Status small = CheckWork(*region, command); !small.ok()) return done(InvalidReply(small));
   SubmitWrite(*region, place, Encode(command), std::move(done));
 }
 
@@ -288,6 +290,7 @@ void RegionService::ExecuteRowTransaction(DatabaseId database, Place place, cons
   Outcome otherwise;
   Region* region = FindLed(database, place, &otherwise);
   if (region == nullptr) return done(std::move(otherwise));
+  if (const Status small = CheckWork(*region, command); !small.ok()) return done(InvalidReply(small));
   SubmitWrite(*region, place, Encode(command), std::move(done),
               rows && !again ? std::move(request) : nullptr);
 }
@@ -564,6 +567,11 @@ store::Reply RegionService::ReadNow(const Region& region, Kind kind, const store
         static_cast<int64_t>(region.store->VersionOf(arguments[0], executor_.WallNow(), *state)));
   }
   return region.store->Read(arguments, executor_.WallNow(), *state);
+}
+
+Status RegionService::CheckWork(const Region& region, const store::WriteCommand& transaction) const {
+  const kv::Reader* state = host_.State(region.group());
+  return state == nullptr ? OkStatus() : store::CheckTransactionWork(transaction, *state);
 }
 
 // ---- confirmation ----

@@ -104,6 +104,7 @@ class RegionService {
   // The slot left the region while the operation was under way.
   Outcome Follow(DatabaseId database, Place place);
   Outcome OutcomeOf(const PendingOperations::Operation& operation, group::ProposeOutcome outcome);
+  Status CheckWork(const Region& region, const store::WriteCommand& transaction) const;
   store::Reply ReadNow(const Region& region, Kind kind, const store::Step& step) const;
   uint32_t* ProposedInSlot(DatabaseId database, uint16_t slot);
 

@@ -18,18 +18,17 @@ Reply FieldOrNull(const Keyspace& keys, const Entry& entry, std::string_view fie
 }
 
 // HGETALL, HKEYS, HVALS.
-template <class Collect>
-std::optional<Reply> CollectFields(Keyspace& keys, std::string_view key, std::vector<Reply>& collected,
-                                   size_t each, Collect collect) {
+Reply CollectFields(Keyspace& keys, std::string_view key, Reply::Kind kind, bool names, bool values) {
   const Entry entry = keys.Find(key);
   if (IsOtherType(entry)) return WrongType();
-  if (!entry.exists) return std::nullopt;
-  collected.reserve(entry.header.fields * each);
-  keys.VisitFields(entry, 0, [&collect](uint32_t, std::string_view field, std::string_view value) {
-    collect(field, value);
-    return true;
+  BoundedReplies collected;
+  if (!entry.exists) return collected.Take(kind);
+  collected.Reserve(entry.header.fields * (names && values ? 2 : 1));
+  keys.VisitFields(entry, 0, [&](uint32_t, std::string_view field, std::string_view value) {
+    return (!names || collected.Add(Reply::Bulk(std::string(field)))) &&
+           (!values || collected.Add(Reply::Bulk(std::string(value))));
   });
-  return std::nullopt;
+  return collected.Take(kind);
 }
 
 // HSET and HMSET: the number of new fields, or an error.
@@ -56,38 +55,24 @@ Reply HGet(Keyspace& keys, const Arguments& arguments) {
 Reply HMGet(Keyspace& keys, const Arguments& arguments) {
   const Entry entry = keys.Find(arguments[1]);
   if (IsOtherType(entry)) return WrongType();
-  std::vector<Reply> values;
-  values.reserve(arguments.size() - 2);
-  for (size_t at = 2; at < arguments.size(); ++at) values.push_back(FieldOrNull(keys, entry, arguments[at]));
-  return Reply::Array(std::move(values));
+  BoundedReplies values;
+  values.Reserve(arguments.size() - 2);
+  for (size_t at = 2; at < arguments.size(); ++at) {
+    if (!values.Add(FieldOrNull(keys, entry, arguments[at]))) break;
+  }
+  return values.Take(Reply::Kind::kArray);
 }
 
 Reply HGetAll(Keyspace& keys, const Arguments& arguments) {
-  std::vector<Reply> pairs;
-  const auto error =
-      CollectFields(keys, arguments[1], pairs, 2, [&pairs](std::string_view field, std::string_view value) {
-        pairs.push_back(Reply::Bulk(std::string(field)));
-        pairs.push_back(Reply::Bulk(std::string(value)));
-      });
-  return error ? *error : Reply::Map(std::move(pairs));
+  return CollectFields(keys, arguments[1], Reply::Kind::kMap, true, true);
 }
 
 Reply HKeys(Keyspace& keys, const Arguments& arguments) {
-  std::vector<Reply> fields;
-  const auto error =
-      CollectFields(keys, arguments[1], fields, 1, [&fields](std::string_view field, std::string_view) {
-        fields.push_back(Reply::Bulk(std::string(field)));
-      });
-  return error ? *error : Reply::Array(std::move(fields));
+  return CollectFields(keys, arguments[1], Reply::Kind::kArray, true, false);
 }
 
 Reply HVals(Keyspace& keys, const Arguments& arguments) {
-  std::vector<Reply> values;
-  const auto error =
-      CollectFields(keys, arguments[1], values, 1, [&values](std::string_view, std::string_view value) {
-        values.push_back(Reply::Bulk(std::string(value)));
-      });
-  return error ? *error : Reply::Array(std::move(values));
+  return CollectFields(keys, arguments[1], Reply::Kind::kArray, false, true);
 }
 
 Reply HLen(Keyspace& keys, const Arguments& arguments) {

@@ -49,10 +49,12 @@ std::optional<uint64_t> ParseCursor(const std::string& text) {
   return cursor;
 }
 
-Reply ScanReply(uint64_t cursor, std::vector<Reply> pairs) {
+Reply ScanReply(uint64_t cursor, BoundedReplies pairs) {
+  Reply found = pairs.Take(Reply::Kind::kArray);
+  if (found.IsError()) return found;
   std::vector<Reply> parts;
   parts.push_back(Reply::Bulk(std::to_string(cursor)));
-  parts.push_back(Reply::Array(std::move(pairs)));
+  parts.push_back(std::move(found));
   return Reply::Array(std::move(parts));
 }
 
@@ -70,7 +72,7 @@ Reply HScan(Keyspace& keys, const Arguments& arguments) {
   if (auto error = ParseScanOptions(arguments, options)) return *error;
   if (*cursor > std::numeric_limits<uint32_t>::max()) return ScanReply(0, {});
 
-  std::vector<Reply> pairs;
+  BoundedReplies pairs;
   uint64_t next = 0;
   int64_t seen = 0;
   size_t bytes = 0;
@@ -86,9 +88,8 @@ Reply HScan(Keyspace& keys, const Arguments& arguments) {
                      bytes += field.size() + value.size();
                      ++seen;
                      if (options.match && !ScanMatches(*options.match, field)) return true;
-                     pairs.push_back(Reply::Bulk(std::string(field)));
-                     pairs.push_back(Reply::Bulk(std::string(value)));
-                     return true;
+                     return pairs.Add(Reply::Bulk(std::string(field))) &&
+                            pairs.Add(Reply::Bulk(std::string(value)));
                    });
   return ScanReply(next, std::move(pairs));
 }

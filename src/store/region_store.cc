@@ -114,32 +114,52 @@ std::optional<Reply> CheckSteps(const WriteCommand& command, const RegionRange& 
   return std::nullopt;
 }
 
+// What EXEC is answered with. All commands are executed whatever the replies take.
+class TransactionReplies {
+ public:
+  explicit TransactionReplies(size_t count) { replies_.reserve(count); }
+  void Add(Reply reply) {
+    const size_t bytes = ReplyBytes(reply);
+    if (bytes > kMaxReplyBytes - bytes_) {
+      replies_.push_back(Reply::Error(fmt::format(
+          "ERR executed, but the reply is left out: those of the transaction would take more than {} bytes",
+          kMaxReplyBytes)));
+      return;
+    }
+    bytes_ += bytes;
+    replies_.push_back(std::move(reply));
+  }
+  Reply Take() { return Reply::Array(std::move(replies_)); }
+
+ private:
+  std::vector<Reply> replies_;
+  size_t bytes_ = 0;
+};
+
 Reply ExecuteSteps(const WriteCommand& command, const RegionRange& range, Writer& keys) {
   if (auto error = CheckSteps(command, range, keys.state())) return *std::move(error);
   if (command.kind == WriteCommand::Kind::kRows)
     return WriteRows(std::get<RowCommand>(command.steps.at(0)), keys);
   if (!WatchesHold(command.watches, keys)) return Reply::Null();
-  std::vector<Reply> replies;
-  replies.reserve(command.steps.size());
+  TransactionReplies replies(command.steps.size());
   for (const Step& step : command.steps) {
     if (const auto* const rows = std::get_if<RowCommand>(&step)) {
-      replies.push_back(WriteRows(*rows, keys));
+      replies.Add(WriteRows(*rows, keys));
     } else if (const auto* const words = std::get_if<Arguments>(&step)) {
-      replies.push_back(Execute(*words, range, keys));
+      replies.Add(Execute(*words, range, keys));
     } else {
-      replies.push_back(std::get<Reply>(step));
+      replies.Add(std::get<Reply>(step));
     }
   }
-  return Reply::Array(std::move(replies));
+  return replies.Take();
 }
 
 Reply ExecuteTransaction(const WriteCommand& command, const RegionRange& range, Writer& keys) {
   if (auto error = CheckTransaction(command, range)) return *std::move(error);
   if (!WatchesHold(command.watches, keys)) return Reply::Null();
-  std::vector<Reply> replies;
-  replies.reserve(command.commands.size());
-  for (const Arguments& arguments : command.commands) replies.push_back(Execute(arguments, range, keys));
-  return Reply::Array(std::move(replies));
+  TransactionReplies replies(command.commands.size());
+  for (const Arguments& arguments : command.commands) replies.Add(Execute(arguments, range, keys));
+  return replies.Take();
 }
 
 Reply Sweep(uint32_t limit, Writer& keys) {

@@ -1,5 +1,7 @@
 #include "store/reply.h"
 
+#include <fmt/format.h>
+
 #include "base/codec.h"
 
 namespace tenure::store {
@@ -51,6 +53,27 @@ bool DecodeInto(ByteReader& reader, Reply& reply, int depth) {
 }
 
 }  // namespace
+
+size_t ReplyBytes(const Reply& reply) {
+  size_t bytes = 16 + reply.text.size();
+  for (const Reply& element : reply.elements) bytes += ReplyBytes(element);
+  return bytes;
+}
+
+bool BoundedReplies::Add(Reply reply) {
+  bytes_ += ReplyBytes(reply);
+  if (bytes_ > kMaxReplyBytes) {
+    replies_ = {};
+    return false;
+  }
+  replies_.push_back(std::move(reply));
+  return true;
+}
+
+Reply BoundedReplies::Take(Reply::Kind kind) {
+  if (bytes_ <= kMaxReplyBytes) return {kind, 0, {}, std::move(replies_)};
+  return Reply::Error(fmt::format("ERR the reply would take more than {} bytes, the limit", kMaxReplyBytes));
+}
 
 void EncodeReply(const Reply& reply, std::string& out) {
   out.push_back(static_cast<char>(reply.kind));

@@ -43,6 +43,25 @@ struct Reply {
   friend bool operator==(const Reply&, const Reply&) = default;
 };
 
+// What one request may be answered with, counted as ReplyBytes does. A reply is built by every replica that
+// applies the command: one that does not fit their memory would end them all, and again at every start.
+inline constexpr size_t kMaxReplyBytes = 128 << 20;
+size_t ReplyBytes(const Reply& reply);
+
+// Gathers elements; beyond the limit they are dropped, and what was gathered with them.
+class BoundedReplies {
+ public:
+  void Reserve(size_t count) { replies_.reserve(count); }
+  // False if it did not fit.
+  bool Add(Reply reply);
+  // Reply::Array or another of the kinds that have elements, or an error that names the limit.
+  Reply Take(Reply::Kind kind);
+
+ private:
+  std::vector<Reply> replies_;
+  size_t bytes_ = 0;
+};
+
 // Compact form in which a reply travels from apply to the requester.
 void EncodeReply(const Reply& reply, std::string& out);
 StatusOr<Reply> DecodeReply(std::string_view bytes);

@@ -180,10 +180,10 @@ Reply ReadRows(const RowCommand& command, Keyspace& keys) {
     case kGet:
       return BulkOrNull(Shown(row, columns[0]));
     case kGetMany: {
-      std::vector<Reply> values;
-      values.reserve(columns.size());
-      for (const RowColumn& column : columns) values.push_back(BulkOrNull(Shown(row, column)));
-      return Reply::Array(std::move(values));
+      BoundedReplies values;
+      values.Reserve(columns.size());
+      for (const RowColumn& column : columns) values.Add(BulkOrNull(Shown(row, column)));
+      return values.Take(Reply::Kind::kArray);
     }
     case kGetAll:
     case kNames:

@@ -55,13 +55,13 @@ Reply Get(Keyspace& keys, const Arguments& arguments) {
 }
 
 Reply MGet(Keyspace& keys, const Arguments& arguments) {
-  std::vector<Reply> values;
-  values.reserve(arguments.size() - 1);
+  BoundedReplies values;
+  values.Reserve(arguments.size() - 1);
   for (size_t at = 1; at < arguments.size(); ++at) {
     Entry entry = keys.Find(arguments[at]);
-    values.push_back(IsOtherType(entry) ? Reply::Null() : ContentOrNull(entry));
+    if (!values.Add(IsOtherType(entry) ? Reply::Null() : ContentOrNull(entry))) break;
   }
-  return Reply::Array(std::move(values));
+  return values.Take(Reply::Kind::kArray);
 }
 
 Reply StrLen(Keyspace& keys, const Arguments& arguments) {

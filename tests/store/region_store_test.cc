@@ -1,4 +1,5 @@
 #include "store/region_store.h"
+#include "store/transaction_work.h"
 
 #include <gtest/gtest.h>
 
@@ -136,7 +137,7 @@ TEST(RegionStore, KeysOfASlot) {
   TestRegion region;
   region.now = WallFromMillis(1000);
   for (const std::string_view key : {"{t}c", "{t}a", "{t}b", "{u}x"})
-    region.Run({"SET", std::string(key), "v"});
+    region.Run(Arguments{"SET", std::string(key), "v"});
   region.Run("PEXPIRE {t}b 10");
   const uint16_t slot = SlotOfKey("{t}");
   EXPECT_EQ(region.store.KeysInSlot(slot, 10, region.now, region.state),
@@ -212,6 +213,65 @@ TEST(RegionStore, ReadsDoNotWrite) {
   }
   EXPECT_EQ(Show(region.Read(Arguments{}, {}, state)),
             "(error) ERR unknown command '', with args beginning with: ");
+}
+
+// Every replica builds a reply that goes through the log: what does not fit is left out, what was to be done is done.
+TEST(RegionStore, RepliesAreBounded) {
+  TestRegion region;
+  const std::string large(30 << 20, 'x');
+  region.Run(Arguments{"SET", "{a}v", large});
+  for (int i = 0; i < 5; ++i) region.Run(Arguments{"HSET", "{a}h", "f" + std::to_string(i), large});
+  EXPECT_EQ(Show(region.Run("HLEN {a}h")), "(integer) 5");
+
+  const Reply all = region.Transaction({"GET {a}v", "GET {a}v", "GET {a}v", "GET {a}v", "GET {a}v",
+                                        "SET {a}w 1", "GETSET {a}v 2", "GET {a}v", "HGETALL {a}h"});
+  ASSERT_EQ(all.elements.size(), 9U);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(all.elements[i].text.size(), large.size()) << i;
+  const std::string left_out =
+      "ERR executed, but the reply is left out: those of the transaction would take more than 134217728 "
+      "bytes";
+  EXPECT_EQ(all.elements[4].text, left_out);
+  EXPECT_EQ(all.elements[5], Reply::Ok());
+  EXPECT_EQ(all.elements[6].text, left_out);
+  EXPECT_EQ(all.elements[7].text, "2");
+  const std::string too_large = "ERR the reply would take more than 134217728 bytes, the limit";
+  EXPECT_EQ(all.elements[8].text, too_large);
+  EXPECT_EQ(region.Run("GET {a}w").text, "1");
+
+  for (const char* line :
+       {"HGETALL {a}h", "HVALS {a}h", "HMGET {a}h f1 f1 f1 f1 f1", "HSCAN {a}h 0 COUNT 10"})
+    EXPECT_EQ(region.Run(line).text, too_large) << line;
+  EXPECT_EQ(region.Run("HKEYS {a}h").elements.size(), 5U);
+  region.Run(Arguments{"SET", "{a}v", large});
+  EXPECT_EQ(region.Run("MGET {a}v {a}v {a}v {a}v {a}v").text, too_large);
+  EXPECT_EQ(region.Run("MGET {a}v {a}v {a}v {a}v").elements.size(), 4U);
+}
+
+TEST(RegionStore, TheWorkOfATransactionIsBounded) {
+  TestRegion region;
+  region.Run(Arguments{"SET", "{a}v", std::string(30 << 20, 'x')});
+  const auto check = [&](const std::string& line, int times) {
+    WriteCommand command{.kind = WriteCommand::Kind::kTransaction};
+    for (int i = 0; i < times; ++i) {
+      command.commands.push_back(Words(line));
+      if (command.commands.back()[1] == "{a}#") command.commands.back()[1] += std::to_string(i);
+    }
+    const Status status = CheckTransactionWork(command, region.state);
+    const bool names_limit = MessageOf(status).find("1073741824") != std::string::npos;
+    EXPECT_EQ(status.ok(), !names_limit) << status;
+    return status.ok();
+  };
+  EXPECT_TRUE(check("GET {a}v", 10));
+  EXPECT_TRUE(check("GET {a}v", 30));
+  EXPECT_FALSE(check("GET {a}v", 40));
+  EXPECT_TRUE(check("GET {a}w", 60'000));
+  EXPECT_TRUE(check("SETRANGE {a}v 0 x", 20));
+  EXPECT_FALSE(check("SETRANGE {a}v 0 x", 60'000));
+  EXPECT_TRUE(check("SETRANGE {a}# 33554431 x", 30));
+  EXPECT_FALSE(check("SETRANGE {a}# 33554431 x", 40));
+  EXPECT_TRUE(check("APPEND {a}w x", 20'000));
+  EXPECT_TRUE(check("SET {a}v x", 60'000));
+  EXPECT_TRUE(check("nonsense {a}v", 60'000));
 }
 
 // Two replicas that apply the same commands, one through the overlay that a daemon uses, are equal byte by
