@@ -14,8 +14,9 @@ class CatalogMachine::Adapter : public group::StateMachine {
   explicit Adapter(CatalogMachine& machine) : machine_(machine) {}
   ~Adapter() override { machine_.state_ = nullptr; }
   void Reset(const kv::Reader& state, LogIndex applied) override { machine_.OnReset(state, applied); }
-  void Prepare(std::span<const std::string_view> commands, const kv::Reader& state) override {
+  bool Prepare(std::span<const std::string_view> commands, const kv::Reader& state) override {
     machine_.OnPrepare(commands, state);
+    return true;
   }
   std::string Apply(const group::ApplyContext& context, std::string_view, kv::View& state) override {
     return machine_.OnApply(context, state);

@@ -156,9 +156,12 @@ class Group {
   void OnReadEffects(const raft::Effects& effects, Turn& turn);
   void SendAll(std::vector<raft::Outgoing> messages);
   bool ApplyBatch(Turn& turn);
-  void ApplyEntries(std::span<const raft::Entry> entries, Turn& turn);
-  void Prepare(std::span<const raft::Entry> entries, const kv::Reader& state);
-  void ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn);
+  // These return how many they applied: the rest is for a later turn.
+  size_t ApplyEntries(std::span<const raft::Entry> entries, Turn& turn);
+  size_t ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn);
+  // How many of them have to be applied together.
+  size_t Prepare(std::span<const raft::Entry> entries, const kv::Reader& state);
+  void ApplyFetched(std::shared_ptr<const std::vector<raft::Entry>> entries, size_t from);
   void AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn);
   void FetchForApply();
   void FetchForPeer(const raft::FetchRequest& request);

@@ -18,6 +18,9 @@ constexpr char kStateHashKey = 'h';  // hash of the state at that entry
 // Commands that the state machine prepares for at once: what it fetches for them fits a processor's cache.
 constexpr size_t kPrepared = 128;
 
+// A batch ends when what its commands write and answer is so many times what a batch of commands may be.
+constexpr size_t kAmplified = 4;
+
 std::string EncodeApplied(LogIndex index, Term term) {
   std::string out;
   PutFixed64(out, index.value());
@@ -91,34 +94,44 @@ bool Group::ApplyBatch(Turn& turn) {
   return true;
 }
 
-// In batches that end at every boundary of the comparison.
-void Group::ApplyEntries(std::span<const raft::Entry> entries, Turn& turn) {
-  while (!entries.empty()) {
+// In batches that end at every boundary of the comparison. What commands write and answer may be far more than
+// the commands: where it is, the rest has to wait, and other groups and what is asked of this one have their
+// turn.
+size_t Group::ApplyEntries(std::span<const raft::Entry> entries, Turn& turn) {
+  size_t applied = 0;
+  while (applied < entries.size()) {
     const uint64_t room = StateComparison::NextBoundary(applied_).value() - applied_.value();
-    const size_t count = std::min<size_t>(entries.size(), room);
-    ApplyOneBatch(entries.first(count), turn);
-    entries = entries.subspan(count);
+    const size_t count = std::min<size_t>(entries.size() - applied, room);
+    const size_t done = ApplyOneBatch(entries.subspan(applied, count), turn);
+    applied += done;
+    if (done < count) break;
   }
   const size_t cache_share =
       std::max<size_t>(shared_.options.max_cache_bytes / std::max<size_t>(shared_.groups, 1), 64 << 10);
   if (core_.cached_bytes() > cache_share) core_.EvictCache(applied_);
+  return applied;
 }
 
-void Group::Prepare(std::span<const raft::Entry> entries, const kv::Reader& state) {
+size_t Group::Prepare(std::span<const raft::Entry> entries, const kv::Reader& state) {
   std::vector<std::string_view> commands;
   commands.reserve(entries.size());
   for (const raft::Entry& entry : entries) {
     if (entry.type == raft::EntryType::kCommand) commands.push_back(entry.payload.view());
   }
-  machine_->Prepare(commands, state);
+  return machine_->Prepare(commands, state) ? entries.size() : 1;
 }
 
-void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
+size_t Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
   kv::Overlay overlay(shared_.dependencies.engine, state_prefix_);
   std::vector<std::pair<const raft::Entry*, std::string>> results;
   results.reserve(entries.size());
+  size_t result_bytes = 0;
+  size_t prepared = 0;  // up to here
   for (size_t i = 0; i < entries.size(); ++i) {
-    if (i % kPrepared == 0) Prepare(entries.subspan(i, std::min(kPrepared, entries.size() - i)), overlay);
+    if (i == prepared) {
+      if (i > 0 && overlay.bytes() + result_bytes > kAmplified * shared_.options.max_batch_bytes) break;
+      prepared += Prepare(entries.subspan(i, std::min(kPrepared, entries.size() - i)), overlay);
+    }
     const raft::Entry& entry = entries[i];
     TENURE_CHECK(entry.index == applied_.Next(), "G1: group {} applies {} after {}", id_, entry.index,
                  applied_);
@@ -130,20 +143,22 @@ void Group::ApplyOneBatch(std::span<const raft::Entry> entries, Turn& turn) {
       result = machine_->Apply({entry.index, entry.term}, entry.payload.view(), overlay);
     }
     if (shared_.dependencies.trace != nullptr) shared_.dependencies.trace->OnApply(id_, self_, entry);
+    result_bytes += result.size();
     results.emplace_back(&entry, std::move(result));
     applied_ = entry.index;
   }
-  NoteBytes(entries);
+  NoteBytes(entries.first(results.size()));
   machine_->FinishBatch(overlay);
   kv::Batch batch = overlay.TakeBatch();
   state_hash_ = HashAfter(state_hash_, shared_.dependencies.engine, state_prefix_, batch);
-  batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(applied_, entries.back().term));
+  batch.Put(host_prefix_ + kAppliedKey, EncodeApplied(applied_, results.back().first->term));
   batch.Put(host_prefix_ + kStateHashKey, EncodeHash(state_hash_));
   shared_.dependencies.engine.Write(std::move(batch));
   RecordStateHash();
   machine_->OnBatchWritten(applied_);
   core_.OnApplied(applied_);
   for (auto& [entry, result] : results) AnswerApplied(entry->index, entry->term, std::move(result), turn);
+  return results.size();
 }
 
 void Group::AnswerApplied(LogIndex index, Term term, std::string result, Turn& turn) {
@@ -166,19 +181,31 @@ void Group::FetchForApply() {
   auto& executor = shared_.dependencies.executor;
   shared_.dependencies.wal.Read(
       id_, applied_.Next(), commit_, shared_.options.max_batch_bytes,
-      [this, alive = alive_, &executor](StatusOr<std::vector<raft::Entry>> entries) {
-        executor.Post([this, alive, entries = std::move(entries)]() mutable {
+      [this, alive = alive_, &executor, from = applied_.Next()](StatusOr<std::vector<raft::Entry>> entries) {
+        executor.Post([this, alive, from, entries = std::move(entries)]() mutable {
           if (!*alive) return;
           fetching_ = false;
-          if (installing_) return;
-          TENURE_CHECK(entries.ok(), "group {}: cannot read committed entries from {}: {}", id_,
-                       applied_.Next(), MessageOf(entries.status()));
-          Turn turn;
-          ApplyEntries(*entries, turn);
-          for (Closure& answer : turn.answers) shared_.dependencies.executor.Post(std::move(answer));
-          shared_.wake(id_);
+          if (installing_ || applied_.Next() != from) return;  // a snapshot came meanwhile
+          TENURE_CHECK(entries.ok(), "group {}: cannot read committed entries from {}: {}", id_, from,
+                       MessageOf(entries.status()));
+          ApplyFetched(std::make_shared<const std::vector<raft::Entry>>(*std::move(entries)), 0);
         });
       });
+}
+
+void Group::ApplyFetched(std::shared_ptr<const std::vector<raft::Entry>> entries, size_t from) {
+  auto& executor = shared_.dependencies.executor;
+  Turn turn;
+  from += ApplyEntries(std::span(*entries).subspan(from), turn);
+  for (Closure& answer : turn.answers) executor.Post(std::move(answer));
+  shared_.wake(id_);
+  if (from == entries->size()) return;
+  fetching_ = true;
+  executor.Post([this, alive = alive_, entries = std::move(entries), from] {
+    if (!*alive) return;
+    fetching_ = false;
+    if (!installing_ && (*entries)[from].index == applied_.Next()) ApplyFetched(entries, from);
+  });
 }
 
 void Group::FetchForPeer(const raft::FetchRequest& request) {
@@ -189,6 +216,12 @@ void Group::FetchForPeer(const raft::FetchRequest& request) {
         executor.Post([this, alive, request, entries = std::move(entries)]() mutable {
           if (!*alive) return;
           // Compacted meanwhile: nothing to send, the core finds out and asks for a snapshot.
+          if (!entries.ok() && entries.status().code() != StatusCode::kOutOfRange) {
+            const Status lost = Error(entries.status().code(), "group {}: entries from {} for replica {}: {}",
+                                      id_, request.from, request.peer, MessageOf(entries.status()));
+            TENURE_CHECK(shared_.dependencies.on_failure != nullptr, "{}", MessageOf(lost));
+            return shared_.dependencies.on_failure(lost);
+          }
           core_.OnFetched(shared_.dependencies.executor.Now(), request.peer, request.from,
                           entries.ok() ? std::move(*entries) : std::vector<raft::Entry>());
           shared_.wake(id_);
@@ -199,13 +232,13 @@ void Group::FetchForPeer(const raft::FetchRequest& request) {
 // ---- snapshots ----
 
 void Group::AcceptSnapshot(const raft::SnapshotMark& mark, Turn& turn) {
-  const wal::SnapshotMeta* stored = shared_.snapshots.Find(id_);
-  if (stored == nullptr || stored->mark.index != mark.index || stored->mark.term != mark.term) {
-    // The core waits for nothing: the leader offers the snapshot again.
+  // Where it is rejected the core waits for nothing: the leader offers the snapshot again.
+  if (shared_.snapshots.Find(id_, mark) == nullptr) {
     logger_.Warn("snapshot at index {} is not stored here", mark.index);
-    core_.OnSnapshotRejected();
-    return;
+    return core_.OnSnapshotRejected();
   }
+  // The one that the log begins at, since the start: the core knows nothing of that.
+  if (installing_) return core_.OnSnapshotRejected();
   installing_ = true;
   wal::Write write;
   write.group = id_;

@@ -29,10 +29,11 @@ class StateMachine {
   // The state was replaced as a whole: at start (`applied` is where it stands, zero for an empty one) and
   // after the installation of a snapshot. Loads caches. `state` is valid until the next call of Reset.
   virtual void Reset(const kv::Reader& state, LogIndex applied) = 0;
-  // Apply is called with these commands next, all of them and in this order: for what can be decoded, or
-  // fetched from the state, many at a time.
-  virtual void Prepare(std::span<const std::string_view> commands, const kv::Reader& state) {
+  // For what can be decoded, or fetched from the state, many at a time. True if these commands were prepared:
+  // Apply is then called with all of them next, in this order.
+  virtual bool Prepare(std::span<const std::string_view> commands, const kv::Reader& state) {
     (void)commands, (void)state;
+    return false;
   }
   // Applies one committed command; returns the answer for its proposer. A refusal is an answer.
   virtual std::string Apply(const ApplyContext& context, std::string_view command, kv::View& state) = 0;
