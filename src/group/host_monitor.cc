@@ -53,9 +53,9 @@ void HostMonitor::OnTimer() {
   for (auto& [id, host] : hosts_) {
     // Answers that came while we stood still are still queued behind this (M1).
     if (late > options_.interval) host.confirmed_at = std::min(now, host.confirmed_at + late);
-    if (host.health != HostHealth::kSilent && now - host.confirmed_at >= options_.silent_after) {
-      if (host.health == HostHealth::kAlive) silent.push_back(id);
+    if (now - host.confirmed_at >= options_.silent_after) {
       host.health = HostHealth::kSilent;
+      if (!std::exchange(host.told_silent, true)) silent.push_back(id);
     }
     Beat(id, host);
   }
@@ -112,6 +112,7 @@ void HostMonitor::OnEcho(uint64_t id, Host& host, uint64_t echo) {
   if (host.health == HostHealth::kAlive || now - host.confirmed_at >= options_.silent_after) return;
   const bool returned = host.health == HostHealth::kSilent;
   host.health = HostHealth::kAlive;
+  host.told_silent = false;
   const bool restarted = std::exchange(host.restarted, false);
   if (returned) listener_.OnHostReturned(id, restarted);
 }

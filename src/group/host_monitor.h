@@ -13,6 +13,9 @@
 // left. Who does not watch the sender answers at once, with number 0: a replica that was made and has heard
 // nothing of its group knows no members, and its leader must not take it for one of a silent process.
 //
+// A process that is silent is reported once, whether it was alive before, had only begun a new life, or was never
+// heard: whatever relied on it has to look after itself.
+//
 // Driven by GroupHost. It decides nothing about groups.
 // Threading:  one executor.
 // Lifetime:   `transport` and `listener` outlive it.
@@ -67,6 +70,7 @@ class HostMonitor {
     Instant confirmed_at;      // when the last heartbeat that was echoed had left; at first: watched since
     uint64_t incarnation = 0;  // of the other side, 0 if not heard
     bool restarted = false;    // since it was alive
+    bool told_silent = false;  // the listener was, since it was alive
     uint64_t heard = 0;        // its last number
     std::deque<std::pair<uint64_t, Instant>> sent;  // not echoed yet
   };

@@ -129,7 +129,26 @@ TEST_F(HostMonitorTest, OneThatWasNeverHeardIsSilentInTheEnd) {
   EXPECT_EQ(one.monitor->HealthOf(2), HostHealth::kUnknown);
   executor.Advance(400ms);
   EXPECT_EQ(one.monitor->HealthOf(2), HostHealth::kSilent);
+  EXPECT_EQ(one.TakeEvents(), Events{"silent 2"});
+  executor.Advance(5s);
   EXPECT_EQ(one.TakeEvents(), Events{});
+}
+
+// It came back so soon that nobody had missed it, says one word of its new life, hears none, and dies for good.
+TEST_F(HostMonitorTest, OneThatDiesInItsNewLifeIsReported) {
+  Start(one, 11);
+  Start(two, 21);
+  executor.Advance(2s);
+  two.monitor.reset();
+  one.cut = true;
+  executor.Advance(100ms);
+  Start(two, 22);
+  executor.Advance(250ms);
+  two.monitor.reset();
+  ASSERT_EQ(one.monitor->HealthOf(2), HostHealth::kSilent);
+  one.TakeEvents();
+  executor.Advance(3s);
+  EXPECT_EQ(one.TakeEvents(), Events{"silent 2"});
 }
 
 TEST_F(HostMonitorTest, WatchersAreCounted) {
