@@ -11,6 +11,20 @@ namespace {
 // The commit index on disk only shortens a restart: it is refreshed with every so many entries.
 constexpr uint64_t kCommitStride = 256;
 
+// Whether who gets `later` needs `earlier` no more. A disk may hang for long, and every heartbeat and every
+// probe is answered: the last word is all that is kept.
+bool Supersedes(const Message& later, const Message& earlier) {
+  if (const auto* const append = std::get_if<AppendResponse>(&later)) {
+    const auto* const before = std::get_if<AppendResponse>(&earlier);
+    return before != nullptr && append->accepted && before->accepted && append->term == before->term &&
+           append->index >= before->index;
+  }
+  const auto* const heartbeat = std::get_if<HeartbeatResponse>(&later);
+  const auto* const before = std::get_if<HeartbeatResponse>(&earlier);
+  return heartbeat != nullptr && before != nullptr && heartbeat->term == before->term &&
+         heartbeat->round >= before->round;
+}
+
 }  // namespace
 
 bool Outbox::HasEffects() const {
@@ -50,6 +64,13 @@ void Outbox::SendWhenDurable(ReplicaId to, Message message, LogIndex upto) {
     TENURE_CHECK(needed <= last_token_, "R2: nothing is asked for that would make {} durable", upto);
     const auto after = std::upper_bound(held_.begin(), held_.end(), needed,
                                         [](uint64_t token, const Held& held) { return token < held.token; });
+    const auto same = std::find_if(held_.begin(), after, [&](const Held& held) {
+      return held.token == needed && held.outgoing.to == to && Supersedes(message, held.outgoing.message);
+    });
+    if (same != after) {
+      same->outgoing.message = std::move(message);
+      return;
+    }
     held_.insert(after, {needed, {to, std::move(message)}});
   }
 }

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "raft/config_change.h"
 #include "raft/log.h"
+#include "raft/outbox.h"
 #include "raft/quorum.h"
 #include "tests/raft/fake_replica.h"
 
@@ -198,6 +199,28 @@ TEST(RaftLog, ConfigurationsFollowTheLog) {
   log.Compact({LogIndex(10), Term(6), next});
   EXPECT_EQ(log.configuration(), next);
   EXPECT_EQ(log.last_term(), Term(6));
+}
+
+// A disk that hangs: every probe and heartbeat of the leader is answered, nothing of that may leave.
+TEST(Outbox, TheLastWordToAPeerIsKept) {
+  Outbox outbox(HardState{.term = Term(1)}, LogIndex());
+  outbox.SetHardState(HardState{.term = Term(2)});
+  for (uint64_t i = 1; i <= 3; ++i) outbox.AppendEntry({.index = LogIndex(i), .term = Term(2)});
+  const Effects taken = outbox.Take(HardState{.term = Term(2)});
+  for (uint64_t round = 1; round <= 1000; ++round) {
+    for (const ReplicaId peer : {ReplicaId(2), ReplicaId(3)}) {
+      outbox.SendWhenDurable(peer, AppendResponse{.term = Term(2), .accepted = true, .index = LogIndex(3)},
+                             LogIndex(3));
+      outbox.SendWhenDurable(peer, HeartbeatResponse{.term = Term(2), .round = round});
+    }
+  }
+  ASSERT_TRUE(outbox.OnPersisted(taken.persist_token));
+  const std::vector<Outgoing>& messages = outbox.effects().messages;
+  ASSERT_EQ(messages.size(), 4U);
+  for (const Outgoing& outgoing : messages) {
+    const auto* const heartbeat = std::get_if<HeartbeatResponse>(&outgoing.message);
+    if (heartbeat != nullptr) EXPECT_EQ(heartbeat->round, 1000U);
+  }
 }
 
 }  // namespace
