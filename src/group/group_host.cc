@@ -147,6 +147,10 @@ class GroupHost::Impl : private HostListener {
     if (running != nullptr && !running->HasWholeState()) {
       return done(Error(StatusCode::kUnavailable, "group {}: a snapshot is being installed", id));
     }
+    // Of the log in memory the one on disk may not have been handed everything yet.
+    if (running != nullptr && running->core().HasEffects()) {
+      return done(Error(StatusCode::kUnavailable, "group {}: its log is being written", id));
+    }
     Remove(id);
     replicas_.Take(id);
     recovering_[id] = to;

@@ -83,19 +83,21 @@ struct SnapshotFiles::Files {
     return reader->Read(offset, max_bytes);
   }
 
-  void RemoveBelow(GroupId group, LogIndex below) {
-    const auto is_below = [&](const wal::SnapshotId& id) { return id.group == group && id.index < below; };
+  void Remove(GroupId group, LogIndex from, LogIndex below) {
+    const auto is_meant = [&](const wal::SnapshotId& id) {
+      return id.group == group && id.index < below && !(id.index < from);
+    };
     const auto remove = [&](const StatusOr<std::vector<wal::SnapshotId>>& stored, auto remove_one) {
       if (!stored.ok()) return logger.Warn("snapshots cannot be listed: {}", MessageOf(stored.status()));
       for (const wal::SnapshotId& id : *stored) {
-        const Status status = is_below(id) ? remove_one(id) : OkStatus();
+        const Status status = is_meant(id) ? remove_one(id) : OkStatus();
         if (!status.ok()) logger.Warn("group {}: {}", group, MessageOf(status));
       }
     };
-    if (reader && is_below(reader->meta().id())) reader.reset();
-    std::erase_if(verified, is_below);
+    if (reader && is_meant(reader->meta().id())) reader.reset();
+    std::erase_if(verified, is_meant);
     remove(store.List(), [this](const wal::SnapshotId& id) { return store.Remove(id); });
-    if (const auto part = parts.find(group); part != parts.end() && is_below(part->second.id)) Discard(group);
+    if (const auto part = parts.find(group); part != parts.end() && is_meant(part->second.id)) Discard(group);
     remove(store.ListPartial(), [this](const wal::SnapshotId& id) { return store.RemovePartial(id); });
   }
 
@@ -197,18 +199,19 @@ void SnapshotFiles::Read(GroupId group, const raft::SnapshotMark& mark, uint64_t
       std::move(done));
 }
 
-void SnapshotFiles::Remove(GroupId group, LogIndex below) {
+void SnapshotFiles::Remove(GroupId group, LogIndex below, LogIndex from) {
+  const auto is_meant = [&](LogIndex index) { return index < below && !(index < from); };
   bool found = false;
   if (const auto it = complete_.find(group); it != complete_.end()) {
-    found = std::erase_if(it->second, [&](const auto& stored) { return stored.mark.index < below; }) > 0;
+    found = std::erase_if(it->second, [&](const auto& stored) { return is_meant(stored.mark.index); }) > 0;
     if (it->second.empty()) complete_.erase(it);
   }
-  if (const auto it = partial_.find(group); it != partial_.end() && it->second < below) {
+  if (const auto it = partial_.find(group); it != partial_.end() && is_meant(it->second)) {
     found = true;
     partial_.erase(it);
   }
   if (!found) return;
-  background_.Post([files = files_, group, below] { files->RemoveBelow(group, below); });
+  background_.Post([files = files_, group, from, below] { files->Remove(group, from, below); });
 }
 
 void SnapshotFiles::RemoveGroup(GroupId group, Callback<Status> done) {
@@ -230,6 +233,15 @@ bool SnapshotFiles::HasAny(GroupId group) const {
 const wal::SnapshotMeta* SnapshotFiles::Find(GroupId group) const {
   const auto it = complete_.find(group);
   return it == complete_.end() ? nullptr : &it->second.back();
+}
+
+const wal::SnapshotMeta* SnapshotFiles::Find(GroupId group, const raft::SnapshotMark& mark) const {
+  const auto it = complete_.find(group);
+  if (it == complete_.end()) return nullptr;
+  const auto found = std::ranges::find_if(it->second, [&mark](const wal::SnapshotMeta& stored) {
+    return stored.mark.index == mark.index && stored.mark.term == mark.term;
+  });
+  return found == it->second.end() ? nullptr : &*found;
 }
 
 }  // namespace tenure::group

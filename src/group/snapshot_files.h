@@ -45,8 +45,8 @@ class SnapshotFiles {
   // Up to `max_bytes` of the complete snapshot with this mark; empty at its end.
   void Read(GroupId group, const raft::SnapshotMark& mark, uint64_t offset, size_t max_bytes,
             Callback<StatusOr<std::string>> done);
-  // Removes the group's snapshots with a mark below `below`, complete or not.
-  void Remove(GroupId group, LogIndex below);
+  // Removes the group's snapshots with a mark below `below` and not below `from`, complete or not.
+  void Remove(GroupId group, LogIndex below, LogIndex from = LogIndex());
   // Removes everything of a group that is gone. Behind `done` nothing of it comes back, whatever was under
   // way. An error: something is still there.
   void RemoveGroup(GroupId group, Callback<Status> done);
@@ -54,6 +54,8 @@ class SnapshotFiles {
   bool HasAny(GroupId group) const;
   // The newest complete one.
   const wal::SnapshotMeta* Find(GroupId group) const;
+  // The complete one with this mark. A successor of a leader may send one that is older than what is here.
+  const wal::SnapshotMeta* Find(GroupId group, const raft::SnapshotMark& mark) const;
 
  private:
   struct Files;  // used on `background` only

@@ -160,45 +160,46 @@ void SnapshotTransfer::SendChunk(std::shared_ptr<Transfer> transfer, uint64_t of
   if (current == transfers_.end() || current->second != transfer) return;
   if (offset > transfer->info.content_bytes)
     return Ended(transfer, true);  // kept whole by the receiver already
-  dependencies_.files.Read(
-      transfer->group, transfer->info.mark, offset, dependencies_.chunk_bytes,
-      [this, transfer, offset](StatusOr<std::string> content) {
-        if (!content.ok()) {
-          dependencies_.logger.Warn("group {}: a stored snapshot is given up: {}", transfer->group,
-                                    MessageOf(content.status()));
-          // The next one that is asked for is built anew. What could not be read
-          // for another reason may be all there is before this log's beginning.
-          const StatusCode code = content.status().code();
-          if (code == StatusCode::kDataLoss || code == StatusCode::kNotFound) {
-            dependencies_.files.Remove(transfer->group, transfer->info.mark.index.Next());
-          }
-          return Ended(transfer, false);
-        }
-        SnapshotChunk chunk;
-        chunk.group = transfer->group;
-        chunk.to = transfer->peer;
-        chunk.mark = transfer->info.mark;
-        chunk.offset = offset;
-        chunk.checksum = HashBytes(*content);
-        chunk.last = offset + content->size() == transfer->info.content_bytes;
-        chunk.content = *std::move(content);
-        const uint64_t expected = offset + chunk.content.size();
-        const bool last = chunk.last;
-        dependencies_.transport.PutChunk(
-            transfer->to_host, std::move(chunk),
-            [this, alive = alive_, transfer, expected, last](StatusOr<uint64_t> next) {
-              if (!*alive) return;
-              if (!next.ok()) {
-                dependencies_.logger.Warn("group {}: snapshot chunk for replica {}: {}", transfer->group,
-                                          transfer->peer, MessageOf(next.status()));
-                return Ended(transfer, false);
-              }
-              if (last && *next == expected) return Ended(transfer, true);
-              transfer->stalled = *next == expected ? 0 : transfer->stalled + 1;
-              if (transfer->stalled > 3) return Ended(transfer, false);
-              SendChunk(transfer, *next);
-            });
-      });
+  dependencies_.files.Read(transfer->group, transfer->info.mark, offset, dependencies_.chunk_bytes,
+                           [this, transfer, offset](StatusOr<std::string> content) {
+                             if (!content.ok()) {
+                               dependencies_.logger.Warn("group {}: a stored snapshot is given up: {}",
+                                                         transfer->group, MessageOf(content.status()));
+                               // The next one that is asked for is built anew. What could not be read
+                               // for another reason may be all there is before this log's beginning.
+                               const StatusCode code = content.status().code();
+                               if (code == StatusCode::kDataLoss || code == StatusCode::kNotFound) {
+                                 const LogIndex index = transfer->info.mark.index;
+                                 dependencies_.files.Remove(transfer->group, index.Next(), index);
+                               }
+                               return Ended(transfer, false);
+                             }
+                             SnapshotChunk chunk;
+                             chunk.group = transfer->group;
+                             chunk.to = transfer->peer;
+                             chunk.mark = transfer->info.mark;
+                             chunk.offset = offset;
+                             chunk.checksum = HashBytes(*content);
+                             chunk.last = offset + content->size() == transfer->info.content_bytes;
+                             chunk.content = *std::move(content);
+                             const uint64_t expected = offset + chunk.content.size();
+                             const bool last = chunk.last;
+                             dependencies_.transport.PutChunk(
+                                 transfer->to_host, std::move(chunk),
+                                 [this, alive = alive_, transfer, expected, last](StatusOr<uint64_t> next) {
+                                   if (!*alive) return;
+                                   if (!next.ok()) {
+                                     dependencies_.logger.Warn("group {}: snapshot chunk for replica {}: {}",
+                                                               transfer->group, transfer->peer,
+                                                               MessageOf(next.status()));
+                                     return Ended(transfer, false);
+                                   }
+                                   if (last && *next == expected) return Ended(transfer, true);
+                                   transfer->stalled = *next == expected ? 0 : transfer->stalled + 1;
+                                   if (transfer->stalled > 3) return Ended(transfer, false);
+                                   SendChunk(transfer, *next);
+                                 });
+                           });
 }
 
 void SnapshotTransfer::Ended(std::shared_ptr<Transfer> transfer, bool ok) {
@@ -211,8 +212,7 @@ void SnapshotTransfer::Ended(std::shared_ptr<Transfer> transfer, bool ok) {
 // ---- receiving ----
 
 void SnapshotTransfer::Receive(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) {
-  const auto stored = dependencies_.files.Find(offer.group);
-  if (stored && stored->mark.index == offer.mark.index && stored->mark.term == offer.mark.term) {
+  if (dependencies_.files.Find(offer.group, offer.mark) != nullptr) {
     return done(offer.total_bytes + 1);  // complete already
   }
   offered_[offer.group] = {offer.group, offer.mark, offer.total_bytes, offer.checksum};

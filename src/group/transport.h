@@ -69,7 +69,7 @@ class MessageReceiver {
   virtual void OnHostHeartbeat(const HostHeartbeat& heartbeat) = 0;
   // The stream to that process closed or could not be opened: perhaps it ended. Again at every attempt.
   virtual void OnHostUnreachable(uint64_t host) = 0;
-  // The offset at which the sender goes on; total_bytes if the snapshot is complete or not needed.
+  // The offset at which the sender goes on: at total_bytes only the last, empty chunk is missing, beyond it nothing.
   virtual void OnSnapshotOffer(SnapshotOffer offer, Callback<StatusOr<uint64_t>> done) = 0;
   virtual void OnSnapshotChunk(SnapshotChunk chunk, Callback<StatusOr<uint64_t>> done) = 0;
 };

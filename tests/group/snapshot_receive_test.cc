@@ -159,6 +159,13 @@ TEST_F(SnapshotReceiveTest, AnOlderOneThatComesLateDoesNotHideTheNewer) {
   });
   world.RunFor(1s);
   EXPECT_EQ(files->Find(GroupId(1))->mark.index, newer.index);
+  // A leader that has the older one offers it: it needs nothing, and can be installed.
+  EXPECT_EQ(files->Find(GroupId(1), mark)->mark.index, mark.index);
+  EXPECT_EQ(*Receive(Offer()), content.size() + 1);
+  executor.Post([&] { files->Remove(GroupId(1), newer.index.Next(), newer.index); });
+  world.RunFor(1s);
+  EXPECT_EQ(files->Find(GroupId(1), newer), nullptr);
+  EXPECT_EQ(files->Find(GroupId(1))->mark.index, mark.index);
   executor.Post([&] { files->Remove(GroupId(1), newer.index.Next()); });
   world.RunFor(1s);
   EXPECT_TRUE(view->List("/snapshots")->empty());
