@@ -1,6 +1,7 @@
 #include "group/group.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -227,14 +228,19 @@ void Group::Compact(LogIndex flushed, LogIndex pinned) {
 // nearer and may be given more: to be sent a snapshot again would cost it more.
 LogIndex Group::KeptFloor() const {
   LogIndex kept = applied_;
+  const GroupHostOptions& options = shared_.options;
+  uint64_t share = std::numeric_limits<uint64_t>::max();
+  if (shared_.dependencies.wal.bytes_on_disk() > options.max_kept_bytes) {
+    share = options.max_kept_bytes / std::max<size_t>(shared_.groups, 1);
+  }
   for (const raft::RaftCore::PeerStatus& peer : core_.Peers(shared_.dependencies.executor.Now())) {
     std::optional<LogIndex> needed = peer.match;
     if (peer.in_snapshot) {
       needed = shared_.snapshot_on_its_way(id_);
       if (!peer.offered.IsNone()) needed = std::min(peer.offered, needed.value_or(peer.offered));
     }
-    const size_t budget = shared_.options.member_budget_bytes * (peer.active ? kActiveMembersShare : 1);
-    if (needed && BytesAfter(*needed) <= budget) kept = std::min(kept, *needed);
+    const uint64_t budget = options.member_budget_bytes * (peer.active ? kActiveMembersShare : 1);
+    if (needed && BytesAfter(*needed) <= std::min(budget, share)) kept = std::min(kept, *needed);
   }
   return kept;
 }

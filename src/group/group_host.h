@@ -118,6 +118,9 @@ struct GroupHostOptions {
   // A leader keeps what its slowest member lacks even so, up to this bound; then the member is sent a snapshot.
   // Four times as much for one that answers, and behind a snapshot that is on its way.
   size_t member_budget_bytes = 64 << 20;
+  // Where the log of the process is larger than this, each group has its share of it for such members, no more:
+  // one process that is away, or whose disk hangs, must not fill the disks of those that lead.
+  uint64_t max_kept_bytes = 1 << 30;
   // Beyond it groups that pin the oldest segments are flushed and compacted, however cold they are.
   uint64_t trim_log_bytes = 96 << 20;
   size_t snapshot_chunk_bytes = 256 << 10;

@@ -137,6 +137,27 @@ TEST_F(LaggingMemberTest, TheLogBehindItsSnapshotIsKept) {
   EXPECT_GT(Compacted(), mark) << "more than is kept for anybody";
 }
 
+// Whatever one member may be given: the process has other groups, and a disk that ends.
+TEST_F(LaggingMemberTest, WhatIsKeptForMembersIsBoundedForTheProcess) {
+  options.keep_entries = 10;
+  options.keep_bytes = 2 << 10;
+  options.flush_bytes = 4 << 10;
+  options.trim_log_bytes = 16 << 10;
+  options.max_kept_bytes = 64 << 10;
+  log_options.segment_bytes = 4 << 10;
+  Lead();
+  members.gone = true;
+  Write(100);
+  ExchangeFor(5s);
+  ASSERT_LT(Compacted(), LogIndex(20)) << "within the budget of a member";
+  for (int i = 0; i < 10; ++i) {
+    Write(100);
+    ExchangeFor(3s);
+  }
+  ASSERT_GT(wal->bytes_on_disk(), options.max_kept_bytes);
+  EXPECT_GT(Compacted(), LogIndex(1100 - 400)) << "64 KiB are 320 entries";
+}
+
 // A log that is too large is flushed for, unless nothing of it would go.
 TEST_F(LaggingMemberTest, NothingIsFlushedForALogThatItPins) {
   options.trim_log_bytes = 16 << 10;
