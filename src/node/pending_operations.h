@@ -51,7 +51,6 @@ class PendingOperations {
     uint16_t asked = 0;  // the slot that the client knows for it: another one for rows of a renamed table
     Kind kind = Kind::kWrite;
     bool proposed = false;                        // its outcome is in the hands of the log
-    std::string key;                              // kVersion
     std::unique_ptr<RowRequest> again = nullptr;  // a write to rows that may be checked once more
   };
 

@@ -405,8 +405,7 @@ std::optional<RegionService::Handle> RegionService::Admit(const Region& region, 
                                          .region = region.id,
                                          .slot = place.slot,
                                          .asked = place.asked,
-                                         .kind = kind,
-                                         .key = {}});
+                                         .kind = kind});
   ArmDeadlines();
   return handle;
 }
@@ -476,16 +475,15 @@ void RegionService::ProposeRead(Region& region, Handle handle, store::Step step)
   store::WriteCommand command = NewCommand(store::WriteCommand::Kind::kTransaction);
   auto* const arguments = std::get_if<store::Arguments>(&step);
   if (operation->kind == Kind::kVersion) {
-    operation->key = std::move((*arguments)[0]);  // the log only holds the place
+    // Read where it stands in the log: when its answer comes, entries behind it are applied already.
+    command.watches.push_back({.key = std::move((*arguments)[0]), .version = store::kAskForVersion});
+  } else if (arguments != nullptr) {
+    command.commands.push_back(std::move(*arguments));
   } else {
-    operation->kind = Kind::kReadThroughLog;
-    if (arguments != nullptr) {
-      command.commands.push_back(std::move(*arguments));
-    } else {
-      command.kind = store::WriteCommand::Kind::kRowTransaction;
-      command.steps.push_back(std::move(step));
-    }
+    command.kind = store::WriteCommand::Kind::kRowTransaction;
+    command.steps.push_back(std::move(step));
   }
+  operation->kind = Kind::kReadThroughLog;
   Propose(region, handle, Encode(command));
 }
 
@@ -518,12 +516,6 @@ Outcome RegionService::OutcomeOf(const PendingOperations::Operation& operation,
   const Region* region = table_.Find(operation.region);
   switch (outcome.kind) {
     case ProposeKind::kApplied: {
-      if (operation.kind == Kind::kVersion) {
-        if (region == nullptr || !region->running) break;
-        if (!region->Serves(operation.slot))
-          return Follow(operation.database, {operation.slot, operation.asked});
-        return ReadNow(*region, Kind::kVersion, store::Arguments{operation.key});
-      }
       StatusOr<store::Reply> reply = store::DecodeReply(outcome.result);
       TENURE_CHECK(reply.ok(), "region {}: the reply of its own log: {}", operation.region,
                    MessageOf(reply.status()));

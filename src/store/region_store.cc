@@ -156,8 +156,13 @@ Reply ExecuteSteps(const WriteCommand& command, const RegionRange& range, Writer
 
 Reply ExecuteTransaction(const WriteCommand& command, const RegionRange& range, Writer& keys) {
   if (auto error = CheckTransaction(command, range)) return *std::move(error);
-  if (!WatchesHold(command.watches, keys)) return Reply::Null();
   TransactionReplies replies(command.commands.size());
+  if (command.commands.empty() && command.watches.size() == 1 &&
+      command.watches[0].version == kAskForVersion) {
+    replies.Add(Reply::Integer(static_cast<int64_t>(VersionIn(keys, command.watches[0].key))));
+    return replies.Take();
+  }
+  if (!WatchesHold(command.watches, keys)) return Reply::Null();
   for (const Arguments& arguments : command.commands) replies.Add(Execute(arguments, range, keys));
   return replies.Take();
 }

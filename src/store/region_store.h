@@ -65,6 +65,9 @@ struct WatchedKey {
   uint64_t table = 0;  // 0: a plain key
   uint16_t slot = 0;   // of a row
 };
+// As the version of the only key of a kTransaction without commands: tells the key's version. A program that
+// does not know this does the same to the state; what it replies does not matter, as it did not propose it.
+constexpr uint64_t kAskForVersion = UINT64_MAX;
 
 // One command of a region's log: plain keys' as it was sent, rows' as it was planned, or an answer that was
 // known before, which has its place in a transaction.
@@ -76,6 +79,7 @@ struct WriteCommand {
   enum class Kind : uint8_t {
     kSingle = 1,  // commands[0]; the result is its reply
     // MULTI/EXEC: all commands (reads too) or, if a watch failed, none; the result is an array or null.
+    // With kAskForVersion: an array of the version.
     kTransaction = 2,
     kSweep = 3,   // removes up to `sweep_limit` keys expired at `now`; the result is how many
     kRange = 4,   // `range`: slots come or go; the result is an integer (kClear: keys removed) or an error

@@ -145,6 +145,39 @@ TEST_F(NodeTest, TransactionsAndWatches) {
   EXPECT_EQ(Text(*outcome), "[5]");
 }
 
+// What a client reads behind its WATCH is what its EXEC protects, also if later writes are applied in the
+// same go.
+TEST_F(NodeTest, AWatchedVersionIsThatOfItsPlaceInTheLog) {
+  StartWithDatabase();
+  const int leader = LeaderOf(1);
+  Do(leader, {"SET", "k", "0"});
+  for (int i = 1; i <= 3; ++i) at(i).wal().durable = false;
+  Submit(leader, {"SET", "k", "old"});
+  std::optional<Outcome> version;
+  at(leader).node().VersionOf(kDatabase, SlotOfKey("k"), "k",
+                              [&](Outcome result) { version = std::move(result); });
+  auto read = Submit(leader, {"GET", "k"});
+  auto write = Submit(leader, {"SET", "k", "new"});
+  executor_.Advance(100ms);
+  EXPECT_FALSE(version.has_value());
+  for (int i = 1; i <= 3; ++i) {
+    at(i).wal().durable = true;
+    at(i).wal().Release();
+  }
+  executor_.Advance(100ms);
+  ASSERT_TRUE(version.has_value() && read->has_value() && write->has_value());
+  EXPECT_EQ(Text(**read), "old");
+  EXPECT_EQ(Text(**write), "OK");
+  std::optional<Outcome> outcome;
+  const auto watched = static_cast<uint64_t>(std::get<store::Reply>(*version).integer);
+  at(leader).node().ExecuteTransaction(kDatabase, SlotOfKey("k"), {{"SET", "k", "old+1"}}, {{"k", watched}},
+                                       [&](Outcome result) { outcome = std::move(result); });
+  executor_.Advance(100ms);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_EQ(Text(*outcome), "(null)");
+  EXPECT_EQ(Text(Do(leader, {"GET", "k"})), "new");
+}
+
 TEST_F(NodeTest, ReplicasAnswerReadonlyClientsWhileTheyHearFromTheLeader) {
   StartWithDatabase();
   const int leader = LeaderOf(1);

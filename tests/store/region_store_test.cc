@@ -48,6 +48,17 @@ TEST(RegionStore, WatchesGuardTransactions) {
   EXPECT_EQ(Show(region.Transaction({"GET a"}, {{"a", 0}})), "[(nil)]");
 }
 
+TEST(RegionStore, TellsAVersionWhereItStandsInTheLog) {
+  TestRegion region;
+  region.now = WallFromMillis(1000);
+  region.Run("SET a 1 PX 100");
+  EXPECT_EQ(Show(region.Transaction({}, {{"a", kAskForVersion}})), "[(integer) 1]");
+  EXPECT_EQ(Show(region.Transaction({}, {{"b", kAskForVersion}})), "[(integer) 0]");
+  EXPECT_EQ(Show(region.Transaction({"GET a"}, {{"a", kAskForVersion}})), "(nil)");
+  region.now += std::chrono::milliseconds(101);
+  EXPECT_EQ(Show(region.Transaction({}, {{"a", kAskForVersion}})), "[(integer) 0]");
+}
+
 TEST(RegionStore, EveryChangeOfAKeyIsANewVersion) {
   TestRegion region;
   region.now = WallFromMillis(1000);
