@@ -1,7 +1,7 @@
 // CLIENT ...
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <set>
 
 #include "resp/front_end.h"
 #include "resp/handlers.h"
@@ -68,9 +68,8 @@ void ClientGetName(CommandContext& c) {
 }
 
 void ClientSetName(CommandContext& c) {
-  if (!IsPrintableWord(c[2])) {
-    return c.reply.Error("ERR Client names cannot contain spaces, newlines or special characters.");
-  }
+  if (const std::string error = CheckClientName("Client names", c[2]); !error.empty())
+    return c.reply.Error(error);
   c.client.name = c[2];
   c.reply.Ok();
 }
@@ -80,16 +79,14 @@ void ClientSetInfo(CommandContext& c) {
   if (!is_name && !EqualsIgnoreCase(c[2], "lib-ver")) {
     return c.reply.Error(fmt::format("ERR Unrecognized option '{}'", c[2]));
   }
-  if (!IsPrintableWord(c[3])) {
-    return c.reply.Error(
-        fmt::format("ERR {} cannot contain spaces, newlines or special characters.", Lower(c[2])));
-  }
+  if (const std::string error = CheckClientName(Lower(c[2]), c[3]); !error.empty())
+    return c.reply.Error(error);
   (is_name ? c.client.library_name : c.client.library_version) = c[3];
   c.reply.Ok();
 }
 
 void ClientList(CommandContext& c) {
-  std::vector<uint64_t> ids;
+  std::set<uint64_t> ids;
   bool nobody = false;
   if (c.size() == 4 && EqualsIgnoreCase(c[2], "type")) {
     nobody = !EqualsIgnoreCase(c[3], "normal");
@@ -97,7 +94,7 @@ void ClientList(CommandContext& c) {
     for (size_t i = 3; i < c.size(); ++i) {
       int64_t id = 0;
       if (!ParseInteger(c[i], id)) return c.reply.Error("ERR Invalid client ID");
-      ids.push_back(static_cast<uint64_t>(id));
+      ids.insert(static_cast<uint64_t>(id));
     }
   } else if (c.size() != 2) {
     return c.reply.Error("ERR syntax error");
@@ -106,7 +103,7 @@ void ClientList(CommandContext& c) {
   std::string text;
   for (const Session* session : c.front.Clients()) {
     if (nobody) break;
-    if (!ids.empty() && std::find(ids.begin(), ids.end(), session->client().id) == ids.end()) continue;
+    if (!ids.empty() && !ids.contains(session->client().id)) continue;
     text += session->Describe(now);
     text += '\n';
   }
@@ -159,7 +156,9 @@ void ClientReply(CommandContext& c) {
 }
 
 void ClientNoEvict(CommandContext& c) {
-  if (!IsOn(c[2], c.client.no_evict)) return c.reply.Error("ERR syntax error");
+  bool on = false;
+  if (!IsOn(c[2], on)) return c.reply.Error("ERR syntax error");
+  c.client.no_evict = on;
   c.reply.Ok();
 }
 

@@ -156,6 +156,15 @@ bool IsPrintableWord(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
 }
 
+std::string CheckClientName(std::string_view what, std::string_view text) {
+  if (text.size() > kMaxClientNameBytes) {
+    return fmt::format("ERR {} cannot be longer than {} bytes, this has {}", what, kMaxClientNameBytes,
+                       text.size());
+  }
+  if (IsPrintableWord(text)) return {};
+  return fmt::format("ERR {} cannot contain spaces, newlines or special characters.", what);
+}
+
 bool MatchesPattern(std::string_view pattern, std::string_view text) {
   // Greedy with one place to go back to, the last '*': linear in pattern times text.
   size_t p = 0;

@@ -67,6 +67,9 @@ bool EqualsIgnoreCase(std::string_view text, std::string_view lower);
 bool ParseInteger(std::string_view text, int64_t& value);
 // One word of printable characters, as the name of a client: CLIENT LIST separates by blanks.
 bool IsPrintableWord(std::string_view text);
+// What a client says of itself: such a word of at most kMaxClientNameBytes. The error's text, or empty.
+inline constexpr size_t kMaxClientNameBytes = 256;
+std::string CheckClientName(std::string_view what, std::string_view text);
 // '*', '?', '[a-z]', '\' as in Redis; case-insensitive.
 bool MatchesPattern(std::string_view pattern, std::string_view text);
 

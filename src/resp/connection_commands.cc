@@ -81,9 +81,8 @@ void Hello(CommandContext& c) {
       if (c[at + 1] != "default") return c.reply.Error(kWrongPassword);
       at += 3;
     } else if (EqualsIgnoreCase(c[at], "setname") && left >= 1) {
-      if (!IsPrintableWord(c[at + 1])) {
-        return c.reply.Error("ERR Client names cannot contain spaces, newlines or special characters.");
-      }
+      if (const std::string error = CheckClientName("Client names", c[at + 1]); !error.empty())
+        return c.reply.Error(error);
       name = c[at + 1];
       at += 2;
     } else {

@@ -160,6 +160,7 @@ bool Session::Resolve(Request& request) {
     return false;
   }
   client_.last_command = request.front->name;
+  request.bytes = MemoryOf(request.arguments);
   return true;
 }
 
@@ -500,6 +501,7 @@ void Session::Abort() {
   std::string().swap(output_);
   unsent_ = 0;
   transaction_.Close();
+  transaction_.DropWatches();
   if (!running_) {
     // While a request is being dispatched its parts are still in use; then Run ends and the destructor frees
     // them.
@@ -512,7 +514,9 @@ void Session::Abort() {
 }
 
 void Session::UpdateMemory() {
-  size_t now = parser_.memory() + input_.size() + in_flight_bytes_ + HeldOutput() + transaction_.bytes;
+  size_t now = parser_.memory() + input_.size() + in_flight_bytes_ + HeldOutput() + transaction_.bytes +
+               transaction_.watch_bytes + client_.name.size() + client_.library_name.size() +
+               client_.library_version.size();
   if (current_) now += current_->bytes;
   if (state_ == State::kAborted) now = 0;
   const size_t before = std::exchange(accounted_, now);
@@ -523,6 +527,7 @@ std::string Session::Describe(Instant now) const {
   std::string flags;
   if (transaction_.open) flags += 'x';
   if (client_.readonly) flags += 'r';
+  if (client_.no_evict) flags += 'e';
   if (state_ == State::kFinishing) flags += 'c';
   if (flags.empty()) flags = "N";
   const auto seconds = [now](Instant since) {

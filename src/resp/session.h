@@ -94,7 +94,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // Ends the connection at once; what is unsent is dropped (CLIENT KILL, eviction).
   void Abort();
   const ClientState& client() const { return client_; }
-  // Bytes held for this client: unfinished requests, commands under way, replies.
+  // Bytes held for this client: unfinished requests, commands under way, replies, watched keys, names.
   size_t memory() const { return accounted_; }
   // One line of CLIENT LIST, without its end.
   std::string Describe(Instant now) const;
@@ -146,6 +146,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool Multi();
   bool Exec();
   bool Discard();
+  std::string CheckWatch(const Request& request, uint16_t slot) const;
   bool Watch(Request& request);
   bool Unwatch();
   bool Reset();

@@ -1,5 +1,6 @@
 // Session's MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -93,48 +94,74 @@ bool Session::Reset() {
 }
 
 struct Session::WatchCollector {
-  std::vector<store::WatchedKey> keys;
+  store::Arguments keys;
+  std::vector<uint64_t> versions;
   size_t missing = 0;
   std::optional<node::Outcome> failure;
   uint64_t ticket = 0;
   uint64_t generation = 0;
 };
 
+// The error's text, or empty.
+std::string Session::CheckWatch(const Request& request, uint16_t slot) const {
+  const FrontEndSettings& settings = front_.settings();
+  bool one_slot = !transaction_.watch_slot || *transaction_.watch_slot == slot;
+  std::set<std::string_view> added;
+  for (size_t i = 1; i < request.arguments.size(); ++i) {
+    const std::string& key = request.arguments[i];
+    if (key.size() > settings.store.max_key_bytes) {
+      return fmt::format("ERR key of {} bytes exceeds maximum allowed size ({} bytes)", key.size(),
+                         settings.store.max_key_bytes);
+    }
+    one_slot = one_slot && SlotOfKey(key) == slot;
+    if (!one_slot) return std::string(kCrossSlot);
+    if (!transaction_.watches.contains(key)) added.insert(key);
+    if (transaction_.watches.size() + added.size() > settings.max_watched_keys)
+      return fmt::format("ERR more than {} watched keys", settings.max_watched_keys);
+  }
+  return {};
+}
+
 bool Session::Watch(Request& request) {
   if (transaction_.open) {
     Answer([](ReplyWriter& reply) { reply.Error("ERR WATCH inside MULTI is not allowed"); });
     return true;
   }
+  // Whatever the reason: what the client believes to be watched is not.
+  const auto refuse = [this](std::string_view text, std::optional<node::ViewTicket> view = std::nullopt) {
+    transaction_.watch_failed = true;
+    Refuse(text, view);
+    return true;
+  };
   const uint16_t slot = SlotOfKey(request.arguments[1]);
-  bool one_slot = !transaction_.watch_slot || *transaction_.watch_slot == slot;
-  for (size_t i = 2; i < request.arguments.size(); ++i)
-    one_slot = one_slot && SlotOfKey(request.arguments[i]) == slot;
-  if (!one_slot) {
-    Refuse(kCrossSlot);
-    return true;
-  }
-  const size_t count = request.arguments.size() - 1;
-  if (transaction_.watches.size() + count > front_.settings().max_watched_keys) {
-    Refuse(fmt::format("ERR more than {} watched keys", front_.settings().max_watched_keys));
-    return true;
-  }
+  if (const std::string error = CheckWatch(request, slot); !error.empty()) return refuse(error);
   if (ConflictsWithInFlight(Access::kRead, slot)) return false;
   const auto view = Enter();
-  if (!view) return true;
+  if (!view) {
+    transaction_.watch_failed = true;
+    return true;
+  }
   const std::optional<DatabaseId> database = CurrentDatabase(front_, client_);
-  if (!database) {
-    Refuse(NoDatabaseText(front_, client_), view);
+  if (!database) return refuse(NoDatabaseText(front_, client_), view);
+  const auto collector = std::make_shared<WatchCollector>();
+  for (size_t i = 1; i < request.arguments.size(); ++i) {
+    // A key that is watched already stays as it is: what changed it since then counts.
+    if (!transaction_.watches.contains(request.arguments[i])) {
+      transaction_.AddWatch(request.arguments[i]);
+      collector->keys.push_back(std::move(request.arguments[i]));
+    }
+  }
+  if (collector->keys.empty()) {
+    Answer([](ReplyWriter& reply) { reply.Ok(); }, view);
     return true;
   }
   transaction_.watch_slot = slot;  // for the commands behind, which may come before the versions do
-  const auto collector = std::make_shared<WatchCollector>();
-  collector->missing = count;
+  collector->versions.resize(collector->keys.size());
+  collector->missing = collector->keys.size();
   collector->generation = transaction_.watch_generation;
-  collector->ticket = Submit(Access::kRead, slot, MemoryOf(request.arguments), *view);
-  collector->keys.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    collector->keys[i].key = request.arguments[i + 1];
-    front_.service().VersionOf(*database, slot, std::move(request.arguments[i + 1]),
+  collector->ticket = Submit(Access::kRead, slot, request.bytes, *view);
+  for (size_t i = 0; i < collector->versions.size(); ++i) {
+    front_.service().VersionOf(*database, slot, collector->keys[i],
                                [weak = weak_from_this(), collector, i](node::Outcome outcome) {
                                  const std::shared_ptr<Session> self = weak.lock();
                                  if (self) self->OnVersion(*collector, i, std::move(outcome));
@@ -146,7 +173,7 @@ bool Session::Watch(Request& request) {
 void Session::OnVersion(WatchCollector& collector, size_t position, node::Outcome outcome) {
   const auto* reply = std::get_if<store::Reply>(&outcome);
   if (reply != nullptr && reply->kind == store::Reply::Kind::kInteger) {
-    collector.keys[position].version = static_cast<uint64_t>(reply->integer);
+    collector.versions[position] = static_cast<uint64_t>(reply->integer);
   } else {
     NoteOutcome(outcome);
     collector.failure = std::move(outcome);
@@ -156,7 +183,8 @@ void Session::OnVersion(WatchCollector& collector, size_t position, node::Outcom
     if (collector.failure) {
       transaction_.watch_failed = true;
     } else {
-      for (store::WatchedKey& key : collector.keys) transaction_.watches.push_back(std::move(key));
+      for (size_t i = 0; i < collector.keys.size(); ++i)
+        transaction_.watches[collector.keys[i]] = collector.versions[i];
     }
   }
   Complete(collector.ticket, [&](ReplyWriter& writer) {
@@ -185,11 +213,10 @@ bool Session::Exec() {
   if (slot && ConflictsWithInFlight(Access::kWrite, *slot)) return false;
 
   std::vector<QueuedCommand> queue = std::move(transaction_.queue);
-  std::vector<store::WatchedKey> watches = std::move(transaction_.watches);
-  const size_t bytes = transaction_.bytes;
+  const size_t bytes = transaction_.bytes + transaction_.watch_bytes;
   const bool watch_failed = transaction_.watch_failed;
+  std::vector<store::WatchedKey> watches = transaction_.TakeWatches();
   transaction_.Close();
-  transaction_.DropWatches();
   if (watch_failed) {
     Answer([](ReplyWriter& reply) { reply.NullArray(); });
     return true;

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "resp/commands.h"
@@ -22,13 +24,18 @@ struct QueuedCommand {
 };
 
 struct Transaction {
+  // Of a watch beside its key's bytes.
+  static constexpr size_t kBytesPerWatch = sizeof(std::pair<const std::string, uint64_t>) + 32;
+
   bool open = false;
   bool refused = false;  // a command could not be queued: EXEC answers EXECABORT
   std::vector<QueuedCommand> queue;
   std::optional<uint16_t> slot;  // of the queued keys
   size_t bytes = 0;              // of the queue
 
-  std::vector<store::WatchedKey> watches;
+  // By key, from when the node is asked; 0 until it has told the version. EXEC waits for all of them.
+  std::map<std::string, uint64_t> watches;
+  size_t watch_bytes = 0;
   std::optional<uint16_t> watch_slot;
   // A WATCH failed: it is not known whether its keys change, so EXEC answers as if one had.
   bool watch_failed = false;
@@ -43,8 +50,22 @@ struct Transaction {
     slot.reset();
     bytes = 0;
   }
+  void AddWatch(const std::string& key) {
+    if (watches.try_emplace(key, 0).second) watch_bytes += key.size() + kBytesPerWatch;
+  }
+  std::vector<store::WatchedKey> TakeWatches() {
+    std::vector<store::WatchedKey> taken;
+    taken.reserve(watches.size());
+    while (!watches.empty()) {
+      auto watch = watches.extract(watches.begin());
+      taken.push_back({.key = std::move(watch.key()), .version = watch.mapped()});
+    }
+    DropWatches();
+    return taken;
+  }
   void DropWatches() {
     watches.clear();
+    watch_bytes = 0;
     watch_slot.reset();
     watch_failed = false;
     ++watch_generation;

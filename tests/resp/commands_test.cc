@@ -101,6 +101,7 @@ TEST_F(SessionTest, ClientNamesAndList) {
   EXPECT_NE(Ask("CLIENT INFO").find("lib-name=x"), std::string::npos);
   EXPECT_EQ(Ask("CLIENT NO-EVICT on"), "+OK\r\n");
   EXPECT_EQ(Ask("CLIENT NO-EVICT x"), "-ERR syntax error\r\n");
+  EXPECT_NE(Ask("CLIENT INFO").find(" flags=e "), std::string::npos);
   EXPECT_EQ(Ask("CLIENT UNPAUSE"), "+OK\r\n");
   EXPECT_TRUE(Ask("CLIENT HELP").starts_with("*"));
 }

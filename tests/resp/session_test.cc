@@ -388,6 +388,75 @@ TEST_F(TransactionTest, FailedWatchRefusesExec) {
   Ask("SET 1 b");
   EXPECT_EQ(Ask("EXEC"), "*-1\r\n");
   EXPECT_TRUE(service.data.empty());
+  EXPECT_EQ(Ask("EXEC"), "-ERR EXEC without MULTI\r\n");
+}
+
+// The client may have sent all of it in one go.
+TEST_F(TransactionTest, AWatchRefusedAtTheFrontRefusesExec) {
+  FrontEndSettings settings;
+  settings.max_watched_keys = 2;
+  Settings(settings);
+  const auto refused = [&](const std::vector<std::string>& watch, std::string_view error) {
+    client->Command(watch);
+    const std::string answer = client->Take();
+    EXPECT_EQ(answer.substr(0, error.size()), error);
+    service.fenced = false;
+    service.databases = {{"default", DatabaseId(1)}};
+    Ask("MULTI");
+    Ask("SET 1 b");
+    EXPECT_EQ(Ask("EXEC"), "*-1\r\n") << error;
+    Ask("MULTI");
+    Ask("GET 1");
+    EXPECT_EQ(Ask("EXEC"), "*1\r\n$-1\r\n") << error;
+  };
+  service.databases.clear();
+  refused({"WATCH", "1"}, "-CLUSTERDOWN ");
+  refused({"WATCH", "1", "2"}, "-CROSSSLOT ");
+  refused({"WATCH", "{1}a", "{1}b", "{1}c"}, "-ERR more than 2 watched keys");
+  refused({"WATCH", "1", std::string(65537, 'k')}, "-ERR key of 65537 bytes exceeds");
+  service.fenced = true;
+  refused({"WATCH", "1"}, "-FENCED ");
+}
+
+TEST_F(TransactionTest, AKeyThatIsWatchedAlreadyStaysAsItIs) {
+  for (int i = 0; i < 70000; ++i) ASSERT_EQ(Ask("WATCH 1"), "+OK\r\n");
+  client->Command({"WATCH", "1", "{1}b", "{1}b"});
+  EXPECT_EQ(client->Take(), "+OK\r\n");
+  service.Put("1", "x");
+  EXPECT_EQ(Ask("WATCH 1"), "+OK\r\n");
+  Ask("MULTI");
+  EXPECT_EQ(Ask("EXEC"), "*-1\r\n");
+  // The same in one go, before the first version has come.
+  service.hold = true;
+  client->Send("WATCH 1\r\nWATCH 1\r\n");
+  EXPECT_EQ(Held(), Names({"VERSION 1"}));
+  service.ReleaseAll();
+  EXPECT_EQ(client->Take(), "+OK\r\n+OK\r\n");
+}
+
+TEST_F(TransactionTest, WatchedKeysAndNamesAreCounted) {
+  EXPECT_EQ(client->session->memory(), 0u);
+  client->Command({"WATCH", std::string(60000, 'k')});
+  client->Take();
+  EXPECT_GT(client->session->memory(), 60000u);
+  EXPECT_LT(client->session->memory(), 61000u);
+  Ask("UNWATCH");
+  EXPECT_EQ(client->session->memory(), 0u);
+  Ask("CLIENT SETNAME " + std::string(256, 'n'));
+  EXPECT_EQ(client->session->memory(), 256u);
+  EXPECT_EQ(Ask("CLIENT SETNAME " + std::string(257, 'n')),
+            "-ERR Client names cannot be longer than 256 bytes, this has 257\r\n");
+  EXPECT_EQ(Ask("CLIENT SETINFO lib-ver " + std::string(257, 'n')),
+            "-ERR lib-ver cannot be longer than 256 bytes, this has 257\r\n");
+  EXPECT_EQ(Ask("HELLO 2 SETNAME " + std::string(257, 'n')),
+            "-ERR Client names cannot be longer than 256 bytes, this has 257\r\n");
+  service.hold = true;
+  client->Command({"SCAN", "0", "MATCH", std::string(5000, 'p')});
+  EXPECT_GT(client->session->memory(), 5000u);
+  service.ReleaseAll();
+  client->Command({"WATCH", std::string(60000, 'k')});
+  client->session->Abort();
+  EXPECT_EQ(client->session->memory(), 0u);
 }
 
 TEST_F(TransactionTest, UnwatchBeforeTheVersionArrives) {
