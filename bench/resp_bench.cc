@@ -13,7 +13,6 @@
 #include <string_view>
 
 #include "resp/asio/server.h"
-#include "resp/cluster_format.h"
 #include "resp/front_end.h"
 #include "runtime/real/real_executor.h"
 #include "tests/resp/fake_data_service.h"
@@ -30,8 +29,7 @@ class DelayedService : public resp::FakeDataService {
   }
   void Execute(DatabaseId database, uint16_t slot, store::Arguments arguments, node::ReadMode mode,
                Callback<Outcome> done) override {
-    const node::NodeView* leader = resp::LeaderOf(view, slot);
-    if (leader->id != view.self) return done(node::Moved{slot, leader->resp_address});
+    if (auto moved = MovedElsewhere(database, slot, arguments)) return done(*std::move(moved));
     FakeDataService::Execute(database, slot, std::move(arguments), mode, std::move(done));
     if (!hold || armed_) return;
     armed_ = true;

@@ -98,11 +98,10 @@ class DataService {
                                   std::vector<store::WatchedKey> watches, Callback<Outcome> done) = 0;
   // For WATCH: the reply is the key's version as an integer.
   virtual void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) = 0;
-  // Where the keys of a command lie that the client knows `slot` for: another slot for rows of a table that
-  // was renamed, and of a view.
-  virtual uint16_t SlotOf(DatabaseId /*database*/, uint16_t slot, const store::Arguments& /*arguments*/) {
-    return slot;
-  }
+  // If Execute would answer Moved now, that; for a command that is only queued. `slot` is what the client
+  // knows for its keys: they lie elsewhere if they are rows of a table that was renamed, or of a view.
+  virtual std::optional<Moved> MovedElsewhere(DatabaseId database, uint16_t slot,
+                                              const store::Arguments& arguments) = 0;
   // SCAN over the regions this node leads. `cursor` 0 begins; the reply is [next cursor, [keys]] as in Redis.
   virtual void Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
                     std::optional<std::string> type, Callback<Outcome> done) = 0;
@@ -113,6 +112,8 @@ class DataService {
 
   // "0" is the database `default`. None if there is no such database.
   virtual std::optional<DatabaseId> FindDatabase(const std::string& name) = 0;
+  // False: it was dropped. Another one may have its name.
+  virtual bool HasDatabase(DatabaseId database) = 0;
   // Null if the database is unknown. Valid until the next turn of the executor.
   virtual const ClusterView* View(DatabaseId database) = 0;
   // Why this node serves nothing at all, if so ("no database exists yet: tenure db create default").

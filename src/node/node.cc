@@ -383,8 +383,9 @@ void Node::Scan(DatabaseId database, uint64_t cursor, size_t count, std::optiona
                 std::optional<std::string> type, Callback<Outcome> done) {
   scanner_.Scan(database, cursor, count, std::move(match), std::move(type), std::move(done));
 }
-uint16_t Node::SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) {
-  return service_.SlotOf(database, slot, arguments);
+std::optional<Moved> Node::MovedElsewhere(DatabaseId database, uint16_t slot,
+                                          const store::Arguments& arguments) {
+  return service_.MovedElsewhere(database, slot, arguments);
 }
 uint64_t Node::KeyCount(DatabaseId database) {
   return service_.KeyCount(database);

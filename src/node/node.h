@@ -153,11 +153,13 @@ class Node final : public DataService,
   void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done) override;
   void Scan(DatabaseId database, uint64_t cursor, size_t count, std::optional<std::string> match,
             std::optional<std::string> type, Callback<Outcome> done) override;
-  uint16_t SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) override;
+  std::optional<Moved> MovedElsewhere(DatabaseId database, uint16_t slot,
+                                      const store::Arguments& arguments) override;
   uint64_t KeyCount(DatabaseId database) override;
   Outcome CountKeysInSlot(DatabaseId database, uint16_t slot) override;
   Outcome KeysInSlot(DatabaseId database, uint16_t slot, size_t limit) override;
   std::optional<DatabaseId> FindDatabase(const std::string& name) override;
+  bool HasDatabase(DatabaseId database) override { return table_.Find(database) != nullptr; }
   const ClusterView* View(DatabaseId database) override;
   std::optional<std::string> DownReason(DatabaseId database) override;
   void TakeLeaderships(DatabaseId database, Callback<Outcome> done) override;

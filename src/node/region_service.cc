@@ -334,13 +334,17 @@ bool RegionService::MayCheckAgain(const PendingOperations::Operation& operation,
   });
 }
 
-uint16_t RegionService::SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) const {
-  const DatabaseSchemas* const schemas = schemas_.Of(database);
-  if (schemas == nullptr) return slot;
+std::optional<Moved> RegionService::MovedElsewhere(DatabaseId database, uint16_t slot,
+                                                   const store::Arguments& arguments) {
   Place place{slot, slot};
-  store::Step step = arguments;
-  Plan(*schemas, place, step, nullptr);
-  return place.slot;
+  if (const DatabaseSchemas* const schemas = schemas_.Of(database)) {
+    store::Step step = arguments;
+    Plan(*schemas, place, step, nullptr);
+  }
+  Outcome otherwise;
+  if (FindLed(database, place, &otherwise) != nullptr) return std::nullopt;
+  const auto* const moved = std::get_if<Moved>(&otherwise);
+  return moved == nullptr ? std::nullopt : std::optional(*moved);
 }
 
 // ---- counting ----

@@ -52,8 +52,7 @@ class RegionService {
   void ExecuteTransaction(DatabaseId database, uint16_t slot, std::vector<store::Arguments> commands,
                           std::vector<store::WatchedKey> watches, Callback<Outcome> done);
   void VersionOf(DatabaseId database, uint16_t slot, std::string key, Callback<Outcome> done);
-  // Where the keys of the command lie, for which the client knows `slot`.
-  uint16_t SlotOf(DatabaseId database, uint16_t slot, const store::Arguments& arguments) const;
+  std::optional<Moved> MovedElsewhere(DatabaseId database, uint16_t slot, const store::Arguments& arguments);
   uint64_t KeyCount(DatabaseId database);
   Outcome CountKeysInSlot(DatabaseId database, uint16_t slot);
   Outcome KeysInSlot(DatabaseId database, uint16_t slot, size_t limit);

@@ -86,15 +86,6 @@ const NodeView* FindNodeByRedisId(const ClusterView& view, std::string_view redi
   return nullptr;
 }
 
-const NodeView* LeaderOf(const ClusterView& view, uint16_t slot) {
-  const auto after =
-      std::upper_bound(view.shards.begin(), view.shards.end(), slot,
-                       [](uint16_t s, const ShardView& shard) { return s < shard.slots.first; });
-  if (after == view.shards.begin()) return nullptr;
-  const ShardView& shard = *std::prev(after);
-  return shard.slots.Contains(slot) ? AnyLeader(view, shard) : nullptr;
-}
-
 std::vector<store::SlotRange> RangesLedBy(const ClusterView& view, NodeId id) {
   std::vector<store::SlotRange> ranges;
   for (const ShardView& shard : view.shards) {

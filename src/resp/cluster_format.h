@@ -22,7 +22,6 @@
 namespace tenure::resp {
 
 // Null if there is none known.
-const node::NodeView* LeaderOf(const node::ClusterView& view, uint16_t slot);
 const node::NodeView* FindNode(const node::ClusterView& view, NodeId id);
 const node::NodeView* FindNodeByRedisId(const node::ClusterView& view, std::string_view redis_id);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "resp/cluster_format.h"
 #include "resp/commands.h"
 #include "resp/front_end.h"
 
@@ -47,7 +46,8 @@ void WriteOutcome(const node::Outcome& outcome, ReplyWriter& reply) {
 }
 
 std::optional<DatabaseId> CurrentDatabase(FrontEnd& front, ClientState& client) {
-  if (!client.database) client.database = front.service().FindDatabase(client.database_name);
+  if (!client.database || !front.service().HasDatabase(*client.database))
+    client.database = front.service().FindDatabase(client.database_name);
   return client.database;
 }
 
@@ -64,11 +64,8 @@ std::string MovedElsewhere(FrontEnd& front, ClientState& client, uint16_t slot,
                            const store::Arguments& arguments) {
   const std::optional<DatabaseId> database = CurrentDatabase(front, client);
   if (!database) return NoDatabaseText(front, client);
-  const node::ClusterView* view = front.service().View(*database);
-  if (view == nullptr) return {};
-  const node::NodeView* leader = LeaderOf(*view, front.service().SlotOf(*database, slot, arguments));
-  if (leader == nullptr || leader->id == view->self) return {};
-  return ErrorText(node::Moved{slot, leader->resp_address});
+  const auto moved = front.service().MovedElsewhere(*database, slot, arguments);
+  return moved ? ErrorText(*moved) : std::string();
 }
 
 std::string ParseScan(const store::Arguments& arguments, ScanRequest& scan) {

@@ -25,7 +25,8 @@ std::string ErrorText(const node::Moved& moved);
 std::string ErrorText(const node::Refused& refused);
 std::string ErrorText(const node::Unknown& unknown);
 
-// The selected database, looked up by name if that was not done yet or failed before.
+// The selected database, looked up by name if that was not done yet, failed before, or gave one that was
+// dropped since.
 std::optional<DatabaseId> CurrentDatabase(FrontEnd& front, ClientState& client);
 // Why there is none: "CLUSTERDOWN ..." or "ERR no such database ...".
 std::string NoDatabaseText(FrontEnd& front, const ClientState& client);

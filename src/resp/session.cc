@@ -325,15 +325,8 @@ Callback<node::Outcome> Session::OutcomeCallback(uint64_t ticket) {
   return [weak = weak_from_this(), ticket](node::Outcome outcome) {
     const std::shared_ptr<Session> self = weak.lock();
     if (!self) return;
-    self->NoteOutcome(outcome);
     self->Complete(ticket, [&](ReplyWriter& reply) { WriteOutcome(outcome, reply); });
   };
-}
-
-void Session::NoteOutcome(const node::Outcome& outcome) {
-  // The name may stand for a new database by now: look it up again.
-  const auto* refused = std::get_if<node::Refused>(&outcome);
-  if (refused != nullptr && refused->kind == node::Refused::Kind::kNoSuchDatabase) client_.database.reset();
 }
 
 void Session::Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> write) {

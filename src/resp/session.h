@@ -162,7 +162,6 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<node::ViewTicket> Enter();
   uint64_t Submit(Access access, uint16_t slot, size_t bytes, node::ViewTicket ticket);
   Callback<node::Outcome> OutcomeCallback(uint64_t ticket);
-  void NoteOutcome(const node::Outcome& outcome);
   // Writes the reply of a submitted request now or, if others are before it, keeps it for its turn.
   void Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> write);
   // Answers the request being dispatched.

@@ -155,6 +155,9 @@ bool Session::Watch(Request& request) {
     Answer([](ReplyWriter& reply) { reply.Ok(); }, view);
     return true;
   }
+  // The keys of a database that was dropped, or left, have changed for sure.
+  if (transaction_.watch_database.value_or(*database) != *database) transaction_.watch_failed = true;
+  transaction_.watch_database = database;
   transaction_.watch_slot = slot;  // for the commands behind, which may come before the versions do
   collector->versions.resize(collector->keys.size());
   collector->missing = collector->keys.size();
@@ -175,7 +178,6 @@ void Session::OnVersion(WatchCollector& collector, size_t position, node::Outcom
   if (reply != nullptr && reply->kind == store::Reply::Kind::kInteger) {
     collector.versions[position] = static_cast<uint64_t>(reply->integer);
   } else {
-    NoteOutcome(outcome);
     collector.failure = std::move(outcome);
   }
   if (--collector.missing > 0) return;
@@ -214,7 +216,9 @@ bool Session::Exec() {
 
   std::vector<QueuedCommand> queue = std::move(transaction_.queue);
   const size_t bytes = transaction_.bytes + transaction_.watch_bytes;
-  const bool watch_failed = transaction_.watch_failed;
+  const bool watch_failed =
+      transaction_.watch_failed ||
+      (transaction_.watch_database && transaction_.watch_database != CurrentDatabase(front_, client_));
   std::vector<store::WatchedKey> watches = transaction_.TakeWatches();
   transaction_.Close();
   if (watch_failed) {
@@ -255,7 +259,6 @@ void Session::ExecuteTransaction(uint16_t slot, std::vector<QueuedCommand> queue
       [weak = weak_from_this(), ticket, queue = std::move(queue)](node::Outcome outcome) {
         const std::shared_ptr<Session> self = weak.lock();
         if (!self) return;
-        self->NoteOutcome(outcome);
         self->Complete(ticket, [&](ReplyWriter& reply) { self->WriteTransaction(outcome, queue, reply); });
       });
 }

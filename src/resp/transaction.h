@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ids.h"
 #include "resp/commands.h"
 #include "store/command_table.h"
 #include "store/region_store.h"
@@ -37,6 +38,7 @@ struct Transaction {
   std::map<std::string, uint64_t> watches;
   size_t watch_bytes = 0;
   std::optional<uint16_t> watch_slot;
+  std::optional<DatabaseId> watch_database;
   // A WATCH failed: it is not known whether its keys change, so EXEC answers as if one had.
   bool watch_failed = false;
   // Rises whenever the watches are dropped; a WATCH answered by the node later than that adds nothing.
@@ -67,6 +69,7 @@ struct Transaction {
     watches.clear();
     watch_bytes = 0;
     watch_slot.reset();
+    watch_database.reset();
     watch_failed = false;
     ++watch_generation;
   }

@@ -186,6 +186,9 @@ TEST_F(RangesTest, ASplitStepByStep) {
   for (int node = 1; node <= 3; ++node) {
     const std::string answer = Ask(node, {"GET", kHigh});
     EXPECT_EQ(answer, node == Led(2) ? "higher" : fmt::format("MOVED n{}:2", Led(2))) << node;
+    // A command that MULTI queues goes the same way.
+    const auto moved = at(node).node().MovedElsewhere(kDatabase, SlotOfKey(kHigh), {"GET", kHigh});
+    EXPECT_EQ(moved ? "MOVED " + moved->resp_address : "higher", answer) << node;
   }
   EXPECT_EQ(Client({"SET", kHigh, "new"}), "OK");
   Publish();

@@ -88,6 +88,22 @@ TEST_F(SessionTest, ClusterSlots) {
   EXPECT_EQ(leaders_met.size(), 3u);
 }
 
+TEST_F(SessionTest, AConnectionFollowsADatabaseThatWasMadeAnew) {
+  service.data["1"] = {"x", 1};
+  const std::string slots = Ask("CLUSTER SLOTS");
+  EXPECT_EQ(Ask("WAIT 1 0"), ":1\r\n");
+  service.databases.erase("default");
+  EXPECT_EQ(Ask("CLUSTER SLOTS"),
+            "-CLUSTERDOWN there is no database `default`: tenure db create default\r\n");
+  EXPECT_TRUE(Ask("CLUSTER COUNTKEYSINSLOT 9842").starts_with("-CLUSTERDOWN "));
+  EXPECT_TRUE(Ask("DBSIZE").starts_with("-CLUSTERDOWN "));
+  service.databases["default"] = DatabaseId(9);
+  EXPECT_EQ(Ask("CLUSTER SLOTS"), slots);
+  EXPECT_EQ(Ask("CLUSTER COUNTKEYSINSLOT 9842"), ":1\r\n");
+  EXPECT_EQ(Ask("DBSIZE"), ":1\r\n");
+  EXPECT_EQ(Ask("WAIT 1 0"), ":1\r\n");
+}
+
 TEST_F(SessionTest, ClusterSlotsOfOneRegion) {
   service.view = OneNodeView("127.0.0.1:7101");
   EXPECT_EQ(Ask("CLUSTER SLOTS"), "*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:7101\r\n$40\r\n" +

@@ -132,7 +132,25 @@ class FakeDataService : public node::DataService {
     const auto found = databases.find(name == "0" ? "default" : name);
     return found == databases.end() ? std::nullopt : std::optional(found->second);
   }
-  const node::ClusterView* View(DatabaseId) override { return has_view ? &view : nullptr; }
+  bool HasDatabase(DatabaseId database) override {
+    for (const auto& [name, id] : databases) {
+      if (id == database) return true;
+    }
+    return false;
+  }
+  std::optional<node::Moved> MovedElsewhere(DatabaseId, uint16_t slot, const store::Arguments&) override {
+    for (const node::ShardView& shard : view.shards) {
+      if (!shard.slots.Contains(slot)) continue;
+      for (const node::ShardView::Replica& replica : shard.replicas) {
+        if (!replica.leader || replica.node == view.self) continue;
+        return node::Moved{slot, view.nodes[replica.node.value() - 1].resp_address};
+      }
+    }
+    return std::nullopt;
+  }
+  const node::ClusterView* View(DatabaseId database) override {
+    return has_view && HasDatabase(database) ? &view : nullptr;
+  }
   std::optional<std::string> DownReason(DatabaseId) override { return down; }
   void TakeLeaderships(DatabaseId, Callback<Outcome> done) override {
     ++takeovers;

@@ -58,9 +58,9 @@ TEST_F(SessionTest, NoDatabase) {
 
 TEST_F(SessionTest, DatabaseIsLookedUpAgainWhenItIsGone) {
   EXPECT_EQ(Ask("SELECT other"), "+OK\r\n");
+  service.databases.erase("other");
+  EXPECT_EQ(Ask("GET a"), "-ERR no such database 'other'\r\n");
   service.databases["other"] = DatabaseId(9);
-  service.next_outcome = node::Refused{node::Refused::Kind::kNoSuchDatabase, "database dropped"};
-  EXPECT_EQ(Ask("GET a"), "-ERR database dropped\r\n");
   service.hold = true;
   client->Send("GET a\r\n");
   EXPECT_EQ(service.held[0].database, DatabaseId(9));
@@ -432,6 +432,20 @@ TEST_F(TransactionTest, AKeyThatIsWatchedAlreadyStaysAsItIs) {
   EXPECT_EQ(Held(), Names({"VERSION 1"}));
   service.ReleaseAll();
   EXPECT_EQ(client->Take(), "+OK\r\n+OK\r\n");
+}
+
+// Versions of two databases have nothing to do with each other.
+TEST_F(TransactionTest, WatchesOfADatabaseThatIsGoneRefuseExec) {
+  Ask("WATCH 1");
+  service.databases["default"] = DatabaseId(5);
+  Ask("MULTI");
+  Ask("SET 1 b");
+  EXPECT_EQ(Ask("EXEC"), "*-1\r\n");
+  Ask("WATCH 1");
+  service.databases["default"] = DatabaseId(6);
+  EXPECT_EQ(Ask("WATCH {1}b"), "+OK\r\n");
+  Ask("MULTI");
+  EXPECT_EQ(Ask("EXEC"), "*-1\r\n");
 }
 
 TEST_F(TransactionTest, WatchedKeysAndNamesAreCounted) {
