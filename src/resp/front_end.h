@@ -33,7 +33,7 @@ struct FrontEndSettings {
   size_t max_in_flight = 1024;                    // commands submitted and not answered
   size_t max_in_flight_bytes = size_t{64} << 20;  // of their arguments
   size_t output_pause_bytes = size_t{1} << 20;    // replies not taken by the client: read no more commands
-  size_t output_limit_bytes = size_t{256} << 20;  // and beyond this: disconnect
+  size_t output_limit_bytes = size_t{1} << 30;    // and beyond this: disconnect
   size_t max_queued_commands = size_t{64} << 10;  // between MULTI and EXEC
   size_t max_watched_keys = size_t{64} << 10;
   // All connections together.

@@ -12,6 +12,8 @@ namespace {
 
 // A buffer that has grown beyond this is not kept for the next request.
 constexpr size_t kKeptCapacity = size_t{64} << 10;
+// After such a pause the replies of a client may be of another size.
+constexpr Duration kForgetSizesAfter = std::chrono::seconds(1);
 
 // A browser or a proxy sends HTTP here; executing the rest of its request line by line would let a web page
 // run commands (Redis' securityWarningCommand).
@@ -22,7 +24,10 @@ bool IsHttp(std::string_view name) {
 }  // namespace
 
 Session::Session(FrontEnd& front, Transport& transport, uint64_t id, std::string peer, std::string local)
-    : front_(front), transport_(transport), parser_(front.settings().parser) {
+    : front_(front),
+      transport_(transport),
+      parser_(front.settings().parser),
+      expected_reply_bytes_(front.settings().store.max_value_bytes) {
   client_.id = id;
   client_.peer = std::move(peer);
   client_.local = std::move(local);
@@ -39,8 +44,10 @@ Session::~Session() {
 
 void Session::OnBytes(std::string_view bytes) {
   front_.counters().input_bytes += bytes.size();
-  client_.active_at = front_.clock().Now();
+  const Instant last = std::exchange(client_.active_at, front_.clock().Now());
   if (state_ != State::kOpen) return;
+  if (pending_.empty() && client_.active_at - last > kForgetSizesAfter)
+    expected_reply_bytes_ = front_.settings().store.max_value_bytes;
   if (input_at_ == input_.size() && !current_) {
     Run(bytes);
     if (state_ == State::kOpen && !bytes.empty()) input_.assign(bytes);
@@ -63,7 +70,12 @@ void Session::OnEndOfInput() {
 bool Session::MayProceed() const {
   const FrontEndSettings& settings = front_.settings();
   return state_ == State::kOpen && pending_.size() < settings.max_in_flight &&
-         in_flight_bytes_ < settings.max_in_flight_bytes && HeldOutput() < settings.output_pause_bytes;
+         in_flight_bytes_ < settings.max_in_flight_bytes && HeldOutput() < settings.output_pause_bytes &&
+         reads_in_flight_ * expected_reply_bytes_ < settings.output_limit_bytes / 2;
+}
+
+void Session::LearnReplySize(size_t bytes) {
+  expected_reply_bytes_ = std::max(bytes, expected_reply_bytes_ - expected_reply_bytes_ / 8);
 }
 
 bool Session::WantsRead() const {
@@ -346,6 +358,7 @@ void Session::Complete(uint64_t ticket, absl::FunctionRef<void(ReplyWriter&)> wr
     ReplyWriter reply(target, pending.protocol);
     write(reply);
     CountError(target, from);
+    LearnReplySize(target.size() - from);
     if (its_turn) {
       NoteLeaving(from, std::exchange(pending.ticket, std::nullopt), pending.access != Access::kRead);
     } else {

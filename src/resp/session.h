@@ -14,7 +14,9 @@
 // Bounds:  (S3): at most settings.max_in_flight commands and max_in_flight_bytes are under way; beyond that,
 //                and while the client leaves more than output_pause_bytes of replies untaken, input is kept,
 //                not executed, and WantsRead() is false.
-//          (S4): more than output_limit_bytes of untaken replies end the connection.
+//          (S4): more than output_limit_bytes of untaken replies end the connection. What is under way is
+//                answered whatever the client takes, so as many reads are, as with replies like the largest
+//                of late would fill half of that.
 // Errors:  a protocol error is answered behind the replies under way, then the connection ends. An oversized
 //          argument costs its request only.
 //
@@ -128,6 +130,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // Executes what `input` holds and may proceed; consumes it.
   void Run(std::string_view& input);
   bool MayProceed() const;
+  void LearnReplySize(size_t bytes);
   void OnProtocolError();
   void BeginCommand();
 
@@ -197,6 +200,7 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t writes_in_flight_ = 0;
   size_t in_flight_bytes_ = 0;
   size_t held_reply_bytes_ = 0;
+  size_t expected_reply_bytes_;  // the largest of late
   bool skip_current_ = false;
 
   std::string output_;
