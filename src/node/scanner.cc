@@ -144,8 +144,9 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
     return std::string_view(*text);
   };
   store::RegionStore::ScanResult result =
-      region.store->Scan(from, step.count - keys.size(), view(step.match), view(step.type),
-                         executor_.WallNow(), *host_.State(region.group()), schemas_.Of(step.database));
+      region.store->Scan(from, step.count - step.seen, view(step.match), view(step.type), executor_.WallNow(),
+                         *host_.State(region.group()), schemas_.Of(step.database));
+  step.seen += result.seen;
   for (std::string& key : result.keys) keys.push_back(store::Reply::Bulk(std::move(key)));
   if (!result.next.empty()) {
     *cursor = cursors_.AtPosition(std::move(result.next));
@@ -154,7 +155,7 @@ bool Scanner::ReadRegion(const Region& region, Step& step, std::vector<store::Re
   const uint32_t next_slot = held.last + 1u;
   if (next_slot >= kSlotCount) return false;
   step.position = StartOf(static_cast<uint16_t>(next_slot));
-  if (keys.size() < step.count) return true;
+  if (step.seen < step.count) return true;
   *cursor = NextLed(step.database, static_cast<uint16_t>(next_slot)) == nullptr
                 ? 0
                 : ScanCursors::AtSlot(next_slot);

@@ -60,7 +60,8 @@ class Scanner {
   struct Step {
     DatabaseId database;
     std::string position;
-    size_t count = 0;
+    size_t count = 0;  // keys to look at, found or not
+    size_t seen = 0;
     std::optional<std::string> match;
     std::optional<std::string> type;
     Callback<Outcome> done;

@@ -58,7 +58,7 @@ void WriteSlotsEntry(store::SlotRange slots, const std::vector<const NodeView*>&
     reply.Bulk(address.host);
     reply.Integer(address.port);
     reply.Bulk(nodes[i]->redis_id);
-    reply.Array(0);
+    reply.Map(0);
   }
 }
 

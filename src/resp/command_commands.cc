@@ -100,7 +100,6 @@ void WriteDocs(const Row& row, ReplyWriter& reply) {
 }  // namespace
 
 void Command(CommandContext& c) {
-  if (c.size() > 1) return c.reply.Error(fmt::format("ERR {}", UnknownSubcommandText(c.arguments)));
   const std::vector<Row> rows = AllRows();
   c.reply.Array(rows.size());
   for (const Row& row : rows) WriteRow(row, c.reply);

@@ -163,7 +163,10 @@ bool Session::Resolve(Request& request) {
     Refuse(fmt::format("ERR {}", UnknownCommandText(request.arguments)));
     return false;
   }
-  if (request.front->mode == FrontCommand::Mode::kContainer && request.arguments.size() > 1) {
+  // COMMAND is a command as well.
+  const bool container =
+      request.front->mode == FrontCommand::Mode::kContainer || request.front->name == "command";
+  if (container && request.arguments.size() > 1) {
     Refuse(fmt::format("ERR {}", UnknownSubcommandText(request.arguments)));
     return false;
   }

@@ -185,8 +185,8 @@ RegionStore::ScanResult RegionStore::Scan(std::string_view from, size_t count,
   if (!range_.slots) return result;
   Keyspace keys(state, now);
   Walk walk(from, *range_.slots, state, NamedTables(state, schemas));
-  for (size_t seen = 0; walk.Valid(); walk.Next(), ++seen) {
-    if (seen == count) {
+  for (; walk.Valid(); walk.Next(), ++result.seen) {
+    if (result.seen == count) {
       result.next = walk.Position();
       break;
     }

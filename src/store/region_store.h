@@ -158,6 +158,7 @@ class RegionStore {
   struct ScanResult {
     std::vector<std::string> keys;
     std::string next;
+    size_t seen = 0;  // keys looked at
   };
   ScanResult Scan(std::string_view from, size_t count, std::optional<std::string_view> match,
                   std::optional<std::string_view> type, WallTime now, const kv::Reader& state,

@@ -373,6 +373,34 @@ TEST_F(NodeTest, ScanFindsEveryKeyOnce) {
   EXPECT_GT(steps, 10);
 }
 
+// However few of them match: nobody else runs meanwhile.
+TEST_F(NodeTest, AStepOfScanLooksAtSoManyKeysInAllRegionsTogether) {
+  at(1).Start();
+  executor_.Advance(100ms);
+  controllers_.PutDatabase(1, "default");
+  for (uint64_t region = 1; region <= 4; ++region) {
+    const auto first = static_cast<uint32_t>(region - 1) * 4096;
+    controllers_.PutRegion(region, 1, first, first + 4095, {1});
+    controllers_.CreateReplicas(region);
+  }
+  executor_.Advance(3s);
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(Text(Do(1, {"SET", "key:" + std::to_string(i), "v"})), "OK");
+  uint64_t cursor = 0;
+  int steps = 0;
+  do {
+    std::optional<Outcome> outcome;
+    at(1).node().Scan(kDatabase, cursor, 10, "nohit", std::nullopt,
+                      [&](Outcome result) { outcome = std::move(result); });
+    executor_.Drain();
+    ASSERT_TRUE(outcome.has_value());
+    const auto& reply = std::get<store::Reply>(*outcome);
+    EXPECT_TRUE(reply.elements[1].elements.empty());
+    cursor = std::stoull(reply.elements[0].text);
+    ++steps;
+  } while (cursor != 0 && steps < 20);
+  EXPECT_EQ(steps, 10);
+}
+
 TEST_F(NodeTest, SlotsLedElsewhereAreNotCounted) {
   StartWithDatabase();
   const int leader = LeaderOf(1);

@@ -108,6 +108,8 @@ TEST_F(SessionTest, ClusterSlotsOfOneRegion) {
   service.view = OneNodeView("127.0.0.1:7101");
   EXPECT_EQ(Ask("CLUSTER SLOTS"), "*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:7101\r\n$40\r\n" +
                                       std::string(40, 'a') + "\r\n*0\r\n");
+  Ask("HELLO 3");
+  EXPECT_TRUE(Ask("CLUSTER SLOTS").ends_with(std::string(40, 'a') + "\r\n%0\r\n"));
 }
 
 TEST_F(SessionTest, ClusterSlotsLeavesOutWhoCannotServe) {

@@ -510,6 +510,14 @@ TEST_F(TransactionTest, WatchedKeysAndNamesAreCounted) {
   EXPECT_EQ(client->session->memory(), 0u);
 }
 
+TEST_F(TransactionTest, WhatCannotBeQueued) {
+  Ask("MULTI");
+  EXPECT_EQ(Ask("COMMAND nosuch"), "-ERR unknown subcommand 'nosuch'. Try COMMAND HELP.\r\n");
+  EXPECT_EQ(Ask("CLUSTER COUNTKEYSINSLOT 1"), "-ERR Command not allowed inside a transaction\r\n");
+  EXPECT_EQ(Ask("CLUSTER GETKEYSINSLOT 1 1"), "-ERR Command not allowed inside a transaction\r\n");
+  EXPECT_EQ(Ask("EXEC"), "-EXECABORT Transaction discarded because of previous errors.\r\n");
+}
+
 TEST_F(TransactionTest, UnwatchBeforeTheVersionArrives) {
   service.hold = true;
   client->Send("WATCH 1\r\nUNWATCH\r\n");
