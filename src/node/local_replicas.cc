@@ -45,6 +45,7 @@ bool LocalReplicas::IsBuried(RegionId region, ReplicaId replica) const {
 
 ReplicaId LocalReplicas::IdOf(RegionId region) const {
   if (!Has(region)) return ReplicaId();
+  if (const auto remains = remains_.find(region); remains != remains_.end()) return remains->second;
   return host_.ReplicaOf(GroupId(region.value()));
 }
 
@@ -178,6 +179,10 @@ Status LocalReplicas::CheckCreation(RegionId region, ReplicaId replica) const {
     return Error(StatusCode::kFailedPrecondition, "replica {} was here and is gone for good", replica);
   }
   const ReplicaId here = IdOf(region);
+  if (remains_.contains(region)) {
+    return Error(StatusCode::kUnavailable, "replica {} was here, and not all of it could be removed yet",
+                 here);
+  }
   if (!here.IsNone() && here != replica) {
     return Error(StatusCode::kFailedPrecondition, "replica {} of it is here, replica {} cannot be made", here,
                  replica);
@@ -234,14 +239,17 @@ void LocalReplicas::Destroy(RegionId region, ReplicaId replica, std::string_view
   const bool stays =
       record != nullptr && record->state() != pb::REGION_REMOVING && record->next_replica() != 0;
   host_.Destroy(GroupId(region.value()), stays ? replica : ReplicaId(),
-                [this, region](const Status& status) { OnDestroyed(region, status); });
+                [this, region, replica](const Status& status) { OnDestroyed(region, replica, status); });
 }
 
-void LocalReplicas::OnDestroyed(RegionId region, const Status& status) {
+void LocalReplicas::OnDestroyed(RegionId region, ReplicaId replica, const Status& status) {
   auto waiting = destroying_.extract(region);
+  recovered_.erase(region);
   if (status.ok()) {
     local_.erase(region);
-    recovered_.erase(region);
+    remains_.erase(region);
+  } else if (Has(region)) {
+    remains_[region] = replica;
   }
   for (auto& done : waiting.mapped()) done(status);
 }

@@ -45,7 +45,8 @@ class LocalReplicas {
   bool IsBusy(RegionId region) const { return recovering_.contains(region) || destroying_.contains(region); }
   // The replica was here and is gone for good.
   bool IsBuried(RegionId region, ReplicaId replica) const;
-  // The id under which the replica here runs, or which its log knows; none if neither says.
+  // The id under which the replica here runs, or which its log knows, or under which it was destroyed and not
+  // all of it could be removed yet; none if nothing says.
   ReplicaId IdOf(RegionId region) const;
   // The record's replica on this node, among the members and those that join; null if there is none.
   const pb::ReplicaRecord* NamedHere(const pb::RegionRecord& record) const;
@@ -71,7 +72,7 @@ class LocalReplicas {
   Status StartGroup(const pb::RegionRecord& record, ReplicaId self, const raft::Configuration& initial,
                     bool campaign);
   void WhenDurable(RegionId region, Callback<Status> done);
-  void OnDestroyed(RegionId region, const Status& status);
+  void OnDestroyed(RegionId region, ReplicaId replica, const Status& status);
   void AnswerCreators(RegionId region, const Status& status);
   std::unique_ptr<group::StateMachine> MachineFor(const pb::RegionRecord& record) const;
 
@@ -83,6 +84,9 @@ class LocalReplicas {
   std::set<RegionId> local_;
   std::set<RegionId> recovering_;
   std::map<RegionId, std::vector<Callback<Status>>> destroying_;  // who waits for it
+  // Destroyed, but for what the disk does not give up: the host knows their ids no more, and whoever tries
+  // again must not mean the whole region.
+  std::map<RegionId, ReplicaId> remains_;
   // Started, and who waits until it is durable.
   std::map<RegionId, std::vector<Callback<Status>>> not_durable_;
 };

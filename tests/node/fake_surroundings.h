@@ -121,6 +121,8 @@ class FabricNetwork final : public runtime::Network {
 class MemoryDisk final : public runtime::Disk {
  public:
   std::map<std::string, std::string> files;
+  // False: a disk that fails.
+  bool lists = true;
 
   StatusOr<std::unique_ptr<runtime::File>> Open(const std::string& path, runtime::OpenMode mode) override {
     if (mode != runtime::OpenMode::kCreate && !files.contains(path)) {
@@ -139,7 +141,10 @@ class MemoryDisk final : public runtime::Disk {
   }
   Status MakeDirectories(const std::string&) override { return OkStatus(); }
   bool Exists(const std::string& path) override { return files.contains(path); }
-  StatusOr<std::vector<std::string>> List(const std::string&) override { return std::vector<std::string>(); }
+  StatusOr<std::vector<std::string>> List(const std::string& path) override {
+    if (!lists) return Error(StatusCode::kDataLoss, "{}: input/output error", path);
+    return std::vector<std::string>();
+  }
   Status SyncDirectory(const std::string&) override { return OkStatus(); }
   StatusOr<std::unique_ptr<runtime::FileLock>> Lock(const std::string&) override {
     return absl::UnimplementedError("no locks");

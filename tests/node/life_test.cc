@@ -276,6 +276,37 @@ TEST_F(LifeTest, AReplicaThatLeavesWaitsForItsTask) {
   EXPECT_FALSE(at(1).log().groups[GroupId(1)].tombstone);
 }
 
+// What could not be removed is removed later, and was that replica and no other.
+TEST_F(LifeTest, AReplicaComesAfterOneWhoseFilesStayedForAWhile) {
+  StartWithDatabase();
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  const pb::ReplicaRecord gone = record.region().replicas(2);
+  record.mutable_region()->set_next_replica(gone.id() + 1);
+  record.mutable_region()->mutable_replicas()->RemoveLast();
+  at(3).disk().lists = false;
+  controllers_.Put(record);
+  executor_.Advance(12s);  // it is tried again meanwhile
+  EXPECT_FALSE(at(3).node().groups().Runs(GroupId(1)));
+  EXPECT_TRUE(at(3).node().groups().IsBuried(GroupId(1), ReplicaId(gone.id())));
+  EXPECT_FALSE(at(3).node().groups().IsBuried(GroupId(1), ReplicaId(gone.id() + 1)));
+  pb::ReplicaRecord& next = *record.mutable_region()->add_joining();
+  next = gone;
+  next.set_id(gone.id() + 1);
+  next.set_role(pb::REPLICA_LEARNER);
+  record.mutable_region()->set_next_replica(gone.id() + 2);
+  controllers_.Put(record);
+  executor_.Advance(1s);
+  controllers_.Submit(3, 5, controllers_.Creation({{1, next.id()}}));
+  executor_.Advance(1s);
+  EXPECT_FALSE(at(3).node().groups().Runs(GroupId(1)));
+  at(3).disk().lists = true;
+  executor_.Advance(6s);
+  controllers_.Submit(3, 6, controllers_.Creation({{1, next.id()}}));
+  executor_.Advance(1s);
+  EXPECT_EQ(controllers_.StateOf(3, 6), ipb::TASK_SUCCESS);
+  EXPECT_TRUE(at(3).node().groups().Runs(GroupId(1)));
+}
+
 TEST_F(LifeTest, MakesNothingByItself) {
   StartWithDatabase();
   controllers_.PutRegion(2, 1, 0, 0, {1, 2, 3}, pb::REGION_CREATING);
