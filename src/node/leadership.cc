@@ -1,5 +1,6 @@
 #include "node/leadership.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/format.h"
@@ -11,9 +12,9 @@ namespace {
 namespace ipb = ::tenure::internal::v1;
 constexpr std::string_view kTransfer = "tenure.internal.v1.NodeInternal/TransferLeader";
 constexpr Duration kCallTimeout = std::chrono::seconds(2);
-constexpr Duration kTakeTimeout = std::chrono::seconds(5);
 constexpr Duration kTransferPoll = std::chrono::milliseconds(20);
 constexpr size_t kMaxTakes = 4;
+constexpr size_t kMaxAsking = 64;  // at once, of one take
 
 }  // namespace
 
@@ -54,13 +55,20 @@ Status LeadershipService::HandOver(RegionId id, ReplicaId to) {
 }
 
 LeadershipTaker::LeadershipTaker(runtime::Executor& executor, runtime::Network& network,
-                                 const RegionTable& table, const CatalogView& view)
-    : executor_(executor), network_(network), table_(table), view_(view), scope_(executor) {}
+                                 const RegionTable& table, const CatalogView& view,
+                                 const NodeOptions& options)
+    : executor_(executor),
+      network_(network),
+      table_(table),
+      view_(view),
+      options_(options),
+      scope_(executor) {}
 
 void LeadershipTaker::Take(DatabaseId database, Callback<Outcome> done) {
-  if (scope_.running() >= kMaxTakes || scope_.stop_requested()) {
+  if (takes_ >= kMaxTakes || scope_.stop_requested()) {
     return done(Refused{Refused::Kind::kTryAgain, "leaderships are being taken already"});
   }
+  ++takes_;
   scope_.Spawn(Run(database, std::move(done)));
 }
 
@@ -69,7 +77,7 @@ const Region* LeadershipTaker::RegionAt(RegionId region) const {
   return it == table_.regions().end() ? nullptr : &it->second;
 }
 
-runtime::Task<Status> LeadershipTaker::Ask(RegionId id) {
+runtime::Task<Status> LeadershipTaker::Ask(RegionId id, Instant until) {
   const Region* region = RegionAt(id);
   if (region == nullptr || region->leads()) co_return OkStatus();
   const NodeId leader = table_.LeaderOf(*region);
@@ -81,42 +89,67 @@ runtime::Task<Status> LeadershipTaker::Ask(RegionId id) {
   request.set_cluster_id(cluster_id_);
   request.set_region(id.value());
   request.set_to_replica(region->self.value());
-  auto call = [this, address = record->address(),
+  const Duration limit = std::min(kCallTimeout, until - executor_.Now());
+  auto call = [this, address = record->address(), limit,
                bytes = request.SerializeAsString()](Callback<StatusOr<std::string>> done) mutable {
-    network_.Call(address, kTransfer, std::move(bytes), kCallTimeout, std::move(done));
+    network_.Call(address, kTransfer, std::move(bytes), limit, std::move(done));
   };
   const StatusOr<std::string> answer =
       co_await runtime::AsyncUntil<StatusOr<std::string>>(executor_, scope_.token(), std::move(call));
   co_return answer.ok() ? OkStatus() : Annotate(answer.status(), fmt::format("region {}", id));
 }
 
-runtime::Task<void> LeadershipTaker::Run(DatabaseId database, Callback<Outcome> done) {
+struct LeadershipTaker::Asking {
   std::vector<RegionId> wanted;
+  Instant until;
+  size_t next = 0;
+  size_t running = 0;
+  size_t failed = 0;
+  std::string failure;  // the first one
+};
+
+runtime::Task<void> LeadershipTaker::AskFor(std::shared_ptr<Asking> asking) {
+  while (asking->next < asking->wanted.size() && executor_.Now() < asking->until) {
+    const RegionId id = asking->wanted[asking->next++];
+    const Status status = co_await Ask(id, asking->until);
+    if (status.ok()) continue;
+    if (asking->failed++ == 0) asking->failure = MessageOf(status);
+  }
+  --asking->running;
+}
+
+size_t LeadershipTaker::CountMissing(const std::vector<RegionId>& wanted) const {
+  size_t missing = 0;
+  for (const RegionId id : wanted) {
+    const Region* region = RegionAt(id);
+    if (region != nullptr && region->running && region->serving_term.IsNone()) ++missing;
+  }
+  return missing;
+}
+
+runtime::Task<void> LeadershipTaker::Run(DatabaseId database, Callback<Outcome> done) {
+  const auto asking = std::make_shared<Asking>();
+  asking->until = executor_.Now() + options_.write_timeout;
   for (const auto& [id, region] : table_.regions()) {
     if (region.database == database && region.running && region.votes && !region.leads())
-      wanted.push_back(region.id);
+      asking->wanted.push_back(region.id);
   }
-  std::string failure;
-  for (const RegionId id : wanted) {
-    const Status status = co_await Ask(id);
-    if (!status.ok() && failure.empty()) failure = MessageOf(status);
-  }
-  const Instant until = executor_.Now() + kTakeTimeout;
+  asking->running = std::min(kMaxAsking, asking->wanted.size());
+  for (size_t i = 0; i < asking->running; ++i) scope_.Spawn(AskFor(asking));
   size_t missing = 0;
-  while (true) {
-    missing = 0;
-    for (const RegionId id : wanted) {
-      const Region* region = RegionAt(id);
-      if (region != nullptr && region->running && region->serving_term.IsNone()) ++missing;
-    }
-    if (missing == 0 || !failure.empty() || executor_.Now() >= until) break;
+  while ((missing = CountMissing(asking->wanted)) > 0) {
+    // Those that could not be asked for do not come any more.
+    if (asking->running == 0 && missing <= asking->failed) break;
+    if (executor_.Now() >= asking->until) break;
     if (!co_await runtime::SleepFor(executor_, kTransferPoll, scope_.token())) break;
   }
+  --takes_;
   if (missing == 0) {
     done(store::Reply::Ok());
   } else {
     done(store::Reply::Error(fmt::format("ERR {} of {} leaderships were not taken{}{}", missing,
-                                         wanted.size(), failure.empty() ? "" : ": ", failure)));
+                                         asking->wanted.size(), asking->failure.empty() ? "" : ": ",
+                                         asking->failure)));
   }
 }
 

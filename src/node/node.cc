@@ -76,7 +76,7 @@ Node::Node(Dependencies dependencies, NodeIdentity identity, NodeOptions options
       schemas_(dependencies_.executor, host_, table_, agent_),
       changes_(dependencies_.executor, host_, table_, agent_, options_),
       internal_(leadership_, configurations_, ranges_, schemas_, changes_),
-      taker_(dependencies_.executor, dependencies_.network, table_, view_) {
+      taker_(dependencies_.executor, dependencies_.network, table_, view_, options_) {
   table_.SetListener(this);
   fence_.SetTrace(dependencies_.fence_trace);
   fence_.SetOnReached([this] { agent_.NoteChange(); });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,8 @@ class Fabric {
  public:
   explicit Fabric(runtime::ManualExecutor& executor) : executor_(executor) {}
   std::set<uint64_t> cut;
+  std::set<std::string> silent;        // endpoints that let callers wait until their time is up
+  std::deque<runtime::Timer> waiting;  // for those
   std::map<uint64_t, group::MessageReceiver*> receivers;                     // by node
   std::map<std::string, std::map<std::string, runtime::Service*>> services;  // by endpoint, by name
   runtime::ManualExecutor& executor() { return executor_; }
@@ -93,8 +96,13 @@ class FabricNetwork final : public runtime::Network {
  public:
   FabricNetwork(Fabric& fabric, std::string endpoint) : fabric_(fabric), endpoint_(std::move(endpoint)) {}
   ~FabricNetwork() override { fabric_.services.erase(endpoint_); }
-  void Call(const runtime::Endpoint& to, std::string_view method, std::string request, Duration,
+  void Call(const runtime::Endpoint& to, std::string_view method, std::string request, Duration limit,
             Callback<StatusOr<std::string>> done) override {
+    if (fabric_.silent.contains(to)) {
+      fabric_.waiting.push_back(fabric_.executor().After(
+          limit, [done = std::move(done)]() mutable { done(absl::DeadlineExceededError("no answer")); }));
+      return;
+    }
     const std::string name(method.substr(0, method.find('/')));
     const std::string call(method.substr(method.find('/') + 1));
     runtime::Service* service = fabric_.services[to][name];

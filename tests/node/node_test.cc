@@ -328,6 +328,35 @@ TEST_F(NodeTest, TakesLeaderships) {
   EXPECT_EQ(LeaderOf(1), other);
 }
 
+// However many regions there are, and whoever does not answer: in the time of one operation.
+TEST_F(NodeTest, TakesLeadershipsInTime) {
+  for (int i = 1; i <= 3; ++i) {
+    at(i).Start();
+    executor_.Advance(10ms);
+  }
+  controllers_.PutDatabase(1, "default");
+  for (uint64_t region = 1; region <= 100; ++region) {
+    const auto first = static_cast<uint32_t>(region - 1) * 163;
+    controllers_.PutRegion(region, 1, first, first + 162, {1, 2, 3});
+    controllers_.CreateReplicas(region);
+  }
+  executor_.Advance(3s);
+  ASSERT_EQ(LeaderOf(100), 1);
+  fabric_.silent = {at(1).address()};
+  std::optional<Outcome> outcome;
+  at(2).node().TakeLeaderships(kDatabase, [&](Outcome result) { outcome = std::move(result); });
+  executor_.Advance(5100ms);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_THAT(Text(*outcome), HasSubstr("ERR 100 of 100 leaderships were not taken: region "));
+  fabric_.silent.clear();
+  outcome.reset();
+  at(2).node().TakeLeaderships(kDatabase, [&](Outcome result) { outcome = std::move(result); });
+  executor_.Advance(2s);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_EQ(Text(*outcome), "OK");
+  EXPECT_EQ(LeaderOf(100), 2);
+}
+
 TEST_F(NodeTest, HandsOverWhenTheControllerAsks) {
   StartWithDatabase();
   const int leader = LeaderOf(1);
