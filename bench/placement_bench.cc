@@ -112,6 +112,25 @@ void AtSize(uint32_t nodes, uint32_t regions) {
           [&] { return StepsOf(*PlanRebalance(view, {.max_moves = 100, .max_transfers = 100})); });
 }
 
+// One node of few is lost: most of the regions want another replica, and few or none can have one now.
+void AfterALoss(uint32_t nodes, uint32_t regions) {
+  PlacementView view = NodesView(nodes);
+  Create(view, DatabaseId(1), regions);
+  view.nodes.back().state = ::tenure::v1::NODE_DOWN;
+  const NodeId lost = view.nodes.back().id;
+  RepairRequest request;
+  for (const PlacementRegion& region : view.regions) {
+    for (const PlacementReplica& replica : region.replicas) {
+      if (replica.node == lost) request.wanted.push_back({region.id, lost});
+    }
+  }
+  Measure(fmt::format("repairs: {} nodes, {} regions, one node lost", nodes, regions), [&] {
+    const RepairPlan plan = PlanRepairs(view, request);
+    return fmt::format("{} repairs, {} queued, {} stuck", plan.repairs.size(), plan.queued.size(),
+                       plan.stuck.size());
+  });
+}
+
 void BesideGreedy() {
   fmt::print(
       "\nbeside a greedy planner (fewest replicas, chance among equals): 8 regions per node and 5 more, 3 "
@@ -165,6 +184,11 @@ int main(int count, char** arguments) {
     }
   }
   tenure::planner::AtSize(nodes, regions);
+  for (const uint32_t few : {3u, 4u}) {
+    tenure::planner::AfterALoss(few, 5'000);
+    tenure::planner::AfterALoss(few, regions);
+  }
+  tenure::planner::AfterALoss(nodes, regions);
   tenure::planner::BesideGreedy();
   return 0;
 }

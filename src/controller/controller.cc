@@ -276,6 +276,7 @@ class Controller::Impl : public group::GroupObserver {
     ProcedureNumbers numbers = procedures_.Numbers();
     numbers.repairs_running = scheduler_.RunningRepairs();
     numbers.repairs_stuck = scheduler_.stuck().size();
+    numbers.repairs_queued = scheduler_.queued();
     return numbers;
   }
 

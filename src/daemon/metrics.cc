@@ -136,6 +136,8 @@ void AddProcedures(const controller::ProcedureNumbers& procedures, Families& out
             static_cast<double>(procedures.repairs_running));
   out.Gauge("tenure_repairs_stuck", "regions with a lost or missing replica that cannot be made anew",
             static_cast<double>(procedures.repairs_stuck));
+  out.Gauge("tenure_repairs_queued", "lost or missing replicas whose turn has not come yet",
+            static_cast<double>(procedures.repairs_queued));
 }
 
 void AddCoordinator(const controller::ChangefeedCoordinator::Numbers& changefeeds, Families& out) {

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,42 @@ struct AddReplicaPlan {
 };
 
 StatusOr<AddReplicaPlan> PlanAddReplica(const PlacementView& view, const AddReplicaRequest& request);
+
+// A replica that a region should have: one more, or one instead of the one on `replaces`, which will go.
+struct WantedReplica {
+  RegionId region;
+  NodeId replaces;
+};
+
+struct RepairRequest {
+  std::vector<WantedReplica> wanted;    // in the order in which they are looked at, each region once
+  size_t max_repairs = 16;              // of this plan
+  uint32_t max_incoming = 4;            // per node, those of `incoming` included
+  std::map<NodeId, uint32_t> incoming;  // replicas that are being made there now
+  uint64_t seed = 0;
+  size_t max_explained = 16;  // stuck ones whose reasons name the nodes
+};
+
+struct PlannedReplica {
+  RegionId region;
+  NodeId replaces;
+  NodeId node;
+};
+
+struct StuckRegion {
+  RegionId region;
+  std::string why;
+};
+
+struct RepairPlan {
+  std::vector<PlannedReplica> repairs;
+  std::vector<RegionId> queued;    // not now: a limit of the plan, or of every node that could take it
+  std::vector<StuckRegion> stuck;  // no node can take it
+};
+
+// What PlanAddReplica would choose for each, one on top of the other and within limits. The work is that of
+// one plan, however many are wanted.
+RepairPlan PlanRepairs(const PlacementView& view, const RepairRequest& request);
 
 struct RemoveReplicaRequest {
   RegionId region;
@@ -119,11 +156,6 @@ struct DrainRequest {
   NodeId node;
   uint64_t seed = 0;
   ExplanationLimits explain;
-};
-
-struct StuckRegion {
-  RegionId region;
-  std::string why;
 };
 
 struct DrainPlan {

@@ -39,6 +39,22 @@ bool IsAlive(const PlacementNode& node) {
   return node.state == pb::NODE_UP || node.state == pb::NODE_DRAINING || node.state == pb::NODE_REMOVING;
 }
 
+bool IsCandidate(const PlacementState& state, uint32_t database, uint32_t index) {
+  const PlacementNode& node = *state.nodes()[index].node;
+  return node.state == pb::NODE_UP && node.held_back.empty() &&
+         HasLabels(node, state.database(database).constraints);
+}
+
+std::string SubjectOf(const PlacementState& state, uint32_t region) {
+  const PlacementState::Region& of = state.regions()[region];
+  return fmt::format("region {} of database '{}'", of.id, state.database(of.database).name);
+}
+
+std::string SubjectOfAdded(const PlacementState& state, uint32_t region, NodeId replaces) {
+  if (replaces.IsNone()) return SubjectOf(state, region) + ": one replica more";
+  return fmt::format("{}: a replica instead of the one on node {}", SubjectOf(state, region), replaces);
+}
+
 std::vector<uint32_t> LeaderCandidates(const PlacementState& state, uint32_t region) {
   const std::string& zone =
       state.database(state.regions()[region].database).constraints.preferred_leader_zone;
@@ -95,17 +111,14 @@ PlacementChoice::PlacementChoice(const PlacementState& state, uint32_t database,
 std::vector<bool> PlacementChoice::FitNodes(const PlacementState& state, uint32_t database,
                                             const std::vector<uint32_t>& excluded) {
   std::vector<bool> fit(state.nodes().size());
-  for (uint32_t i = 0; i < fit.size(); ++i) {
-    const PlacementNode& node = *state.nodes()[i].node;
-    fit[i] = node.state == pb::NODE_UP && node.held_back.empty() &&
-             HasLabels(node, state.database(database).constraints);
-  }
+  for (uint32_t i = 0; i < fit.size(); ++i) fit[i] = IsCandidate(state, database, i);
   for (const uint32_t node : excluded) fit[node] = false;
   return fit;
 }
 
-uint32_t PlacementChoice::Best(std::span<const uint32_t> beside, uint64_t bytes) {
-  return tree_.Best({.beside = beside, .excluded = {}, .bytes = bytes});
+uint32_t PlacementChoice::Best(std::span<const uint32_t> beside, uint64_t bytes,
+                               std::span<const uint32_t> excluded) {
+  return tree_.Best({.beside = beside, .excluded = excluded, .bytes = bytes});
 }
 
 std::optional<RejectedNode> PlacementChoice::Unfit(uint32_t index, std::span<const uint32_t> beside,

@@ -26,6 +26,13 @@ bool HasLabels(const PlacementNode& node, const DatabaseConstraints& constraints
 // It serves what it holds: UP, or about to leave in an orderly way.
 bool IsAlive(const PlacementNode& node);
 
+// It may be given replicas of the database, if it has room.
+bool IsCandidate(const PlacementState& state, uint32_t database, uint32_t node);
+
+// What a decision is about, for messages: a region, and its replica that is to be made.
+std::string SubjectOf(const PlacementState& state, uint32_t region);
+std::string SubjectOfAdded(const PlacementState& state, uint32_t region, NodeId replaces);
+
 // The voter that should lead when `from` does not: in the database's preferred zone if there is one, then
 // with fewest leaderships of the database, then in all. Only UP nodes that are not held back; kNone: there is
 // none.
@@ -38,8 +45,8 @@ class PlacementChoice {
   // For replicas of one database. `excluded`: nodes that none may go to.
   PlacementChoice(const PlacementState& state, uint32_t database, std::vector<uint32_t> excluded, Prng prng);
 
-  // kNone: there is no node.
-  uint32_t Best(std::span<const uint32_t> beside, uint64_t bytes);
+  // kNone: there is no node. `excluded`: for this choice.
+  uint32_t Best(std::span<const uint32_t> beside, uint64_t bytes, std::span<const uint32_t> excluded = {});
   // Takes the node out for good.
   void Exclude(uint32_t node) { tree_.Exclude(node); }
   PlacementScore ScoreOf(uint32_t node, std::span<const uint32_t> beside) const {

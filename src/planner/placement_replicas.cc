@@ -17,11 +17,6 @@ Status NoSuchRegion(RegionId region) {
   return catalog::Refuse(pb::REASON_NOT_FOUND, "region {} does not exist", region);
 }
 
-std::string SubjectOf(const PlacementState& state, uint32_t region) {
-  const PlacementState::Region& of = state.regions()[region];
-  return fmt::format("region {} of database '{}'", of.id, state.database(of.database).name);
-}
-
 // ---- which replica to give up ----
 
 // What speaks for giving this replica up; the smallest one goes.
@@ -153,7 +148,7 @@ StatusOr<AddReplicaPlan> PlanAddReplica(const PlacementView& view, const AddRepl
   const PlacementState state(view);
   const uint32_t region = state.FindRegion(request.region);
   if (region == PlacementState::kNone) return NoSuchRegion(request.region);
-  std::string subject = SubjectOf(state, region) + ": one replica more";
+  std::string subject = SubjectOfAdded(state, region, request.replaces);
   std::vector<uint32_t> excluded;
   for (const NodeId id : request.excluded) {
     if (const uint32_t node = state.FindNode(id); node != PlacementState::kNone) excluded.push_back(node);
@@ -165,8 +160,6 @@ StatusOr<AddReplicaPlan> PlanAddReplica(const PlacementView& view, const AddRepl
                              request.region, request.replaces);
     }
     excluded.push_back(replaced);
-    subject = fmt::format("{}: a replica instead of the one on node {}", SubjectOf(state, region),
-                          request.replaces);
   }
   const uint64_t bytes = state.regions()[region].bytes;
   PlacementChoice choice(state, state.regions()[region].database, excluded, Prng(request.seed));

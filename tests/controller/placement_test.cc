@@ -324,6 +324,34 @@ TEST_F(PlacementTest, ARepairThatCannotBeDoneSaysWhy) {
   }));
 }
 
+// Those that cannot be made now are neither stuck nor planned again and again.
+TEST_F(PlacementTest, RepairsBeyondTheLimitsWaitTheirTurn) {
+  CreateDatabase("d", 32);
+  const size_t lost = ReplicasOn(catalog(), NodeId(4));
+  ASSERT_GT(lost, 16u);
+  for (auto& one : nodes) one->work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  Kill(4);
+  Run(seconds(80));
+  // Four on each of the three that are left.
+  EXPECT_EQ(Count("RepairReplica", false), 12u);
+  EXPECT_TRUE(t.scheduler.stuck().empty()) << t.scheduler.stuck().begin()->second;
+  EXPECT_EQ(t.scheduler.queued(), lost - 12);
+  const uint64_t plans = t.scheduler.plans();
+  Run(seconds(50));
+  EXPECT_EQ(Count("RepairReplica", false), 12u);
+  EXPECT_LE(t.scheduler.plans() - plans, 6u);
+  EXPECT_TRUE(t.scheduler.stuck().empty());
+  EXPECT_EQ(t.scheduler.queued(), lost - 12);
+  for (auto& one : nodes) {
+    one->work = [](const ipb::TaskSubmit&) { return ipb::TASK_SUCCESS; };
+    for (auto& [key, task] : one->tasks) task.set_state(ipb::TASK_SUCCESS);
+  }
+  Run(seconds(40));
+  EXPECT_EQ(Count("RepairReplica", true), lost);
+  EXPECT_EQ(t.scheduler.queued(), 0u);
+  ExpectWhole();
+}
+
 // What has failed rests for a minute, and not until the clock of an earlier leader is reached.
 TEST_F(PlacementTest, ATimeThatIsYetToComeKeepsNobodyFromARepair) {
   CreateDatabase("d", 1);
@@ -380,6 +408,17 @@ TEST_F(PlacementTest, ANewNodeGetsItsShareAndThenAllIsQuiet) {
   Run(minutes(3));
   EXPECT_EQ(Count("MoveReplica", true), moves);
   EXPECT_EQ(transfers, before);
+}
+
+// Moves under way count once against the limit, not twice.
+TEST_F(PlacementTest, AsManyMovesRunAsTheLimitAllows) {
+  CreateDatabase("d", 24);
+  for (int i = 5; i <= 6; ++i) {
+    AddNode().work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+    Run(seconds(30));
+    // Two that make a replica on one node.
+    EXPECT_EQ(Count("MoveReplica", false), i == 5 ? 2u : 4u);
+  }
 }
 
 // ---- drain, resume, remove ----

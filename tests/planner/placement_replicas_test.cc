@@ -135,6 +135,111 @@ RC_GTEST_PROP(PlacementAdd, TheBestSpreadThereIs, (uint64_t seed)) {
   }
 }
 
+// ---- repairs ----
+
+// Regions of three replicas on distinct nodes; one of the nodes is lost.
+PlacementView LostNodeView(uint32_t nodes, uint32_t regions, RepairRequest& request) {
+  PlacementView view = NodesView(nodes);
+  view.databases.push_back({.id = DatabaseId(1), .name = "orders"});
+  for (uint32_t i = 0; i < regions; ++i)
+    AddRegion(view, 1, {i % nodes + 1, (i + 1) % nodes + 1, (i + 2) % nodes + 1});
+  NodeOf(view, nodes).state = NODE_DOWN;
+  for (const PlacementRegion& region : view.regions) {
+    const std::vector<NodeId> on = NodesOf(region);
+    if (std::find(on.begin(), on.end(), NodeId(nodes)) != on.end())
+      request.wanted.push_back({region.id, NodeId(nodes)});
+  }
+  return view;
+}
+
+TEST(PlacementRepairs, WhatHasToWaitIsNotStuck) {
+  RepairRequest request;
+  const PlacementView view = LostNodeView(4, 4000, request);
+  ASSERT_EQ(request.wanted.size(), 3000u);
+  RepairPlan plan = PlanRepairs(view, request);
+  // Each of the three that are left takes four.
+  ASSERT_EQ(plan.repairs.size(), 12u);
+  EXPECT_EQ(plan.queued.size(), 2988u);
+  EXPECT_TRUE(plan.stuck.empty()) << plan.stuck[0].why;
+  std::map<NodeId, uint32_t> incoming;
+  for (const PlannedReplica& planned : plan.repairs) {
+    ++incoming[planned.node];
+    EXPECT_EQ(planned.replaces, NodeId(4));
+    PlacementView copy = view;
+    const std::vector<NodeId> on = NodesOf(RegionOf(copy, planned.region));
+    EXPECT_EQ(std::find(on.begin(), on.end(), planned.node), on.end());
+  }
+  for (uint64_t node = 1; node <= 3; ++node) EXPECT_EQ(incoming[NodeId(node)], 4u);
+  // They run now: nothing can be added.
+  request.incoming = incoming;
+  plan = PlanRepairs(view, request);
+  EXPECT_TRUE(plan.repairs.empty());
+  EXPECT_EQ(plan.queued.size(), 3000u);
+  EXPECT_TRUE(plan.stuck.empty());
+  // One has ended.
+  --request.incoming[NodeId(2)];
+  plan = PlanRepairs(view, request);
+  ASSERT_EQ(plan.repairs.size(), 1u);
+  EXPECT_EQ(plan.repairs[0].node, NodeId(2));
+  request = {.wanted = request.wanted, .max_repairs = 5};
+  plan = PlanRepairs(view, request);
+  EXPECT_EQ(plan.repairs.size(), 5u);
+  EXPECT_EQ(plan.queued.size(), 2995u);
+}
+
+TEST(PlacementRepairs, WhatNobodyCanTakeIsStuckAndAFewSayWhy) {
+  RepairRequest request;
+  const PlacementView view = LostNodeView(3, 3000, request);
+  ASSERT_EQ(request.wanted.size(), 3000u);
+  request.incoming = {{NodeId(1), 9}, {NodeId(2), 9}};  // if they were free it would not help
+  request.wanted.push_back({RegionId(99'999), NodeId()});
+  request.wanted.push_back({RegionId(1), NodeId(77)});
+  const RepairPlan plan = PlanRepairs(view, request);
+  EXPECT_TRUE(plan.repairs.empty());
+  EXPECT_TRUE(plan.queued.empty());
+  ASSERT_EQ(plan.stuck.size(), 3002u);
+  EXPECT_EQ(
+      plan.stuck[0].why,
+      std::string(MessageOf(PlanAddReplica(view, {.region = RegionId(1), .replaces = NodeId(3)}).status())));
+  EXPECT_THAT(plan.stuck[15].why, HasSubstr("node 1 holds a replica"));
+  EXPECT_EQ(plan.stuck[16].why, "no node can take it; the reasons are told for other regions");
+  EXPECT_EQ(plan.stuck[3000].why, "it does not exist");
+  EXPECT_EQ(plan.stuck[3001].why, "it has no replica on node 77");
+}
+
+// One after the other, each as if it were asked for alone.
+RC_GTEST_PROP(PlacementRepairs, AsGoodAsOneByOne, (uint64_t seed)) {
+  Prng prng(seed);
+  PlacementView view = RandomNodes(prng, Draw(prng, 2, 20), false);
+  AddRandomRegions(prng, view, 3, 20);
+  RepairRequest request{.max_repairs = 100, .max_incoming = 100, .seed = seed};
+  for (const PlacementRegion& region : view.regions)
+    request.wanted.push_back({region.id, prng.Below(2) == 0 ? NodeId() : region.replicas[0].node});
+  const RepairPlan plan = PlanRepairs(view, request);
+  RC_ASSERT(plan.queued.empty());
+  std::map<RegionId, NodeId> planned;
+  for (const PlannedReplica& repair : plan.repairs) planned[repair.region] = repair.node;
+  RC_ASSERT(planned.size() + plan.stuck.size() == request.wanted.size());
+  for (const WantedReplica& wanted : request.wanted) {
+    const auto alone =
+        PlanAddReplica(view, {.region = wanted.region, .replaces = wanted.replaces, .seed = seed});
+    const auto found = planned.find(wanted.region);
+    RC_ASSERT(alone.ok() == (found != planned.end()));
+    if (!alone.ok()) continue;
+    PlacementRegion& region = RegionOf(view, wanted.region);
+    const auto spread_with = [&](NodeId node) {
+      std::vector<NodeId> nodes = NodesOf(region);
+      std::erase(nodes, wanted.replaces);
+      RC_ASSERT(std::find(nodes.begin(), nodes.end(), node) == nodes.end());
+      nodes.push_back(node);
+      return SharedDomainsOf(view, nodes);
+    };
+    RC_ASSERT(found->second != wanted.replaces);
+    RC_ASSERT(spread_with(found->second) == spread_with(alone->node));
+    region.replicas.push_back({.node = found->second});
+  }
+}
+
 TEST(PlacementRemove, WhichOneGoes) {
   struct Case {
     const char* what;

@@ -17,6 +17,8 @@ namespace ipb = ::tenure::internal::v1;
 namespace {
 
 constexpr Duration kSchedulerBeat = std::chrono::seconds(1);
+constexpr Duration kBarrenPause = std::chrono::seconds(10);
+
 }  // namespace
 
 RegionScheduler::RegionScheduler(runtime::Executor& executor, CatalogAccess& access, AgentService& agents,
@@ -38,6 +40,9 @@ runtime::Task<Status> RegionScheduler::Start(Term epoch, runtime::StopToken) {
   resting_.clear();
   submitting_.clear();
   stuck_.clear();
+  queued_ = 0;
+  plans_ = 0;
+  barren_.reset();
   // A new leader looks at what moves before it moves anything itself.
   next_balance_ = executor_.Now() + options_.balance_every;
   beat_ = executor_.After(kSchedulerBeat, [this] { OnBeat(); });
@@ -48,6 +53,7 @@ void RegionScheduler::Stop() {
   epoch_ = Term();
   beat_.Cancel();
   stuck_.clear();
+  queued_ = 0;
 }
 
 void RegionScheduler::OnBeat() {
@@ -58,8 +64,9 @@ void RegionScheduler::OnBeat() {
 
 void RegionScheduler::Look() {
   std::erase_if(resting_, [now = executor_.Now()](const auto& entry) { return entry.second <= now; });
-  const std::vector<Repair> repairs = FindRepairs();
-  StartRepairs(repairs);
+  const UnderWay under_way = FindUnderWay();
+  const std::vector<Repair> repairs = FindRepairs(under_way);
+  StartRepairs(repairs, under_way);
   if (!options_.balance || !repairs.empty() || executor_.Now() < next_balance_) return;
   next_balance_ = executor_.Now() + options_.balance_every;
   Balance();
@@ -82,7 +89,38 @@ bool RegionScheduler::IsLost(const pb::RegionRecord& region, const pb::ReplicaRe
   }
 }
 
-std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs() const {
+RegionScheduler::UnderWay RegionScheduler::FindUnderWay() const {
+  UnderWay under_way;
+  std::set<RegionId> held;
+  std::vector<const pb::ProcedureRecord*> changes;
+  for (const auto& [id, record] : access_.catalog().procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    if (catalog::IsEnded(procedure.state())) {
+      if (ChangeReplica::IsOne(procedure.type()) &&
+          ChangeReplica::FailedLately(procedure, executor_.WallNow(), options_.rest))
+        under_way.failed.insert(RegionId(procedure.object()));
+      continue;
+    }
+    for (const pb::ProcedureLock& lock : procedure.locks()) {
+      if (lock.object() != pb::LOCKED_REGION) continue;
+      under_way.locked.insert(RegionId(lock.id()));
+      if (catalog::HoldsLocks(procedure.state())) held.insert(RegionId(lock.id()));
+    }
+    if (ChangeReplica::IsOne(procedure.type())) changes.push_back(&procedure);
+  }
+  for (const pb::ProcedureRecord* procedure : changes) {
+    const RegionId region(procedure->object());
+    under_way.changing.insert(region);
+    // One that waits for somebody else's lock works on nothing: others need not wait for it.
+    if (procedure->state() == pb::PROCEDURE_PENDING && held.contains(region)) continue;
+    if (procedure->type() != ChangeReplica::kMove) ++under_way.repairs;
+    const NodeId target = ChangeReplica::TargetOf(*procedure);
+    if (!target.IsNone()) ++under_way.incoming[target];
+  }
+  return under_way;
+}
+
+std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs(const UnderWay& under_way) const {
   std::vector<Repair> repairs;
   for (const auto& [id, record] : access_.catalog().regions()) {
     const pb::RegionRecord& region = record.region();
@@ -98,7 +136,7 @@ std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs() const {
         learner = &replica;
       }
     }
-    if (learner != nullptr && ChangeUnderWay(access_.catalog(), RegionId(id)) == 0) {
+    if (learner != nullptr && !under_way.locked.contains(RegionId(id))) {
       repairs.push_back({RegionId(id), ReplicaId(learner->id()), NodeId(learner->node()), /*surplus=*/true});
       continue;
     }
@@ -114,61 +152,70 @@ std::vector<RegionScheduler::Repair> RegionScheduler::FindRepairs() const {
   return repairs;
 }
 
-void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs) {
-  stuck_.clear();
-  if (repairs.empty()) return;
-  size_t running = 0;
-  std::map<NodeId, size_t> incoming;
-  std::set<RegionId> changing;
-  std::set<RegionId> failed;  // lately: not again at once
-  for (const auto& [id, record] : access_.catalog().procedures()) {
-    const pb::ProcedureRecord& procedure = record.procedure();
-    if (!ChangeReplica::IsOne(procedure.type())) continue;
-    if (catalog::IsEnded(procedure.state())) {
-      if (ChangeReplica::FailedLately(procedure, executor_.WallNow(), options_.rest))
-        failed.insert(RegionId(procedure.object()));
-      continue;
-    }
-    changing.insert(RegionId(procedure.object()));
-    if (procedure.type() != ChangeReplica::kMove) ++running;
-    ++incoming[ChangeReplica::TargetOf(procedure)];
-  }
-  std::optional<planner::PlacementView> view;
+void RegionScheduler::StartRepairs(const std::vector<Repair>& repairs, const UnderWay& under_way) {
+  const std::map<uint64_t, std::string> stuck_before = std::exchange(stuck_, {});
+  queued_ = 0;
+  size_t room = options_.max_repairs - std::min(options_.max_repairs, under_way.repairs);
+  std::map<RegionId, Repair> wanted;
   for (const Repair& repair : repairs) {
-    if (running >= options_.max_repairs) return;
-    if (changing.contains(repair.region) || submitting_.contains(repair.region) ||
-        failed.contains(repair.region)) {
+    if (under_way.changing.contains(repair.region) || submitting_.contains(repair.region) ||
+        under_way.failed.contains(repair.region)) {
       continue;
     }
     // Without a majority nothing can be changed: that is for `region recover`.
     if (!agents_.region_leaders().HasLeader(repair.region)) {
       stuck_[repair.region.value()] = "it has no leader";
-      continue;
-    }
-    const pb::RegionRecord& region = access_.catalog().regions().at(repair.region.value()).region();
-    if (repair.surplus) {
-      ++running;
+    } else if (under_way.locked.contains(repair.region) || (repair.surplus && room == 0)) {
+      ++queued_;
+    } else if (repair.surplus) {
+      --room;
+      const pb::RegionRecord& region = access_.catalog().regions().at(repair.region.value()).region();
       Submit(ChangeReplica::New(ChangeReplica::kRemove, region, NodeId(), repair.lost, ChangeReplica::kLoss),
              repair.region);
-      continue;
+    } else {
+      wanted.emplace(repair.region, repair);
     }
-    if (!view) view = ClusterView(access_.catalog(), agents_);
-    planner::AddReplicaRequest request{
-        .region = repair.region, .replaces = repair.node, .seed = prng_.Next64()};
-    for (const auto& [node, count] : incoming) {
-      if (count >= options_.max_repairs_per_node && !node.IsNone()) request.excluded.push_back(node);
-    }
-    const auto plan = planner::PlanAddReplica(*view, request);
-    if (!plan.ok()) {
-      stuck_[repair.region.value()] = std::string(MessageOf(plan.status()));
-      continue;
-    }
-    ++running;
-    ++incoming[plan->node];
-    Submit(ChangeReplica::New(repair.lost.IsNone() ? ChangeReplica::kAdd : ChangeReplica::kRepair, region,
-                              plan->node, repair.lost, ChangeReplica::kLoss),
-           repair.region);
   }
+  if (!wanted.empty()) PlanAndSubmit(wanted, room, under_way, stuck_before);
+}
+
+// A plan takes in all regions of the cluster: it is not made where it can only say what the one before said.
+void RegionScheduler::PlanAndSubmit(const std::map<RegionId, Repair>& wanted, size_t room,
+                                    const UnderWay& under_way,
+                                    const std::map<uint64_t, std::string>& stuck_before) {
+  Situation situation{.wanted = wanted.size(), .room = room, .incoming = under_way.incoming};
+  for (const auto& [id, record] : access_.catalog().nodes()) situation.nodes[id] = record.node().state();
+  if (room == 0 || (barren_ == situation && executor_.Now() < next_plan_)) {
+    for (const auto& [region, repair] : wanted) {
+      const auto known = stuck_before.find(region.value());
+      if (known == stuck_before.end()) {
+        ++queued_;
+      } else {
+        stuck_.insert(*known);
+      }
+    }
+    return;
+  }
+  planner::RepairRequest request{.max_repairs = room,
+                                 .max_incoming = static_cast<uint32_t>(options_.max_repairs_per_node),
+                                 .incoming = under_way.incoming,
+                                 .seed = prng_.Next64()};
+  for (const auto& [region, repair] : wanted) request.wanted.push_back({region, repair.node});
+  const planner::RepairPlan plan = planner::PlanRepairs(ClusterView(access_.catalog(), agents_), request);
+  ++plans_;
+  for (const planner::PlannedReplica& planned : plan.repairs) {
+    const pb::RegionRecord& region = access_.catalog().regions().at(planned.region.value()).region();
+    const ReplicaId lost = wanted.at(planned.region).lost;
+    Submit(ChangeReplica::New(lost.IsNone() ? ChangeReplica::kAdd : ChangeReplica::kRepair, region,
+                              planned.node, lost, ChangeReplica::kLoss),
+           planned.region);
+  }
+  for (const planner::StuckRegion& stuck : plan.stuck) stuck_[stuck.region.value()] = stuck.why;
+  queued_ += plan.queued.size();
+  barren_.reset();
+  if (!plan.repairs.empty()) return;
+  barren_ = std::move(situation);
+  next_plan_ = executor_.Now() + kBarrenPause;
 }
 
 size_t RegionScheduler::RunningRepairs() const {
@@ -198,7 +245,6 @@ void RegionScheduler::Balance() {
     }
   }
   if (request.running.size() >= options_.max_moves) return;
-  request.max_moves -= request.running.size();
   for (const auto& [region, until] : resting_) request.cooling.push_back(region);
   const auto plan = planner::PlanRebalance(ClusterView(access_.catalog(), agents_), request);
   if (!plan.ok()) return logger_.Warn("no balance: {}", MessageOf(plan.status()));

@@ -27,6 +27,7 @@ struct ProcedureNumbers {
   size_t tasks_under_way = 0;  // at nodes, without a result yet
   size_t repairs_running = 0;  // lost or missing replicas that are being made anew
   size_t repairs_stuck = 0;    // that cannot be
+  size_t repairs_queued = 0;   // that wait for others to end
 };
 
 }  // namespace tenure::controller
