@@ -91,6 +91,33 @@ TEST(LockTable, ATypesLimitHoldsItsOwnBack) {
   EXPECT_FALSE(table.IsLimited(4));
 }
 
+// Nothing is left of it but its record: not its locks, and not its place among its type.
+TEST(LockTable, WhatAStepGivesUpIsFreeBeforeTheEnd) {
+  for (const bool again : {false, true}) {
+    LockTable table([](const std::string&) { return size_t{1}; },
+                    [](const pb::ProcedureRecord& procedure) { return procedure.step() != "rest"; });
+    if (!again) table.Put(Procedure(1, {{5, false}, {6, false}}, 0, pb::PROCEDURE_RUNNING));
+    table.Put(Procedure(2, {{5, false}}));
+    table.Put(Procedure(3, {{6, false}}));
+    pb::ProcedureRecord resting = Procedure(1, {{6, false}}, 0, pb::PROCEDURE_RUNNING);
+    if (!again) {
+      EXPECT_THAT(table.Ready(), IsEmpty());
+      table.Put(resting);
+      EXPECT_THAT(table.WaitsOf(2), IsEmpty());
+      EXPECT_TRUE(table.IsLimited(2));
+    }
+    resting.set_step("rest");
+    table.Put(resting);
+    EXPECT_THAT(table.Ready(), ElementsAre(2));
+    EXPECT_EQ(table.WaitsOf(3).size(), 1u);
+    resting.set_state(pb::PROCEDURE_SUCCEEDED);
+    table.Put(resting);
+    EXPECT_THAT(table.Ready(), ElementsAre(2, 3));
+    table.Begin(2);
+    EXPECT_TRUE(table.IsLimited(3));
+  }
+}
+
 // What the records say is all there is: a table that is filled from them in any order says the same.
 TEST(LockTable, IsAFunctionOfTheRecords) {
   const std::vector<pb::ProcedureRecord> records = {

@@ -349,6 +349,66 @@ TEST_F(MoveSlotsTest, AMergedRegionStaysWhileAChangefeedNeedsItsHistory) {
   EXPECT_FALSE(t.machine.catalog().regions().contains(2));
 }
 
+// The keys that a split has given away stay for a changefeed that may be paused for a day: nobody else waits.
+TEST_F(MoveSlotsTest, ASplitThatWaitsForAChangefeedHoldsNothingUp) {
+  CreateDatabase(1);
+  nodes.push_back(std::make_unique<FakeNode>(t, "n4"));
+  nodes.back()->Register();
+  nodes.back()->Connect();
+  const auto propose = [this](ipb::CatalogCommand command) {
+    command.set_version(catalog::FormatOf(command));
+    command.set_now_ms(1);
+    t.group.Propose(command.SerializeAsString(), [](const group::ProposeOutcome&) {});
+    t.executor.Advance(milliseconds(1));
+  };
+  ipb::CatalogCommand create;
+  auto& feed = *create.mutable_create_changefeed()->mutable_changefeed();
+  feed.set_name("feed");
+  feed.set_database(1);
+  feed.set_filter("table:*");
+  feed.set_sink("stdout:");
+  feed.set_initial_snapshot(true);
+  feed.set_gc_ttl_ms(3'600'000);
+  feed.set_stall_after_ms(60000);
+  propose(create);
+  ipb::CatalogCommand pause;
+  pause.mutable_change_changefeed()->set_changefeed(1);
+  pause.mutable_change_changefeed()->set_pause(true);
+  propose(pause);
+  ranges.released_ts = 500;
+  const uint64_t id = Split(1, 0)->procedure().procedure().id();
+  BeatUntilStep(id, "drop");
+  Beat(50);
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_RUNNING);
+  EXPECT_EQ(ranges.keys[1], 2500u);
+  // Its slots cannot be moved again: that is said, and locks nothing for long.
+  EXPECT_EQ(ReasonOf(Split(1, 100).status()), pb::REASON_BUSY);
+  EXPECT_EQ(ReasonOf(Merge(2, 1).status()), pb::REASON_BUSY);
+  const auto& regions = t.machine.catalog().regions();
+  ipb::CatalogCommand merge;
+  *merge.mutable_submit_procedure()->mutable_procedure() =
+      MoveSlots::NewMerge(regions.at(2).region(), regions.at(1).region());
+  propose(merge);
+  const uint64_t merging = t.machine.catalog().procedures().rbegin()->first;
+  ASSERT_TRUE(BeatUntilEnded(merging));
+  EXPECT_EQ(Procedure(merging).state(), pb::PROCEDURE_FAILED);
+  EXPECT_THAT(Procedure(merging).last_error(), HasSubstr("changefeed 'feed' to deliver the rows"));
+  // Its replicas can be changed.
+  ipb::CatalogCommand move;
+  *move.mutable_submit_procedure()->mutable_procedure() =
+      ChangeReplica::New(ChangeReplica::kMove, regions.at(1).region(), NodeId(4), ReplicaId(2));
+  propose(move);
+  BeatUntilStep(t.machine.catalog().procedures().rbegin()->first, "add_learner");
+  // The changefeed goes, and the keys with it.
+  ipb::CatalogCommand gone;
+  gone.mutable_change_changefeed()->set_changefeed(1);
+  gone.mutable_change_changefeed()->set_remove(true);
+  propose(gone);
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED);
+  EXPECT_EQ(ranges.keys[1], 0u);
+}
+
 TEST_F(MoveSlotsTest, WhatIsRefused) {
   CreateDatabase(3);
   EXPECT_EQ(ReasonOf(Split(77, 0).status()), pb::REASON_NOT_FOUND);

@@ -544,6 +544,29 @@ TEST(SchemaChangesTest, RegionsThatComeMeanwhileAreToldToo) {
   EXPECT_EQ(world.Text(object), "gone");
 }
 
+// Only keys are left to be deleted, which may take a day: a changefeed has to read them first.
+TEST(SchemaChangesTest, ASplitWhoseSlotsHaveArrivedIsNotWaitedFor) {
+  World world;
+  world.Prepare(kKinds[0]);
+  world.regions.refusing = {2};
+  const uint64_t object = world.Ask("DropTable").procedure().procedure().object();
+  ipb::CatalogCommand command;
+  auto& procedure = *command.mutable_submit_procedure()->mutable_procedure();
+  procedure.set_type("SplitRegion");
+  procedure.set_step("drop");
+  procedure.set_object(1);
+  AddLock(procedure, pb::LOCKED_TABLE, object);  // so that the engine leaves it as it is
+  uint64_t split = 0;
+  world.t.access.ProposeInEpoch(std::move(command), world.t.leadership.epoch(),
+                                [&](StatusOr<ipb::CatalogResult> result) { split = result->object_id(); });
+  world.Beat(8);
+  EXPECT_EQ(world.Procedure(split).step(), "drop");
+  EXPECT_NE(world.Text(object), "gone");
+  world.regions.refusing.clear();
+  world.Beat(20);
+  EXPECT_EQ(world.Text(object), "gone");
+}
+
 TEST(SchemaChangesTest, BadRequestsAreRefusedByFieldAndChangeNothing) {
   World world;
   world.Prepare(kKinds[5]);

@@ -25,6 +25,10 @@ StatusOr<const pb::RegionRecord*> RangeApi::FindRegion(std::string_view field, u
                   catalog::NameOf(region.state()));
   if (const uint64_t other = ChangeUnderWay(access_.catalog(), RegionId(id)); other != 0)
     return Refuse(pb::REASON_BUSY, "{}: region {} is being changed by procedure {}", field, id, other);
+  if (const uint64_t other = MoveSlots::DroppingIn(access_.catalog(), id); other != 0) {
+    return Refuse(pb::REASON_BUSY, "{}: procedure {} still deletes the keys that region {} has given away",
+                  field, other, id);
+  }
   return &region;
 }
 

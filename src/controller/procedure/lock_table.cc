@@ -1,6 +1,7 @@
 #include "controller/procedure/lock_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "catalog/procedures.h"
 
@@ -19,27 +20,49 @@ void LockTable::Put(const pb::ProcedureRecord& procedure) {
   const uint64_t id = procedure.id();
   if (catalog::IsEnded(procedure.state())) return Erase(id);
   const auto [it, fresh] = entries_.try_emplace(id);
+  Entry& entry = it->second;
   if (fresh) {
-    Entry& entry = it->second;
     entry.type = procedure.type();
     entry.parent = procedure.parent();
-    entry.locks.assign(procedure.locks().begin(), procedure.locks().end());
-    for (const pb::ProcedureLock& lock : entry.locks) by_object_[ObjectOf(lock)][id] = lock.shared();
+    Lock(id, entry, procedure);
     waiting_.insert(id);
+  } else if (entry.locks.size() != static_cast<size_t>(procedure.locks_size())) {
+    Unlock(id, entry);
+    Lock(id, entry, procedure);
   }
-  if (catalog::HoldsLocks(procedure.state())) Begin(id);
+  if (!catalog::HoldsLocks(procedure.state())) return;
+  Begin(id);
+  Count(entry, is_counted_(procedure));
 }
 
-void LockTable::Erase(uint64_t id) {
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) return;
-  for (const pb::ProcedureLock& lock : it->second.locks) {
+void LockTable::Lock(uint64_t id, Entry& entry, const pb::ProcedureRecord& procedure) {
+  entry.locks.assign(procedure.locks().begin(), procedure.locks().end());
+  for (const pb::ProcedureLock& lock : entry.locks) by_object_[ObjectOf(lock)][id] = lock.shared();
+}
+
+void LockTable::Unlock(uint64_t id, Entry& entry) {
+  for (const pb::ProcedureLock& lock : entry.locks) {
     const auto object = by_object_.find(ObjectOf(lock));
     if (object == by_object_.end()) continue;
     object->second.erase(id);
     if (object->second.empty()) by_object_.erase(object);
   }
-  if (it->second.holds) --running_[it->second.type];
+}
+
+void LockTable::Count(Entry& entry, bool counted) {
+  if (std::exchange(entry.counted, counted) == counted) return;
+  if (counted) {
+    ++running_[entry.type];
+  } else {
+    --running_[entry.type];
+  }
+}
+
+void LockTable::Erase(uint64_t id) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  Unlock(id, it->second);
+  Count(it->second, false);
   waiting_.erase(id);
   entries_.erase(it);
 }
@@ -47,7 +70,7 @@ void LockTable::Erase(uint64_t id) {
 void LockTable::Begin(uint64_t id) {
   const auto it = entries_.find(id);
   if (it == entries_.end() || std::exchange(it->second.holds, true)) return;
-  ++running_[it->second.type];
+  Count(it->second, true);
   waiting_.erase(id);
 }
 

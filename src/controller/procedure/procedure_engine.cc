@@ -38,10 +38,15 @@ ProcedureEngine::ProcedureEngine(runtime::Executor& executor, runtime::Network& 
       prng_(prng),
       logger_(std::move(logger)),
       surroundings_{executor, network, access, agents, tasks},
-      locks_([this](const std::string& type) {
-        const ProcedureType* known = Find(type);
-        return known == nullptr ? 0 : known->max_running();
-      }),
+      locks_(
+          [this](const std::string& type) {
+            const ProcedureType* known = Find(type);
+            return known == nullptr ? 0 : known->max_running();
+          },
+          [this](const pb::ProcedureRecord& procedure) {
+            const ProcedureType* known = Find(procedure.type());
+            return known == nullptr || known->IsCounted(procedure.step());
+          }),
       self_(std::make_shared<ProcedureEngine*>(this)),
       scope_(executor) {
   agents.AddObserver([self = self_] {
@@ -246,6 +251,7 @@ ipb::CatalogCommand ProcedureEngine::CommandFor(const pb::Record& record, StepEn
   pb::ProcedureRecord& next = *advance.mutable_procedure();
   next = before;
   if (end.body) next.set_body(*std::move(end.body));
+  if (end.ends_locks) next.clear_locks();
   if (end.error.size() > kMaxErrorBytes) end.error.resize(kMaxErrorBytes);
   if (end.kind == StepEnd::Kind::kRetry) {
     const Duration pause = BackoffFor(next.attempt());

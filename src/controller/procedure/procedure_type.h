@@ -37,6 +37,7 @@ struct StepEnd {
   std::optional<std::string> body;  // the record's, if it changes
   ::tenure::internal::v1::ProcedureEffect effect;
   std::vector<::tenure::v1::ProcedureRecord> spawn;
+  bool ends_locks = false;  // what is left to be done needs none: others may begin
 
   static StepEnd Next(std::string_view step) { return {.kind = Kind::kNext, .step = std::string(step)}; }
   static StepEnd Wait(std::string_view step) {  // for its children
@@ -62,6 +63,8 @@ class ProcedureType {
   virtual std::string_view first_step() const = 0;
   // How many may run at once; others wait, so that a storm of one kind does not starve the others.
   virtual size_t max_running() const = 0;
+  // Whether one in this step counts as running: not if it may have to wait for long, and asks for little.
+  virtual bool IsCounted(std::string_view) const { return true; }
   virtual bool IsCancellable(std::string_view step) const = 0;
   // Whether the body can be decoded and the step is known: if not, the procedure is isolated.
   virtual Status Check(const ::tenure::v1::ProcedureRecord& procedure) const = 0;

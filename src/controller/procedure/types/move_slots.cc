@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "catalog/procedures.h"
 #include "catalog/state_moves.h"
 #include "controller/procedure/types/bodies.h"
 #include "controller/procedure/types/create_replica.h"
@@ -22,6 +23,8 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kMoveSteps = {"",     "prepare", "create", "freeze",
                                                         "copy", "switch",  "drop",   "undo"};
+
+constexpr std::string_view kDrop = "drop";
 
 // Null: there is none, or it is being removed.
 const pb::RegionRecord* Find(const StepContext& context, uint64_t id) {
@@ -107,6 +110,22 @@ pb::ProcedureRecord MoveSlots::NewMerge(const pb::RegionRecord& region, const pb
   return New(kMerge, fmt::format("merge region {} into region {}", region.id(), with.id()), body);
 }
 
+bool MoveSlots::MovesSlots(const pb::ProcedureRecord& procedure) {
+  return (procedure.type() == kSplit || procedure.type() == kMerge) && !catalog::IsEnded(procedure.state()) &&
+         procedure.step() != kDrop;
+}
+
+uint64_t MoveSlots::DroppingIn(const catalog::Catalog& catalog, uint64_t region) {
+  for (const auto& [id, record] : catalog.procedures()) {
+    const pb::ProcedureRecord& procedure = record.procedure();
+    if (procedure.type() == kSplit && procedure.object() == region && procedure.step() == kDrop &&
+        !catalog::IsEnded(procedure.state())) {
+      return id;
+    }
+  }
+  return 0;
+}
+
 bool MoveSlots::IsCancellable(std::string_view step) const {
   return step == "prepare" || step == "create" || step == "freeze" || step == "copy";
 }
@@ -125,7 +144,7 @@ runtime::Task<StatusOr<StepEnd>> MoveSlots::Run(StepContext& context) {
   if (step == "freeze") co_return co_await Freeze(context, std::move(body));
   if (step == "copy") co_return co_await Copy(context, std::move(body));
   if (step == "switch") co_return co_await Switch(context, std::move(body));
-  if (step == "drop") co_return co_await Drop(context, std::move(body));
+  if (step == kDrop) co_return co_await Drop(context, std::move(body));
   co_return co_await Undo(context, std::move(body));
 }
 
@@ -164,10 +183,23 @@ runtime::Task<std::optional<MoveSlots::Range>> MoveSlots::Look(StepContext& cont
 
 // ---- steps ----
 
+// What a region gave away before is deleted first. That is soon, unless somebody has to read it.
 MoveSlots::End MoveSlots::Prepare(StepContext& context, Body body) {
+  while (true) {
+    if (context.cancel_requested()) co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled");
+    uint64_t region = body.from();
+    uint64_t other = DroppingIn(context.catalog(), region);
+    if (other == 0 && body.to() != 0) other = DroppingIn(context.catalog(), region = body.to());
+    if (other == 0) break;
+    const std::string waits = fmt::format("procedure {} to delete what region {} gave away", other, region);
+    if (const std::string needed = SnapshotNeeded(context.catalog(), region); !needed.empty())
+      co_return StepEnd::Ended(pb::PROCEDURE_FAILED,
+                               fmt::format("it waits for {}, and that for {}", waits, needed));
+    context.WaitsFor(waits);
+    if (!co_await context.News()) co_return absl::CancelledError("stopped");
+  }
   const pb::RegionRecord* from = Find(context, body.from());
   if (from == nullptr) co_return RegionGone();
-  if (context.cancel_requested()) co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled");
   const bool as_planned = splits()
                               ? body.first() > from->slots().first() && body.last() == from->slots().last() &&
                                     body.first() <= body.last()
@@ -318,7 +350,8 @@ MoveSlots::End MoveSlots::Switch(StepContext& context, Body body) {
     const bool released =
         from && from->outgoing().procedure() == context.procedure().id() && from->outgoing().released();
     if (released && Holds(*to, body)) {
-      StepEnd end = splits() ? StepEnd::Next("drop") : StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+      StepEnd end = splits() ? StepEnd::Next(kDrop) : StepEnd::Ended(pb::PROCEDURE_SUCCEEDED);
+      end.ends_locks = true;
       auto& effect = *end.effect.mutable_publish_slots();
       effect.set_from(body.from());
       effect.set_to(body.to());
@@ -353,6 +386,11 @@ MoveSlots::End MoveSlots::Switch(StepContext& context, Body body) {
 }
 
 MoveSlots::End MoveSlots::Drop(StepContext& context, Body body) {
+  if (!context.procedure().locks().empty()) {  // as an earlier program has left it
+    StepEnd end = StepEnd::Next(kDrop);
+    end.ends_locks = true;
+    co_return end;
+  }
   while (true) {
     const std::string needed = SnapshotNeeded(context.catalog(), body.from());
     if (!needed.empty()) {

@@ -6,6 +6,9 @@
 //   log of the one has released them, that of the other serves them, the records say so--> (split) drop
 //   --keys gone--> SUCCEEDED
 //
+// In `drop` a split holds no locks: it may wait long for a changefeed that has to read the keys, and nobody
+// else needs to know of them but who wants to move slots of the region again.
+//
 //   before switch --cancelled, or the new region or the copy cannot be made--> undo --written again; what was
 //   copied is gone--> CANCELLED or ROLLED_BACK
 //
@@ -48,9 +51,16 @@ class MoveSlots : public ProcedureType {
   static ::tenure::v1::ProcedureRecord NewMerge(const ::tenure::v1::RegionRecord& region,
                                                 const ::tenure::v1::RegionRecord& with);
 
+  // Slots are on their way between regions, or going to be: not if only keys are left to be deleted.
+  static bool MovesSlots(const ::tenure::v1::ProcedureRecord& procedure);
+  // The procedure that deletes what the region has given away, whose end the next move of its slots has to
+  // wait for; 0: none.
+  static uint64_t DroppingIn(const catalog::Catalog& catalog, uint64_t region);
+
   std::string_view name() const override { return name_; }
   std::string_view first_step() const override { return "prepare"; }
   size_t max_running() const override { return options_.max_running; }
+  bool IsCounted(std::string_view step) const override { return step != "drop"; }
   bool IsCancellable(std::string_view step) const override;
   Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "catalog/procedures.h"
 #include "controller/procedure/types/move_slots.h"
 
 namespace tenure::controller {
@@ -16,8 +15,6 @@ namespace ipb = ::tenure::internal::v1;
 namespace {
 
 constexpr Duration kPause = std::chrono::milliseconds(200);  // before a node that failed is asked again
-
-constexpr std::string_view kSlotMovers[] = {MoveSlots::kSplit, MoveSlots::kMerge};
 
 }  // namespace
 
@@ -39,9 +36,7 @@ bool SchemaAnnouncement::SlotsAreMoving(const Regions& regions) const {
   const auto& procedures = context_.catalog().procedures();
   return std::any_of(procedures.begin(), procedures.end(), [&](const auto& entry) {
     const pb::ProcedureRecord& procedure = entry.second.procedure();
-    return !catalog::IsEnded(procedure.state()) && regions.contains(procedure.object()) &&
-           std::find(std::begin(kSlotMovers), std::end(kSlotMovers), procedure.type()) !=
-               std::end(kSlotMovers);
+    return MoveSlots::MovesSlots(procedure) && regions.contains(procedure.object());
   });
 }
 
