@@ -861,6 +861,66 @@ TEST_F(ProceduresTest, ARegionIsChangedByOneProcedureAtATime) {
   EXPECT_EQ(Region().replicas_size(), 3);
 }
 
+// What a procedure waits for to begin is no reason to wait for its end.
+TEST_F(ProceduresTest, WhatIsCancelledBeforeItBeginsEndsAtOnce) {
+  StartRegion();
+  node(spare).work = [](const ipb::TaskSubmit&) { return ipb::TASK_PROCESSING; };
+  pb::ProcedureRecord holder =
+      ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2));
+  AddLock(holder, pb::LOCKED_NODE, 2);
+  const uint64_t holds = Submit(holder);
+  Work(2);
+  ASSERT_EQ(Procedure(holds).step(), "create");
+  std::vector<pb::ProcedureRecord> kinds;
+  for (const std::string_view type :
+       {ChangeReplica::kMove, ChangeReplica::kAdd, ChangeReplica::kRemove, ChangeReplica::kRepair})
+    kinds.push_back(ChangeReplica::New(type, Region(), NodeId(spare), ReplicaId(3)));
+  kinds.push_back(MoveSlots::NewSplit(Region(), 100));
+  kinds.push_back(MoveSlots::NewMerge(Region(), Region()));
+  kinds.push_back(DrainNode::New(t.machine.catalog(), NodeId(2)));
+  kinds.push_back(HoldNode::New(NodeId(2), 1'000'000));
+  AddLock(kinds.back(), pb::LOCKED_NODE, 2);
+  for (const pb::ProcedureRecord& kind : kinds) {
+    const uint64_t id = Submit(kind);
+    ASSERT_EQ(Procedure(id).state(), pb::PROCEDURE_PENDING) << kind.type();
+    ASSERT_TRUE(Cancel(id).ok()) << kind.type();
+    Work(1);
+    EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED) << kind.type();
+    EXPECT_EQ(t.machine.catalog().nodes().at(2).node().state(), pb::NODE_UP);
+  }
+  // What only goes forward cannot be cancelled before it begins either: it was submitted with an effect.
+  for (pb::ProcedureRecord kind : {RemoveNode::New(NodeId(2), {}, false), CreateDatabase::New("x", 1),
+                                   CreateReplica::New(1, Region().replicas(0))}) {
+    AddLock(kind, pb::LOCKED_NODE, 2);
+    EXPECT_EQ(ReasonOf(Cancel(Submit(kind)).status()), pb::REASON_CONDITION_FAILED) << kind.type();
+  }
+  EXPECT_EQ(Procedure(holds).step(), "create");
+}
+
+TEST_F(ProceduresTest, ADrainThatHasNotBegunIsResumed) {
+  StartRegion();
+  Report();
+  Work();
+  pb::ProcedureRecord holder = HoldNode::New(NodeId(leader), ToMillis(t.executor.WallNow()) + 60'000);
+  AddLock(holder, pb::LOCKED_NODE, spare);
+  const uint64_t holds = Submit(holder);
+  Work(2);
+  pb::DrainNodeRequest request;
+  request.set_node(spare);
+  const auto drain = t.Call<pb::DrainNodeResponse>("tenure.v1.Cluster/DrainNode", request);
+  ASSERT_TRUE(drain.ok()) << drain.status();
+  const uint64_t id = drain->procedure().procedure().id();
+  Work(2);
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_PENDING);
+  EXPECT_EQ(node(spare).State(), pb::NODE_DRAINING);
+  request.set_resume(true);
+  ASSERT_TRUE(t.Call<pb::DrainNodeResponse>("tenure.v1.Cluster/DrainNode", request).ok());
+  Work(1);
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED);
+  EXPECT_EQ(node(spare).State(), pb::NODE_UP);
+  EXPECT_FALSE(catalog::IsEnded(Procedure(holds).state()));
+}
+
 TEST_F(ProceduresTest, WhatCannotBeReadIsIsolatedAndBlocksNothing) {
   StartRegion();
   pb::ProcedureRecord unknown = NewProcedure("FromTheFuture", "something");

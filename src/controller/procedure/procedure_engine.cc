@@ -146,13 +146,17 @@ void ProcedureEngine::Look() {
   if (epoch_.IsNone()) return;
   for (const auto& [id, record] : access_.catalog().procedures()) {
     const pb::ProcedureRecord& procedure = record.procedure();
-    if (catalog::HoldsLocks(procedure.state()) && !runners_.contains(id) && !IsIsolated(procedure))
+    // One that is cancelled before it has begun ends without a lock.
+    const bool withdrawn = procedure.state() == pb::PROCEDURE_PENDING && procedure.cancel_requested();
+    if ((withdrawn || catalog::HoldsLocks(procedure.state())) && !runners_.contains(id) &&
+        !IsIsolated(procedure))
       Launch(id);
   }
   for (const uint64_t id : locks_.Ready()) {
     const auto found = access_.catalog().procedures().find(id);
     if (found == access_.catalog().procedures().end() || IsIsolated(found->second.procedure())) continue;
-    if (!locks_.MayBegin(id)) continue;  // one before it has just begun
+    // It is being withdrawn, or one before it has just begun.
+    if (runners_.contains(id) || !locks_.MayBegin(id)) continue;
     locks_.Begin(id);
     Launch(id);
   }
@@ -226,7 +230,7 @@ runtime::Task<Status> ProcedureEngine::RunStep(pb::Record record, Term epoch, ru
     if (!end.ok()) co_return end.status();
     if (stop.stop_requested()) co_return absl::CancelledError("stopped");
   } else if (procedure.cancel_requested()) {
-    end = StepEnd::Ended(pb::PROCEDURE_CANCELLED, "cancelled before it began");
+    end = type.Withdraw(access_.catalog(), procedure);
   }
   pb::Record now;
   *now.mutable_procedure() = context.procedure();

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "catalog/catalog.h"
 #include "runtime/task.h"
 #include "tenure/internal/v1/command.pb.h"
 #include "tenure/v1/catalog.pb.h"
@@ -70,6 +71,10 @@ class ProcedureType {
   virtual Status Check(const ::tenure::v1::ProcedureRecord& procedure) const = 0;
   // Why it was submitted, in one word of a small set, where a type has several reasons; for metrics.
   virtual std::string CauseOf(const ::tenure::v1::ProcedureRecord&) const { return {}; }
+  // How one ends that is cancelled before its first step: what came with its submission is undone.
+  virtual StepEnd Withdraw(const catalog::Catalog&, const ::tenure::v1::ProcedureRecord&) const {
+    return StepEnd::Ended(::tenure::v1::PROCEDURE_CANCELLED, "cancelled before it began");
+  }
   // Runs the present step. An error says nothing about the step, only that this run of its body did not come
   // to an end (CANCELLED: stopped): it is run again soon, without a trace in the record.
   virtual runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) = 0;

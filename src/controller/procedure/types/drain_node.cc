@@ -113,6 +113,16 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
   return moves;
 }
 
+StepEnd DrainNode::Withdraw(const catalog::Catalog& catalog, const pb::ProcedureRecord& procedure) const {
+  StepEnd end = StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node was resumed");
+  const auto node = catalog.nodes().find(procedure.object());
+  if (node != catalog.nodes().end() && node->second.node().state() == pb::NODE_DRAINING) {
+    end.effect.mutable_set_node_state()->set_node(procedure.object());
+    end.effect.mutable_set_node_state()->set_state(pb::NODE_UP);
+  }
+  return end;
+}
+
 runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::DrainNodeBody>(context.procedure()));
   const NodeId node(body.node());
@@ -121,14 +131,7 @@ runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
     const auto record = context.catalog().nodes().find(body.node());
     const pb::NodeState state =
         record == context.catalog().nodes().end() ? pb::NODE_REMOVED : record->second.node().state();
-    if (context.cancel_requested()) {
-      StepEnd end = StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node was resumed");
-      if (state == pb::NODE_DRAINING) {
-        end.effect.mutable_set_node_state()->set_node(body.node());
-        end.effect.mutable_set_node_state()->set_state(pb::NODE_UP);
-      }
-      co_return end;
-    }
+    if (context.cancel_requested()) co_return Withdraw(context.catalog(), context.procedure());
     if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
       co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node is being removed");
     bool maintainers = !ChangefeedsOn(context.catalog(), node).empty();

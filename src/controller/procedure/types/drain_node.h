@@ -47,6 +47,8 @@ class DrainNode : public ProcedureType {
   size_t max_running() const override { return 16; }
   bool IsCancellable(std::string_view) const override { return true; }
   Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
+  StepEnd Withdraw(const catalog::Catalog& catalog,
+                   const ::tenure::v1::ProcedureRecord& procedure) const override;
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
 
  private:
