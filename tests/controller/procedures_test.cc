@@ -78,6 +78,7 @@ class ProceduresTest : public ::testing::Test {
     pb::CreateDatabaseRequest request;
     request.set_name(name);
     request.set_regions(1);
+    request.set_replicas(replicas);
     t.Start<pb::ChangeResponse>("tenure.v1.Catalog/CreateDatabase", request, seconds(100),
                                 [this](auto answer) { created = std::move(answer); });
     t.executor.Advance(milliseconds(1));
@@ -109,7 +110,7 @@ class ProceduresTest : public ::testing::Test {
       load.set_term(2);
       load.set_is_leader(replica.node() == leader);
       load.set_leader_replica(LeaderReplica());
-      load.set_applied(replica.id() > 3 ? applied : 5000);
+      load.set_applied(replica.id() > replicas ? applied : 5000);
       load.set_configuration_index(region.index);
       if (replica.node() == leader) {
         load.mutable_configuration()->set_index(region.index);
@@ -191,6 +192,7 @@ class ProceduresTest : public ::testing::Test {
   std::vector<std::unique_ptr<runtime::Network>> views;
   std::optional<StatusOr<pb::ChangeResponse>> created;
   std::set<uint64_t> stopped;  // nodes that say nothing
+  uint32_t replicas = 3;       // of a region
   uint64_t leader = 0;
   uint64_t spare = 0;  // a node without a replica
   TestController t;
@@ -636,6 +638,104 @@ TEST_F(ProceduresTest, AMoveWhoseTargetIsLostAfterTheSwitchEnds) {
   }
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
   EXPECT_EQ(Joining(), "");
+}
+
+// The configuration that it left holds only the new one, or has no majority without it.
+TEST_F(ProceduresTest, TheOldReplicaIsKeptWhileTheRegionNeedsTheNewOne) {
+  replicas = 2;
+  const uint64_t id = MoveUntilConfirmed();
+  const std::string kept = Joining();
+  ASSERT_THAT(kept, HasSubstr("-2@"));
+  node(spare).lost.insert(1);
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).step(), "confirm");
+  EXPECT_EQ(Joining(), kept);
+  EXPECT_THAT(StatusOf(id).progress(), HasSubstr("replica 2 is kept"));
+  node(spare).lost.clear();
+  for (int i = 0; i < 6; ++i) {
+    Report(/*applied=*/6000);
+    Work(2);
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  EXPECT_EQ(Joining(), "");
+}
+
+TEST_F(ProceduresTest, TheOnlyReplicaIsKeptWhileTheNewOneIsLost) {
+  replicas = 1;
+  StartRegion();
+  region.index = 4990;
+  ReportAndWork();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(1)));
+  ReportAndWork();
+  ASSERT_EQ(region.replicas.size(), 2u);
+  leader = spare;
+  for (int i = 0; i < 6; ++i) {
+    for (auto& one : nodes) one->regions.clear();
+    Report();
+    for (auto& one : nodes) {
+      for (auto& load : *one->next.mutable_regions()) load.set_term(3);
+    }
+    Work(2);
+  }
+  ASSERT_EQ(region.Text(), fmt::format("2@{}", spare));
+  ASSERT_EQ(Procedure(id).step(), "confirm");
+  const std::string kept = Joining();
+  ASSERT_THAT(kept, HasSubstr("-1@"));
+  stopped = {spare};
+  node(spare).stream.reset();
+  for (int i = 0; i < 80; ++i) {
+    Work(1);
+    t.executor.Advance(milliseconds(900));
+  }
+  ASSERT_EQ(node(spare).State(), pb::NODE_DOWN);
+  EXPECT_EQ(Procedure(id).step(), "confirm") << Procedure(id).DebugString();
+  EXPECT_EQ(Joining(), kept);
+}
+
+// Nobody has to vote who is not there.
+TEST_F(ProceduresTest, AMoveWhoseLearnerIsLostAtTheSwitchIsRolledBack) {
+  replicas = 2;
+  StartRegion();
+  const std::string before = region.Text();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
+  for (int i = 0; i < 6; ++i) {
+    Report(/*applied=*/100);
+    Work(2);
+  }
+  ASSERT_EQ(Procedure(id).step(), "catch_up");
+  region.refuse = true;
+  ReportAndWork();
+  ASSERT_EQ(Procedure(id).step(), "switch");
+  node(spare).lost.insert(1);
+  Report();
+  Work(2);
+  region.refuse = false;
+  ReportAndWork();
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
+  EXPECT_THAT(Procedure(id).last_error(), HasSubstr("dropped the replica"));
+  EXPECT_EQ(region.Text(), before);
+  EXPECT_EQ(Joining(), "");
+}
+
+// In an idle region the one that is dead has applied as much as the others.
+TEST_F(ProceduresTest, ALeaderIsHandedToAVoterThatIsThere) {
+  StartRegion();
+  const uint64_t dead = Region().replicas(1).node();
+  const uint64_t well = Region().replicas(2).node();
+  const uint64_t old_leader = leader;
+  stopped = {dead};
+  node(dead).stream.reset();
+  const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(1)));
+  ReportAndWork();
+  ASSERT_EQ(Procedure(id).step(), "switch");
+  int asked = 0;
+  for (const auto& answer : node(old_leader).heard->messages) {
+    for (const auto& transfer : answer.transfers()) {
+      ++asked;
+      EXPECT_EQ(transfer.to_replica(), 3u) << "node " << well;
+    }
+  }
+  EXPECT_GT(asked, 0);
 }
 
 // Else the first repairs of a node that never comes back would keep all others from beginning.

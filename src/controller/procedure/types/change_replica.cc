@@ -121,17 +121,33 @@ std::string WillNotFollow(StepContext& context, uint64_t node, uint64_t region) 
   return Lost(context, node);
 }
 
-// Who should lead instead of a replica that goes: the voter that has applied most.
-ReplicaId BestVoter(const StepContext& context, const RegionNow& now, uint64_t except) {
+// The region would have a majority if this replica was never seen again.
+bool HasMajorityWithout(StepContext& context, const pb::RegionRecord& region, uint64_t except) {
+  size_t voters = 0;
+  size_t there = 0;
+  for (const pb::ReplicaRecord& replica : region.replicas()) {
+    if (replica.role() != pb::REPLICA_VOTER) continue;
+    ++voters;
+    if (replica.id() != except && WillNotFollow(context, replica.node(), region.id()).empty()) ++there;
+  }
+  return there * 2 > voters;
+}
+
+// Who should lead instead of a replica that goes: of the voters that are there the one that has applied most.
+ReplicaId BestVoter(StepContext& context, const RegionNow& now, uint64_t except) {
   ReplicaId best;
-  uint64_t best_applied = 0;
+  std::pair<bool, uint64_t> best_rank;
   for (const pb::ReplicaRecord& replica : now.replicas) {
     if (replica.role() != pb::REPLICA_VOTER || replica.id() == except) continue;
     const pb::RegionLoad* load = LoadOf(context, NodeId(replica.node()), now.record->id());
-    const uint64_t applied = load == nullptr ? 0 : load->applied();
-    if (!best.IsNone() && applied <= best_applied) continue;
+    const NodeLoad* node = context.agents().load().Find(NodeId(replica.node()));
+    const bool there = node != nullptr && node->connected &&
+                       WillNotFollow(context, replica.node(), now.record->id()).empty();
+    // The dead one of an idle region has applied as much as the others.
+    const std::pair<bool, uint64_t> rank(there, load == nullptr ? 0 : load->applied());
+    if (!best.IsNone() && rank <= best_rank) continue;
     best = ReplicaId(replica.id());
-    best_applied = applied;
+    best_rank = rank;
   }
   return best;
 }
@@ -351,6 +367,7 @@ ChangeReplica::End ChangeReplica::CatchUp(StepContext& context, Body body) {
 
 ChangeReplica::End ChangeReplica::Switch(StepContext& context, Body body) {
   Instant next_transfer{};
+  std::string lost;  // why the new replica is to leave again
   while (true) {
     RegionNow now = Look(context, body.region());
     if (now.record == nullptr) co_return RegionGone();
@@ -361,12 +378,21 @@ ChangeReplica::End ChangeReplica::Switch(StepContext& context, Body body) {
       // The catalog knows it as well: what has left is `leaving` there.
       if (done && now.record->configuration_index() >= now.index) co_return StepEnd::Next("confirm");
       if (!done && body.add_node() != 0 && added == nullptr) {
-        co_return StepEnd::RollBack("undo",
-                                    fmt::format("replica {} is not in the configuration any more: the region "
-                                                "was recovered or changed by hand",
-                                                body.add_replica()));
+        if (lost.empty()) {
+          lost = fmt::format(
+              "replica {} is not in the configuration any more: the region was recovered or changed by hand",
+              body.add_replica());
+        }
+        co_return StepEnd::RollBack("undo", lost);
       }
-      if (!done && now.leader.value() == body.remove_replica()) {
+      lost =
+          done || added == nullptr || is_voter ? "" : WillNotFollow(context, body.add_node(), body.region());
+      if (!lost.empty()) {
+        // As a voter it would be missed. What was asked for before starts from the same configuration: only
+        // one of the two happens.
+        std::erase_if(now.replicas, [&](const auto& replica) { return replica.id() == body.add_replica(); });
+        co_await Ask(context, body.region(), std::move(now.replicas));
+      } else if (!done && now.leader.value() == body.remove_replica()) {
         const ReplicaId next = BestVoter(context, now, body.remove_replica());
         if (next.IsNone()) {
           // It is the only voter: the new one joins it before it takes over.
@@ -407,10 +433,20 @@ ChangeReplica::End ChangeReplica::Confirm(StepContext& context, Body body) {
                                  copy->applied() >= now.record->configuration_index());
     // It is a voter by now and its region is to be repaired, which this procedure's lock keeps from
     // beginning.
-    const bool gone = body.add_node() != 0 && !WillNotFollow(context, body.add_node(), body.region()).empty();
-    if (proved || gone) {
+    const std::string lost =
+        body.add_node() == 0 ? "" : WillNotFollow(context, body.add_node(), body.region());
+    if (proved || (!lost.empty() && body.remove_replica() == 0)) {
       co_return body.remove_replica() == 0 ? StepEnd::Ended(pb::PROCEDURE_SUCCEEDED)
                                            : StepEnd::Next("destroy");
+    }
+    // A region that does not go on without the new replica cannot be repaired anyway, and the old one may
+    // hold the only data that are left.
+    if (!lost.empty() && HasMajorityWithout(context, *now.record, body.add_replica()))
+      co_return StepEnd::Next("destroy");
+    if (!lost.empty()) {
+      context.WaitsFor(
+          fmt::format("replica {} to be there again, or region {} to be recovered ({}); replica {} is kept",
+                      body.add_replica(), body.region(), lost, body.remove_replica()));
     }
     if (!co_await context.News()) co_return absl::CancelledError("stopped");
   }

@@ -8,12 +8,14 @@
 //
 //   create, add_learner, catch_up --cancelled, or the new node or replica is lost--> undo --out of the
 //   configuration--> undo_destroy
+//   switch --the new replica is lost and was taken out of the configuration before it voted--> undo
 //                                                                         --gone--> CANCELLED or ROLLED_BACK
 //
 // The configuration is the region's own: asked for by a call to its leader, conditional on the one in force,
 // and believed when the leader reports it. There are never fewer voters than before. A new
-// replica that is lost after the switch is not waited for: the region is repaired when this has ended. A
-// region that is dropped meanwhile ends it all. Nobody waits for a node that is lost to destroy what it has:
+// replica that is lost after the switch is not waited for if the region goes on without it: the region is
+// repaired when this has ended. If not, the old replica is kept until the new one is back or the region has
+// been recovered. A region that is dropped meanwhile ends it all. Nobody waits for a node that is lost to destroy what it has:
 // it does so by itself when it is back and finds that the catalog does not place it there.
 #pragma once
 
