@@ -1,6 +1,7 @@
 #include "controller/api/observation.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/format.h"
@@ -148,11 +149,27 @@ pb::ControllerStatus Observation::ControllerOf(const pb::ControllerRecord& recor
 
 pb::ListNodesResponse Observation::Nodes() const {
   pb::ListNodesResponse response;
-  for (const auto& [id, record] : access_.catalog().nodes()) *response.add_nodes() = NodeOf(record.node());
+  std::map<uint64_t, uint32_t> regions = RegionsByNode();
+  for (const auto& [id, record] : access_.catalog().nodes())
+    *response.add_nodes() = NodeOf(record.node(), regions[id]);
   return response;
 }
 
-pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
+// By the records: what a node reported may be a replica that it has been told to destroy.
+std::map<uint64_t, uint32_t> Observation::RegionsByNode() const {
+  std::map<uint64_t, uint32_t> counts;
+  for (const auto& [id, record] : access_.catalog().regions()) {
+    std::set<uint64_t> nodes;
+    for (const pb::ReplicaRecord& replica : record.region().replicas()) nodes.insert(replica.node());
+    for (const uint64_t node : nodes) {
+      const NodeLoad* load = agents_.load().Find(NodeId(node));
+      if (load == nullptr || load->regions.contains(id)) ++counts[node];
+    }
+  }
+  return counts;
+}
+
+pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record, uint32_t regions) const {
   pb::NodeStatus status;
   *status.mutable_record() = record;
   status.set_state(std::string(catalog::NameOf(record.state())));
@@ -177,15 +194,7 @@ pb::NodeStatus Observation::NodeOf(const pb::NodeRecord& record) const {
     status.set_fenced_reason(lease->fenced_reason);
     status.set_serving_revision(lease->serving.value());
   }
-  // By the records: what a node reported may be a replica that it has been told to destroy.
-  for (const auto& [id, region] : access_.catalog().regions()) {
-    const auto& replicas = region.region().replicas();
-    const bool here = std::any_of(replicas.begin(), replicas.end(), [&](const pb::ReplicaRecord& replica) {
-      return replica.node() == record.id();
-    });
-    const bool reported = load == nullptr || load->regions.contains(id);
-    if (here && reported) status.set_regions(status.regions() + 1);
-  }
+  status.set_regions(regions);
   if (load == nullptr) return status;
   status.set_last_heard_ms(ToMillis(executor_.Now() - load->last_heard));
   status.set_revision(load->revision.value());

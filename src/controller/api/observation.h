@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,7 +51,9 @@ class Observation {
                  ::tenure::v1::StatusResponse& response) const;
   ::tenure::v1::ControllerStatus ControllerOf(const ::tenure::v1::ControllerRecord& record,
                                               const std::optional<group::GroupStatus>& group) const;
-  ::tenure::v1::NodeStatus NodeOf(const ::tenure::v1::NodeRecord& record) const;
+  // Regions of which the node has a replica.
+  std::map<uint64_t, uint32_t> RegionsByNode() const;
+  ::tenure::v1::NodeStatus NodeOf(const ::tenure::v1::NodeRecord& record, uint32_t regions) const;
   ::tenure::v1::RegionStatus RegionOf(const ::tenure::v1::RegionRecord& record) const;
 
   runtime::Executor& executor_;
