@@ -560,6 +560,39 @@ TEST_F(MoveSlotsTest, AnotherNodeCopies) {
   EXPECT_EQ(Slots(), "1:0-99 2:100-16383");
 }
 
+// What a node kept of an earlier run is not taken for the result of a later one.
+TEST_F(MoveSlotsTest, ANodeThatCopiesAgainGetsAnotherAttempt) {
+  CreateDatabase(1);
+  failing_copies = 6;
+  const uint64_t id = Split(1, 100)->procedure().procedure().id();
+  BeatUntilStep(id, "copy");
+  for (int i = 0; i < 200 && copies < 3; ++i) Beat();
+  leader_replica = 2;
+  for (int i = 0; i < 200 && copies < 6; ++i) Beat();
+  leader_replica = 1;
+  for (auto& node : nodes) node->regions.clear();
+  for (int i = 0; i < 100 && !catalog::IsEnded(Procedure(id).state()); ++i) {
+    Report();
+    for (auto& node : nodes) {
+      for (auto& load : *node->next.mutable_regions()) load.set_term(9);
+    }
+    t.executor.Advance(milliseconds(30));
+    for (auto& node : nodes) node->Beat();
+    t.executor.Advance(milliseconds(30));
+  }
+  EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
+  std::map<uint64_t, std::vector<uint32_t>> attempts;
+  for (const auto& node : nodes) {
+    for (const ipb::TaskSubmit& submit : node->submits) {
+      if (submit.payload().has_copy_slots()) attempts[node->id].push_back(submit.key().attempt());
+    }
+  }
+  const uint64_t first = t.machine.catalog().regions().at(1).region().replicas(0).node();
+  const uint64_t second = t.machine.catalog().regions().at(1).region().replicas(1).node();
+  EXPECT_THAT(attempts[first], ElementsAre(1, 2, 3, 5));
+  EXPECT_THAT(attempts[second], ElementsAre(1, 2, 3));
+}
+
 // Writes wait for the copy, so nobody waits until a silent node is taken for lost.
 TEST_F(MoveSlotsTest, ASilentNodeIsNotWaitedFor) {
   CreateDatabase(1);

@@ -365,6 +365,19 @@ TEST_F(ProceduresTest, ARemovedNodeIsNotWaitedFor) {
   EXPECT_EQ(Procedure("RemoveRegions").state(), pb::PROCEDURE_SUCCEEDED);
 }
 
+// A drop asks little of the leader: those that wait for a node that is away keep no other from beginning.
+TEST_F(ProceduresTest, RemovalsThatWaitForANodeDoNotCount) {
+  StartRegion();
+  const uint64_t victim = Region().replicas(2).node();
+  stopped = {victim};
+  node(victim).stream.reset();
+  for (int i = 0; i < 65; ++i) {
+    const uint64_t id = Submit(RemoveRegions::NewOf(t.machine.catalog(), 1));
+    Work(1);
+    ASSERT_EQ(Procedure(id).step(), "destroy_replicas") << i;
+  }
+}
+
 // ---- creation ----
 
 TEST_F(ProceduresTest, ACreationWithoutAMajorityIsUndone) {

@@ -76,7 +76,7 @@ runtime::Task<Status> ProcedureEngine::Start(Term epoch, runtime::StopToken stop
   isolated_.clear();
   forgetting_ = false;
   wake_posted_ = false;
-  LoadLocks();
+  LoadRecords();
   OnBeat();
   co_return OkStatus();
 }
@@ -88,13 +88,17 @@ void ProcedureEngine::Stop() {
   runners_.clear();  // their bodies hold what they need until they have seen the stop
 }
 
-void ProcedureEngine::LoadLocks() {
+void ProcedureEngine::LoadRecords() {
   locks_.Clear();
-  for (const auto& [id, record] : access_.catalog().procedures()) locks_.Put(record.procedure());
+  children_.clear();
+  for (const auto& [id, record] : access_.catalog().procedures()) {
+    locks_.Put(record.procedure());
+    if (const uint64_t parent = record.procedure().parent(); parent != 0) children_[parent].insert(id);
+  }
 }
 
 void ProcedureEngine::OnCatalogReset(Revision) {
-  LoadLocks();
+  LoadRecords();
 }
 
 void ProcedureEngine::OnCatalogChanged(const std::vector<pb::Event>& events, Revision) {
@@ -103,11 +107,16 @@ void ProcedureEngine::OnCatalogChanged(const std::vector<pb::Event>& events, Rev
     const pb::Record& record = event.has_new_record() ? event.new_record() : event.old_record();
     if (!record.has_procedure()) continue;
     const uint64_t id = record.procedure().id();
+    const uint64_t parent = record.procedure().parent();
     changed.insert(id);
     if (event.has_new_record()) {
       locks_.Put(record.procedure());
+      if (parent != 0) children_[parent].insert(id);
     } else {
       locks_.Erase(id);
+      children_.erase(id);
+      if (const auto siblings = children_.find(parent); siblings != children_.end())
+        siblings->second.erase(id);
     }
   }
   if (epoch_.IsNone()) return;
@@ -279,7 +288,11 @@ ipb::CatalogCommand ProcedureEngine::CommandFor(const pb::Record& record, StepEn
   }
   next.set_attempt(0);
   next.clear_next_try_at_ms();
-  next.clear_tasks();
+  if (again) {
+    RetireAttempts(next);
+  } else {
+    next.clear_tasks();
+  }
   if (!again) next.set_step_began_at_ms(now);
   next.set_state(end.state);
   if (!end.error.empty() || end.state == pb::PROCEDURE_SUCCEEDED) next.set_last_error(end.error);
@@ -368,12 +381,13 @@ pb::ProcedureStatus ProcedureEngine::StatusOf(const pb::Record& record) const {
   pb::ProcedureStatus status;
   *status.mutable_record() = record;
   for (pb::LockWait& wait : locks_.WaitsOf(procedure.id())) *status.add_waits() = std::move(wait);
-  for (const auto& [id, other] : access_.catalog().procedures()) {
-    if (other.procedure().parent() == procedure.id()) status.add_children(id);
+  if (const auto children = children_.find(procedure.id()); children != children_.end()) {
+    for (const uint64_t child : children->second) status.add_children(child);
   }
   uint64_t done = 0;
   uint64_t total = 0;
   for (const pb::TaskAttempt& attempt : procedure.tasks()) {
+    if (IsRetired(attempt)) continue;
     pb::TaskStatus& task = *status.add_tasks();
     task.set_node(attempt.node());
     task.set_attempt(attempt.attempt());

@@ -80,7 +80,7 @@ class ProcedureEngine : public CatalogListener, public LeaderService {
   };
 
   ProcedureType* Find(const std::string& type) const;
-  void LoadLocks();
+  void LoadRecords();
   void ScheduleLook();
   void OnBeat();
   void Look();
@@ -108,6 +108,7 @@ class ProcedureEngine : public CatalogListener, public LeaderService {
   Term epoch_;  // none while stopped
   runtime::StopToken epoch_stop_;
   LockTable locks_;
+  std::map<uint64_t, std::set<uint64_t>> children_;      // by parent
   std::map<uint64_t, std::shared_ptr<Runner>> runners_;  // of this epoch
   std::set<uint64_t> isolated_;
   ProcedureNumbers counted_;  // since the process was started

@@ -27,7 +27,7 @@ class StepContext;
 
 struct StepEnd {
   enum class Kind : uint8_t {
-    kNext,   // on to `step`, which may be this one again (its tasks then begin anew)
+    kNext,   // on to `step`, which may be this one again (with other tasks, or children)
     kRetry,  // the same step later, because of `error`
     kEnded,  // the procedure is over: `state`
   };

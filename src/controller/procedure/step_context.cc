@@ -35,6 +35,20 @@ void AddLock(pb::ProcedureRecord& procedure, pb::LockedObject object, uint64_t i
   lock.set_shared(shared);
 }
 
+void RetireAttempts(pb::ProcedureRecord& procedure) {
+  for (pb::TaskAttempt& attempt : *procedure.mutable_tasks()) {
+    if (IsRetired(attempt)) continue;
+    attempt.set_attempt(attempt.attempt() + 1);
+    attempt.clear_registration_epoch();
+    attempt.clear_failures();
+    attempt.clear_last_error();
+  }
+}
+
+bool IsRetired(const pb::TaskAttempt& attempt) {
+  return attempt.registration_epoch() == 0;
+}
+
 StepContext::StepContext(StepSurroundings& surroundings, runtime::Event& news, std::string& waits_for,
                          Prng prng, pb::Record record, Term epoch, runtime::StopToken stop)
     : surroundings_(surroundings),
@@ -132,7 +146,7 @@ runtime::Task<StatusOr<TaskLooks>> StepContext::Tend(std::vector<NodeTask> tasks
       continue;
     }
     const pb::TaskAttempt* attempt = FindAttempt(procedure(), task.node);
-    if (attempt == nullptr) continue;
+    if (attempt == nullptr || IsRetired(*attempt)) continue;
     look.failures = attempt->failures();
     look.last_error = attempt->last_error();
     const TaskKey key = KeyOf(procedure(), *attempt);

@@ -48,6 +48,12 @@ struct StepSurroundings {
   TaskBoard& tasks;
 };
 
+// The step begins anew with other tasks: results of those of before, which nodes may still keep, must never be
+// taken for theirs. So a node's attempts go on being numbered where they were.
+void RetireAttempts(::tenure::v1::ProcedureRecord& procedure);
+// It was retired: nothing is to be done under this number.
+bool IsRetired(const ::tenure::v1::TaskAttempt& attempt);
+
 class StepContext {
  public:
   static constexpr Duration kLook = std::chrono::seconds(1);

@@ -34,6 +34,8 @@ class RemoveRegions : public ProcedureType {
   std::string_view name() const override { return kName; }
   std::string_view first_step() const override { return "announce"; }
   size_t max_running() const override { return 64; }
+  // A node that is away, or a changefeed that is paused, may be waited for as long as it likes.
+  bool IsCounted(std::string_view step) const override { return step == first_step(); }
   bool IsCancellable(std::string_view) const override { return false; }
   Status Check(const ::tenure::v1::ProcedureRecord& procedure) const override;
   runtime::Task<StatusOr<StepEnd>> Run(StepContext& context) override;
