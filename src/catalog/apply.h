@@ -103,6 +103,10 @@ CatalogResult BeginSchemaChange(Records& records, const commands::SchemaIntent& 
 CatalogResult AdvanceSchema(Records& records, const commands::SchemaStep& step, Change& change);
 // True from format 5 on: what changefeeds need is kept in records.
 bool KeepsHistory(const Records& records);
+// After a recovery of the catalog: versions and columns that may have been given in the lost part are not
+// given again. What is in force gets a version above them, too: regions that were told of a lost one refuse
+// every write that was checked against an older one.
+void LeaveOutVersions(Records& records, uint32_t count, Change& change);
 // The tables and views of a database go with its record.
 void EraseSchemaOf(Records& records, uint64_t database, Change& change);
 void IndexSchemaNames(Records& records);

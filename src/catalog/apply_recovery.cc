@@ -1,6 +1,8 @@
 // Recovery from lost majorities: what the catalog says afterwards (docs/recovery.md).
 #include <algorithm>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "base/format.h"
 #include "catalog/apply.h"
@@ -15,9 +17,10 @@ using namespace ::tenure::v1;
 namespace {
 
 constexpr int kMaxRecoveries = 100;
-// Ids that a recovery of the catalog leaves out: what was created in the part of the log that is lost may
-// still stand on nodes' disks, and must not be taken for something new. More than one database has regions.
-constexpr uint64_t kSkippedIds = 100'000;
+// Of recoveries by programs that did not say how many ids are left out.
+constexpr uint64_t kLeftOutOfOld = 100'000;
+// Of every table and view. Changefeeds look at each number in between.
+constexpr uint32_t kLeftOutVersions = 1000;
 
 void PutCluster(Records& records, Record record, Change& change) {
   record.set_modify_revision(change.revision.value());
@@ -27,6 +30,36 @@ void PutCluster(Records& records, Record record, Change& change) {
   *event.mutable_new_record() = record;
   change.state.Put(kClusterKey, record.SerializeAsString());
   records.cluster = std::move(record);
+}
+
+// Ids that a recovery of the catalog leaves out: what was made in the part of the log that is lost may still
+// stand on nodes' disks, and must not be taken for something new.
+void LeaveOutIds(Records& records, RecoveryRecord& recovery, Change& change) {
+  const uint64_t count = recovery.left_out() == 0 ? kLeftOutOfOld : recovery.left_out();
+  commands::CatalogIds& ids = records.ids;
+  if (recovery.left_out() != 0) recovery.set_first_region(std::max<uint64_t>(ids.next_region(), 1));
+  ids.set_next_node(ids.next_node() + count);
+  ids.set_next_database(ids.next_database() + count);
+  ids.set_next_region(ids.next_region() + count);
+  if (recovery.left_out() != 0) {
+    // None is given before the format that brought them; then the first one is 1.
+    ids.set_next_procedure(std::max<uint64_t>(ids.next_procedure(), 1) + count);
+    ids.set_next_table(std::max<uint64_t>(ids.next_table(), 1) + count);
+    ids.set_next_changefeed(std::max<uint64_t>(ids.next_changefeed(), 1) + count);
+  }
+  change.state.Put(kIdsKey, ids.SerializeAsString());
+}
+
+void LeaveOutReplicas(Records& records, uint64_t count, Change& change) {
+  // Before format 3 no region ever gets another replica.
+  if (records.cluster->cluster().format_version() < kFormatOfProcedures) return;
+  std::vector<Record> changed;
+  for (const auto& [id, record] : records.regions.all()) changed.push_back(record);
+  for (Record& record : changed) {
+    RegionRecord& region = *record.mutable_region();
+    region.set_next_replica(NextReplica(region) + count);
+    records.regions.Put(region.id(), std::move(record), change);
+  }
 }
 
 void Remember(ClusterRecord& cluster, RecoveryRecord recovery) {
@@ -113,10 +146,12 @@ CatalogResult RecoverCluster(Records& records, commands::RecoverCluster& command
     const uint64_t id = record.controller().id();
     records.controllers.Put(id, std::move(record), change);
   }
-  records.ids.set_next_node(records.ids.next_node() + kSkippedIds);
-  records.ids.set_next_database(records.ids.next_database() + kSkippedIds);
-  records.ids.set_next_region(records.ids.next_region() + kSkippedIds);
-  change.state.Put(kIdsKey, records.ids.SerializeAsString());
+  RecoveryRecord& recovery = *command.mutable_recovery();
+  LeaveOutIds(records, recovery, change);
+  if (recovery.left_out() != 0) {
+    LeaveOutReplicas(records, recovery.left_out(), change);
+    LeaveOutVersions(records, kLeftOutVersions, change);
+  }
   Record record = *records.cluster;
   record.mutable_cluster()->set_incarnation(command.recovery().incarnation());
   Remember(*record.mutable_cluster(), std::move(*command.mutable_recovery()));

@@ -408,6 +408,31 @@ CatalogResult AdvanceSchema(Records& records, const SchemaStep& step, Change& ch
   return Done(change);
 }
 
+void LeaveOutVersions(Records& records, uint32_t count, Change& change) {
+  std::vector<Record> changed;
+  for (const RecordTable* place : {&records.tables, &records.views}) {
+    for (const auto& [id, record] : place->all()) changed.push_back(record);
+  }
+  const auto raise = [count](auto& object) {
+    uint64_t next = object.next_version() + count;
+    object.mutable_shape()->set_version(next++);
+    if (object.has_next()) object.mutable_next()->set_version(next++);
+    object.set_next_version(next);
+  };
+  for (Record& record : changed) {
+    if (record.has_view()) {
+      raise(*record.mutable_view());
+    } else {
+      TableRecord& table = *record.mutable_table();
+      const TableShape before = table.shape();
+      raise(table);
+      table.set_next_column(table.next_column() + count);
+      if (KeepsHistory(records) && table.state() != TABLE_CREATING) AddSame(records, before, table, change);
+    }
+    Put(records, std::move(record), change);
+  }
+}
+
 void EraseSchemaOf(Records& records, uint64_t database, Change& change) {
   std::vector<uint64_t> ids;
   for (const auto& [id, record] : records.views.all()) {

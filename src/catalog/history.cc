@@ -181,6 +181,22 @@ void Seal(Records& records, TableRecord& table, uint64_t announced_ts, Change& c
   records.databases.Put(table.database(), std::move(database), change);
 }
 
+void AddSame(Records& records, const TableShape& before, TableRecord& table, Change& change) {
+  const Record* found = records.databases.Find(table.database());
+  if (found == nullptr) return;
+  Record database = *found;
+  auto& history = *table.mutable_history();
+  if (history.empty()) *history.Add()->mutable_shape() = before;
+  // One that was about to be sealed is in force from here on as well: nobody will ask for it any more.
+  if (const int last = history.size() - 1; last > 0 && history[last].since_ts() == 0)
+    history[last].set_since_ts(TakeSchemaTs(*database.mutable_database(), 0));
+  TableVersion& same = *history.Add();
+  *same.mutable_shape() = table.shape();
+  same.set_since_ts(TakeSchemaTs(*database.mutable_database(), 0));
+  same.set_statement(schema::AlterStatement(before, table.shape()));
+  records.databases.Put(table.database(), std::move(database), change);
+}
+
 void AddDropped(Records& records, const TableRecord& table, uint64_t announced_ts, Change& change) {
   const Record* found = records.databases.Find(table.database());
   if (found == nullptr) return;

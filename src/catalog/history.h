@@ -30,6 +30,10 @@ CatalogResult CheckRoomForDrop(const Records& records, const ::tenure::v1::Recor
 void AddVersion(const Records& records, ::tenure::v1::TableRecord& table);
 // The version that was added last is in force from a timestamp that is taken now.
 void Seal(Records& records, ::tenure::v1::TableRecord& table, uint64_t announced_ts, Change& change);
+// The shape in force has a new version and is else what it was. Changefeeds wait for no region: none has yet
+// seen the version.
+void AddSame(Records& records, const ::tenure::v1::TableShape& before, ::tenure::v1::TableRecord& table,
+             Change& change);
 // The table is about to be erased.
 void AddDropped(Records& records, const ::tenure::v1::TableRecord& table, uint64_t announced_ts,
                 Change& change);

@@ -12,6 +12,9 @@ namespace {
 
 namespace ipb = ::tenure::internal::v1;
 
+// Of each kind. More than one database has regions.
+constexpr uint64_t kLeftOutIds = 100'000;
+
 std::vector<uint64_t> VotersOf(const raft::Configuration& configuration) {
   std::vector<uint64_t> voters;
   for (const raft::Member& member : configuration.members) {
@@ -38,6 +41,7 @@ std::string CommandOf(const Plan& plan, const Intent& intent) {
   record.set_controller(plan.controller.value());
   record.set_term(plan.last_term.value());
   record.set_index(plan.last_index.value());
+  record.set_left_out(kLeftOutIds);
   for (const uint64_t id : intent.voters) record.add_voters(id);
   for (const uint64_t id : intent.carried) record.add_carried(id);
   return command.SerializeAsString();

@@ -27,6 +27,7 @@ class CatalogRecoveryTest : public ::testing::Test {
     recover.add_learners(3);
     recover.mutable_recovery()->set_incarnation(to);
     recover.mutable_recovery()->set_by("me");
+    recover.mutable_recovery()->set_left_out(100'000);
     return command;
   }
   static ipb::CatalogCommand Region(uint64_t region, uint64_t version, uint64_t replica) {
@@ -64,6 +65,39 @@ TEST_F(CatalogRecoveryTest, TheClusterGetsANewIncarnationAndLosesItsControllers)
   other.mutable_recover_cluster()->set_cluster_id("another");
   EXPECT_EQ(t.Apply(other).reason(), pb::REASON_WRONG_CLUSTER);
   EXPECT_FALSE(Catalog::Validate(Cluster(3), {}).ok()) << "nobody may propose it";
+}
+
+ipb::CatalogIds IdsOf(const T& t) {
+  ipb::CatalogIds ids;
+  EXPECT_TRUE(ids.ParseFromString(t.state().Get("i").value_or("")));
+  return ids;
+}
+
+TEST_F(CatalogRecoveryTest, IdsOfEveryKindAreLeftOut) {
+  const ipb::CatalogIds before = IdsOf(t);
+  t.Apply(Cluster(2));
+  const ipb::CatalogIds after = IdsOf(t);
+  const google::protobuf::Descriptor& kinds = *ipb::CatalogIds::descriptor();
+  for (int i = 0; i < kinds.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* kind = kinds.field(i);
+    EXPECT_GE(after.GetReflection()->GetUInt64(after, kind),
+              before.GetReflection()->GetUInt64(before, kind) + 100'000)
+        << kind->name();
+  }
+  const pb::RecoveryRecord& recovery = t.catalog().cluster()->recoveries(0);
+  EXPECT_EQ(recovery.first_region(), before.next_region());
+}
+
+// What an older program wrote is applied as that program applies it.
+TEST_F(CatalogRecoveryTest, ARecoveryByAnOlderProgramLeavesOutWhatItDid) {
+  const ipb::CatalogIds before = IdsOf(t);
+  auto command = Cluster(2);
+  command.mutable_recover_cluster()->mutable_recovery()->clear_left_out();
+  t.Apply(command);
+  EXPECT_EQ(IdsOf(t).next_region(), before.next_region() + 100'000);
+  EXPECT_EQ(IdsOf(t).next_procedure(), before.next_procedure());
+  EXPECT_EQ(IdsOf(t).next_table(), before.next_table());
+  EXPECT_EQ(t.catalog().cluster()->recoveries(0).first_region(), 0u);
 }
 
 TEST_F(CatalogRecoveryTest, TheSurvivingReplicaGetsAnIdThatTheRegionNeverHad) {

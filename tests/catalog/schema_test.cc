@@ -155,6 +155,56 @@ TEST_F(SchemaTest, ATableIsCreatedAlteredRenamedAndDropped) {
   EXPECT_GT(Begin(Table("orders")).object_id(), id) << "ids are not given again";
 }
 
+ipb::CatalogCommand RecoverCluster() {
+  ipb::CatalogCommand command = TestCatalog::Command();
+  auto& recover = *command.mutable_recover_cluster();
+  recover.set_cluster_id("cluster");
+  recover.set_voter(1);
+  recover.mutable_recovery()->set_incarnation(2);
+  recover.mutable_recovery()->set_left_out(100'000);
+  return command;
+}
+
+// Regions may know a version, and rows have columns, of the part of the log that is lost.
+TEST_F(SchemaTest, AfterARecoveryVersionsAndColumnsAreOnesThatWereNeverGiven) {
+  const uint64_t still = MakeTable("still");
+  const uint64_t altering = MakeTable("altering");
+  const uint64_t unsealed = MakeTable("unsealed");
+  const uint64_t view = Begin(View("shown", still)).object_id();
+  for (const uint64_t id : {altering, unsealed}) {
+    ipb::SchemaIntent alter = Alter(id);
+    alter.mutable_alter_table()->set_ttl_ms(1000);
+    Begin(alter);
+  }
+  Go(unsealed, Step::PUBLISH);
+  const uint64_t next_replica = catalog.catalog().regions().at(1).region().next_replica();
+  catalog.Apply(RecoverCluster());
+
+  EXPECT_EQ(TableOf(still).shape().version(), 1002u);
+  EXPECT_EQ(TableOf(altering).shape().version(), 1003u);
+  EXPECT_EQ(TableOf(altering).next().version(), 1004u);
+  EXPECT_EQ(TableOf(altering).next_version(), 1005u);
+  EXPECT_EQ(TableOf(still).next_column(), 1003u);
+  EXPECT_EQ(catalog.catalog().views().at(view).view().shape().version(), 1002u);
+  EXPECT_GT(Begin(Table("new")).object_id(), 100'000u);
+  EXPECT_GT(catalog.catalog().regions().at(1).region().next_replica(), next_replica + 99'999);
+
+  // Changefeeds find every version, and know when each began.
+  ASSERT_EQ(TableOf(still).history_size(), 2);
+  EXPECT_EQ(TableOf(still).history(1).shape().version(), 1002u);
+  ASSERT_EQ(TableOf(unsealed).history_size(), 3);
+  uint64_t since = 0;
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_GT(TableOf(unsealed).history(i).since_ts(), since);
+    since = TableOf(unsealed).history(i).since_ts();
+  }
+  // The change that was under way goes on.
+  EXPECT_EQ(Go(altering, Step::PUBLISH).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(TableOf(altering).history(2).shape().version(), 1004u);
+  EXPECT_EQ(Go(altering, Step::SEAL).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_GT(TableOf(altering).history(2).since_ts(), TableOf(altering).history(1).since_ts());
+}
+
 TEST_F(SchemaTest, EveryChangeCanBeRolledBackToWhatWas) {
   const uint64_t created = Begin(Table("gone")).object_id();
   EXPECT_EQ(Go(created, Step::ROLL_BACK).reason(), pb::REASON_UNSPECIFIED);
