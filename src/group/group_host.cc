@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -574,9 +575,15 @@ void GroupHost::Recover(GroupId group, ReplicaId from, ReplicaId to, uint64_t ho
   impl_->Recover(group, from, to, host, above, std::move(machine), std::move(done));
 }
 std::optional<raft::Configuration> GroupHost::ConfigurationOf(GroupId group) const {
+  auto known = KnownConfigurationOf(group);
+  return known ? std::optional(std::move(known->members)) : std::nullopt;
+}
+std::optional<GroupHost::KnownConfiguration> GroupHost::KnownConfigurationOf(GroupId group) const {
   const auto log = impl_->LogOf(group);
   if (!log) return std::nullopt;
-  return log->configurations.empty() ? log->mark.configuration : log->configurations.back().second;
+  KnownConfiguration known{log->mark.configuration, log->mark.index, log->hard_state.term};
+  if (!log->configurations.empty()) std::tie(known.index, known.members) = log->configurations.back();
+  return known;
 }
 void GroupHost::Destroy(GroupId group, ReplicaId replica, Callback<Status> done) {
   impl_->Destroy(group, replica, std::move(done));

@@ -171,6 +171,14 @@ class GroupHost : public MessageReceiver {
                std::unique_ptr<StateMachine> machine, Callback<Status> done);
   // Of a group that runs, or whose log was found at start: the configuration in force.
   std::optional<raft::Configuration> ConfigurationOf(GroupId group) const;
+  // The same with the index of its entry, or of the log's begin if that is later, and the highest term that
+  // the log knows.
+  struct KnownConfiguration {
+    raft::Configuration members;
+    LogIndex index;
+    Term term;
+  };
+  std::optional<KnownConfiguration> KnownConfigurationOf(GroupId group) const;
   // Stops the replica, writes a tombstone and removes its state and snapshots; `done` when the tombstone is
   // durable and the rest is gone (what a crash brings back of it, the next start removes). Pending proposals
   // end kUnknown. Neither `replica` nor one with a lower id starts here again; one with a higher id may.

@@ -96,6 +96,7 @@ runtime::Task<StatusOr<CatalogFeed::List>> CatalogFeed::ListKind(pb::RecordKind 
 }
 
 runtime::Task<Status> CatalogFeed::ListAll() {
+  TENURE_CO_ASSIGN_OR_RETURN(const List cluster, co_await ListKind(pb::RECORD_CLUSTER));
   std::vector<List> lists;
   for (const pb::RecordKind kind : kKeptKinds) {
     auto list = co_await ListKind(kind);
@@ -107,6 +108,7 @@ runtime::Task<Status> CatalogFeed::ListAll() {
     lists.push_back(*std::move(list));
   }
   TENURE_CO_RETURN_IF_ERROR(TakeOver(lists));
+  for (const pb::Record& record : cluster.records) view_.SetCluster(record.cluster());
   current_ = true;
   pulled_ = view_.revision();
   awaited_ = Revision();

@@ -36,6 +36,9 @@ class CatalogView {
   const std::map<uint64_t, pb::TableRecord>& tables() const { return tables_; }
   const std::map<uint64_t, pb::ViewRecord>& views() const { return views_; }
   const std::map<uint64_t, pb::ChangefeedRecord>& changefeeds() const { return changefeeds_; }
+  // As of the last complete list in this run, empty before. What is asked of it changes only while no
+  // controller runs: the incarnation and the recoveries.
+  const pb::ClusterRecord& cluster() const { return cluster_; }
   // Rises with every change of a database, a table or a view.
   uint64_t schema_changes() const { return schema_changes_; }
   // Of a table or a view of the database that has this name, or is being given it (`next`); 0: there is none.
@@ -52,6 +55,7 @@ class CatalogView {
   // One event of a watch; those of kinds that are not kept, and those the view has already, change nothing.
   // True if something changed.
   bool Apply(const pb::Event& event);
+  void SetCluster(pb::ClusterRecord cluster) { cluster_ = std::move(cluster); }
   // The catalog goes on from an older revision (a new incarnation of the cluster): what is known stays until
   // it is replaced, by a list of any revision.
   void ForgetRevisions();
@@ -72,6 +76,7 @@ class CatalogView {
   template <class Object>
   void Unindex(const Object& object);
 
+  pb::ClusterRecord cluster_;
   std::map<uint64_t, pb::NodeRecord> nodes_;
   std::map<uint64_t, pb::DatabaseRecord> databases_;
   std::map<uint64_t, pb::RegionRecord> regions_;

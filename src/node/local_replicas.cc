@@ -73,6 +73,15 @@ bool LocalReplicas::HasPlace(const pb::RegionRecord& record, ReplicaId replica) 
   return false;
 }
 
+bool LocalReplicas::IsAheadOf(const pb::RegionRecord& record, ReplicaId replica) const {
+  for (const pb::ReplicaRecord& named : record.replicas()) {
+    if (named.recovered_from() != 0) return false;
+  }
+  const auto log = host_.KnownConfigurationOf(GroupId(record.id()));
+  return log && log->members.Contains(replica) && log->index > LogIndex(record.configuration_index()) &&
+         log->term >= Term(record.configuration_term());
+}
+
 std::unique_ptr<group::StateMachine> LocalReplicas::MachineFor(const pb::RegionRecord& record) const {
   // What every replica of the region begins with, whenever it begins: the log leads on from there.
   const pb::SlotRange& first = record.has_initial_slots() ? record.initial_slots() : record.slots();

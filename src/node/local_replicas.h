@@ -55,6 +55,11 @@ class LocalReplicas {
   // member, as one that joins, or as one that leaves.
   bool HasPlace(const pb::RegionRecord& record, ReplicaId replica) const;
 
+  // The log here names `replica` as a member, in a configuration that is newer than the record: the record is
+  // of a catalog that has lost what came after it. Not so of a region that a person let go on without its
+  // other replicas.
+  bool IsAheadOf(const pb::RegionRecord& record, ReplicaId replica) const;
+
   // Starts `self` with what the log holds. A dormant one only.
   Status StartDormant(const pb::RegionRecord& record, const pb::ReplicaRecord& self);
   // Goes on with the log of self.recovered_from() alone (region recovery).

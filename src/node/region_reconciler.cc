@@ -50,6 +50,21 @@ void RegionReconciler::LookAtReplica(RegionId id) {
   const pb::RegionRecord* record = view_.FindRegion(id);
   const ReplicaId here = replicas_.IdOf(id);
   if (record != nullptr && replicas_.HasPlace(*record, here)) return;
+#ifndef TENURE_MUTANT_recovery_destroys_replicas
+  if (record == nullptr && IsOfLostPart(id)) {
+    return LogOnce(id, Error(StatusCode::kDataLoss,
+                             "the catalog lost its record in a recovery: the replica here is kept and "
+                             "serves nothing; it goes when this node is removed and its directory with it"));
+  }
+  if (record != nullptr && WasRecovered() && replicas_.IsAheadOf(*record, here)) {
+    LogOnce(id, Error(StatusCode::kFailedPrecondition,
+                      "the catalog's record is older than the members that replica {} here knows: it is kept "
+                      "until the region's leader has said who they are",
+                      here));
+    if (record->state() != pb::REGION_REMOVING && replicas_.IsDormant(id)) StartAhead(*record, here);
+    return;
+  }
+#endif
   replicas_.Destroy(id, here,
                     record == nullptr ? "cleanup: the catalog has no such region any more"
                                       : "cleanup: the catalog places no such replica here any more",
@@ -57,6 +72,26 @@ void RegionReconciler::LookAtReplica(RegionId id) {
                       if (!status.ok()) return LogOnce(id, status);  // the next look tries again
                       failures_.erase(id);
                     });
+}
+
+// Its group may need it for a majority, without which nobody can correct the record.
+void RegionReconciler::StartAhead(const pb::RegionRecord& record, ReplicaId here) {
+  pb::ReplicaRecord self;
+  self.set_id(here.value());
+  if (const Status started = replicas_.StartDormant(record, self); !started.ok())
+    LogOnce(RegionId(record.id()), started);
+}
+
+bool RegionReconciler::WasRecovered() const {
+  return view_.cluster().incarnation() > 1;
+}
+
+bool RegionReconciler::IsOfLostPart(RegionId id) const {
+  for (const pb::RecoveryRecord& recovery : view_.cluster().recoveries()) {
+    if (recovery.first_region() == 0 || id.value() < recovery.first_region()) continue;
+    if (id.value() - recovery.first_region() < recovery.left_out()) return true;
+  }
+  return false;
 }
 
 std::vector<RegionId> RegionReconciler::lost() const {

@@ -3,7 +3,7 @@
 //
 //   record names the replica that this node's log holds, it does not run  -> start it
 //   record says that the replica here goes on with the log of another id, alone (region recovery) -> do that
-//   no record, or it does not name the replica here at all -> destroy it, if the view is current
+//   no record, or it does not name the replica here at all -> destroy it, if the view is current and can know
 //
 // New replicas are made, and those of a region that is removed or has moved away are destroyed, by the tasks
 // of procedures (tasks/), which somebody waits for. What is destroyed here is what no procedure waits for any
@@ -14,6 +14,12 @@
 // of a later revision than everything this node ever saw (CatalogFeed F1): absent means gone, not "not there
 // yet". The copy that was read from disk at start is not current in this sense: it may be older than the
 // replicas beside it.
+//
+// A catalog that was recovered (docs/recovery.md) has lost its newest part, so it is of no later revision than
+// everything: what that part may have made or moved is not destroyed on its word.
+//   no record, the id is one that the recovery left out -> keep the replica, it serves nothing
+//   its log names it in a newer configuration than the record -> start it and keep it: the region's leader
+//   reports who the members are, and the record that comes of it is the one to go by
 //
 // Threading:  one executor.
 // Errors:     a replica that cannot be started is tried again at every look; a new reason is logged.
@@ -43,6 +49,9 @@ class RegionReconciler {
  private:
   void LookAtRecord(const pb::RegionRecord& record);
   void LookAtReplica(RegionId id);
+  void StartAhead(const pb::RegionRecord& record, ReplicaId here);
+  bool WasRecovered() const;
+  bool IsOfLostPart(RegionId id) const;
   void LogOnce(RegionId region, const Status& status);
 
   LocalReplicas& replicas_;

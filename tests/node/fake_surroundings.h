@@ -363,6 +363,7 @@ class FakeControllers {
   };
 
   static std::pair<int, uint64_t> KeyOf(const pb::Record& record) {
+    if (record.has_cluster()) return {pb::RECORD_CLUSTER, 0};
     if (record.has_node()) return {pb::RECORD_NODE, record.node().id()};
     if (record.has_database()) return {pb::RECORD_DATABASE, record.database().id()};
     if (record.has_entry()) return {pb::RECORD_ENTRY, 0};

@@ -22,6 +22,15 @@ class NodeRecoveryTest : public TestCluster {
     executor_.Advance(5s);
     ASSERT_EQ(LeaderOf(1), 0);
   }
+  // The catalog goes on under incarnation 2.
+  void RecoverCatalog(const pb::RecoveryRecord& recovery) {
+    pb::Record record;
+    record.mutable_cluster()->set_incarnation(2);
+    *record.mutable_cluster()->add_recoveries() = recovery;
+    controllers_.Put(record);
+    controllers_.incarnation = 2;
+    executor_.Advance(3s);
+  }
   std::string ConfigurationAt(int node) {
     return raft::ToString(*at(node).node().groups().ConfigurationOf(GroupId(1)));
   }
@@ -117,6 +126,70 @@ TEST_F(NodeRecoveryTest, ANodeFollowsItsClusterIntoANewIncarnation) {
   executor_.Advance(1s);
   EXPECT_EQ(at(2).incarnation, 2u) << "by registration";
   EXPECT_FALSE(at(1).refused.has_value());
+}
+
+// A database was created and its record lost with the catalog's majority.
+TEST_F(NodeRecoveryTest, ReplicasThatTheLostPartMadeAreKept) {
+  StartWithDatabase();
+  ASSERT_TRUE(AdvanceUntilLed(1));
+  pb::RecoveryRecord recovery;
+  recovery.set_first_region(1);
+  recovery.set_left_out(100);
+  RecoverCatalog(recovery);
+  controllers_.Delete(pb::RECORD_REGION, 1);
+  executor_.Advance(3s);
+  at(2).Crash();
+  at(2).Start();
+  executor_.Advance(5s);
+  for (int i = 1; i <= 3; ++i) EXPECT_FALSE(at(i).log().groups[GroupId(1)].tombstone) << i;
+}
+
+// It was removed in what the recovered catalog knows.
+TEST_F(NodeRecoveryTest, ReplicasThatTheRecoveredCatalogRemovedGo) {
+  StartWithDatabase();
+  ASSERT_TRUE(AdvanceUntilLed(1));
+  pb::RecoveryRecord recovery;
+  recovery.set_first_region(2);
+  recovery.set_left_out(100);
+  RecoverCatalog(recovery);
+  controllers_.Delete(pb::RECORD_REGION, 1);
+  executor_.Advance(3s);
+  for (int i = 1; i <= 3; ++i) EXPECT_TRUE(at(i).log().groups[GroupId(1)].tombstone) << i;
+}
+
+// Node 3 came to the region in the lost part: the record is older than that.
+TEST_F(NodeRecoveryTest, AMemberThatTheRecordDoesNotNameYetIsKeptAndRuns) {
+  StartWithDatabase();
+  ASSERT_TRUE(AdvanceUntilLed(1));
+  group::GroupHost& leader = at(LeaderOf(1)).node().groups();
+  raft::Configuration members = *leader.ConfigurationOf(GroupId(1));
+  const ReplicaId follower(LeaderOf(1) == 1 ? 2 : 1);
+  for (const raft::MemberRole role : {raft::MemberRole::kLearner, raft::MemberRole::kVoter}) {
+    for (raft::Member& member : members.members) {
+      if (member.id == follower) member.role = role;
+    }
+    leader.ProposeConfiguration(GroupId(1), members, [](const group::ProposeOutcome&) {});
+    executor_.Advance(1s);
+    ASSERT_EQ(*leader.ConfigurationOf(GroupId(1)), members);
+  }
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  record.mutable_region()->mutable_replicas()->RemoveLast();
+  RecoverCatalog({});
+  controllers_.Put(record);
+  executor_.Advance(3s);
+  EXPECT_FALSE(at(3).log().groups[GroupId(1)].tombstone);
+  at(3).Crash();
+  at(3).Start();
+  executor_.Advance(5s);
+  EXPECT_TRUE(at(3).node().groups().Runs(GroupId(1))) << "the others may need it for a majority";
+
+  // The leader has reported: by a record that is not older it goes.
+  const auto known = at(3).node().groups().KnownConfigurationOf(GroupId(1));
+  ASSERT_TRUE(known.has_value());
+  record.mutable_region()->set_configuration_index(known->index.value());
+  controllers_.Put(record);
+  executor_.Advance(3s);
+  EXPECT_TRUE(at(3).log().groups[GroupId(1)].tombstone);
 }
 
 TEST_F(NodeRecoveryTest, AControllerThatWasLeftBehindIsRefused) {
