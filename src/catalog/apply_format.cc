@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "catalog/apply.h"
+#include "catalog/controllers.h"
 #include "catalog/format.h"
 #include "catalog/keys.h"
 
@@ -20,7 +21,7 @@ CatalogResult RaiseFormat(Records& records, commands::RaiseFormat& command, Chan
   if (to <= from) return Done(change, false);
   for (const auto& [id, record] : records.controllers.all()) {
     const uint32_t newest = NewestFormatOr1(record.controller().newest_format());
-    if (newest >= to) continue;
+    if (newest >= to || IsRemoved(record.controller())) continue;
     return Refused(
         REASON_CONDITION_FAILED,
         fmt::format("controller {} runs a program that reads formats up to {}, not {}", id, newest, to));

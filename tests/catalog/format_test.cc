@@ -129,6 +129,22 @@ TEST(FormatTest, TheFormatRisesOnlyWhenEveryMemberReadsIt) {
   EXPECT_EQ(catalog.catalog().format_version(), 2u);
 }
 
+TEST(FormatTest, AControllerThatWasRemovedKeepsNoFormatBack) {
+  TestCatalog catalog;
+  catalog.Initialize();
+  for (uint64_t id = 1; id <= 2; ++id) catalog.Apply(ControllerReads(id, 2));
+  ipb::CatalogCommand recovery = TestCatalog::Command();
+  recovery.mutable_recover_cluster()->set_cluster_id("cluster");
+  recovery.mutable_recover_cluster()->set_voter(1);
+  recovery.mutable_recover_cluster()->add_learners(2);
+  recovery.mutable_recover_cluster()->mutable_recovery()->set_incarnation(2);
+  EXPECT_EQ(catalog.Apply(Raise(2)).message(),
+            "controller 3 runs a program that reads formats up to 1, not 2");
+  catalog.Apply(recovery);
+  EXPECT_EQ(catalog.Apply(Raise(2)).reason(), pb::REASON_UNSPECIFIED);
+  EXPECT_EQ(catalog.catalog().format_version(), 2u);
+}
+
 TEST(FormatTest, RetiredSectionsAreNotReadAndGoWhenTheFormatRises) {
   TestCatalog catalog;
   catalog.Initialize();

@@ -183,7 +183,9 @@ pb::UpgradeResponse ClusterService::UpgradeState() const {
     member.set_software_version(record.software_version());
     possible = std::min(possible, member.newest_format());
   };
-  for (const auto& [id, record] : catalog.controllers()) add("controller", record.controller());
+  for (const auto& [id, record] : catalog.controllers()) {
+    if (!catalog::IsRemoved(record.controller())) add("controller", record.controller());
+  }
   for (const auto& [id, record] : catalog.nodes()) {
     if (record.node().state() != pb::NODE_REMOVED) add("node", record.node());
   }
