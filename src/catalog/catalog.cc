@@ -10,6 +10,7 @@
 #include "catalog/apply.h"
 #include "catalog/deduplication.h"
 #include "catalog/keys.h"
+#include "catalog/refusal.h"
 
 namespace tenure::catalog {
 
@@ -114,7 +115,9 @@ class Catalog::Impl {
     }
     Change change{revision, term, command.now_ms(), state, events_};
     ipb::CatalogResult result = Dispatch(command, change);
-    if (identified) deduplication_.Remember(command.id(), command.now_ms(), revision, result);
+    // What may be sent again as it is gets another answer once the cause has gone.
+    if (identified && !RuleOf(result.reason()).retryable)
+      deduplication_.Remember(command.id(), command.now_ms(), revision, result);
     return result;
   }
 

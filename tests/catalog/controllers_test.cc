@@ -105,6 +105,20 @@ TEST_F(ControllersTest, RemovalNeedsAReplacementOrForce) {
   EXPECT_TRUE(Add(5, "10.0.0.3:7100").changed());
 }
 
+TEST_F(ControllersTest, ARefusalThatMayBeSentAgainIsNotRemembered) {
+  Add(4, "d:1");
+  Add(5, "e:1");
+  Remove(3);
+  ipb::CatalogCommand command = TestCatalog::Command();
+  command.mutable_remove_controller()->set_controller(2);
+  command = TestCatalog::WithId(command, 77, 1);
+  Refused(catalog.Apply(command), REASON_BUSY, "controller 3 is being removed");
+  Role(3, false, true);
+  EXPECT_TRUE(catalog.Apply(command).changed());
+  const auto again = catalog.Apply(command);
+  EXPECT_TRUE(again.duplicate() && again.changed());
+}
+
 TEST_F(ControllersTest, TheLastOneStays) {
   for (const uint64_t id : {3u, 2u}) {
     EXPECT_TRUE(Remove(id, true).changed());
