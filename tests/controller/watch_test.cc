@@ -125,6 +125,19 @@ TEST(Watch, ProgressMarksWithoutEvents) {
   EXPECT_EQ(w.heard.messages.size(), messages);  // nothing moved: nothing said
 }
 
+// Of a catalog that goes on from an older revision: events up to `after` would be passed over in silence.
+TEST(Watch, RevisionsToComeAreOutOfRange) {
+  TestController t;
+  t.Lead();
+  const uint64_t now = t.Put("k", "")->revision();
+  Watcher ahead(t, now + 1);
+  ASSERT_TRUE(ahead.heard.closed);
+  EXPECT_EQ(ReasonOf(*ahead.heard.closed), pb::REASON_OUT_OF_RANGE);
+  EXPECT_EQ(RefusalOf(*ahead.heard.closed)->revision(), now);
+  Watcher present(t, now);
+  EXPECT_FALSE(present.heard.closed);
+}
+
 TEST(Watch, OldRevisionsAreOutOfRange) {
   WatchOptions options;
   options.history_events = 10;

@@ -126,6 +126,17 @@ void WatchHub::WatchStream::Begin(pb::WatchRequest request) {
     SendProgress();
     return;
   }
+  // Whoever leads has applied all that any leader before it told of. What is said to come after that was lost
+  // in a recovery, and the same revisions stand for other changes now.
+  if (after_ > hub_->applied_.value()) {
+    pb::Refusal refusal;
+    refusal.set_reason(pb::REASON_OUT_OF_RANGE);
+    refusal.set_message(
+        fmt::format("after_revision {} is ahead of the catalog, which is at revision {}: list again", after_,
+                    hub_->applied_.value()));
+    refusal.set_revision(hub_->applied_.value());
+    return Close(catalog::MakeRefusal(std::move(refusal)));
+  }
   if (after_ < hub_->history_from_.value()) {
     pb::Refusal refusal;
     refusal.set_reason(pb::REASON_OUT_OF_RANGE);
