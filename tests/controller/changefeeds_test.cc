@@ -328,6 +328,28 @@ TEST_F(ChangefeedsTest, PauseResumeAndRemove) {
   EXPECT_EQ(owner.agent.running, 0u);
 }
 
+TEST_F(ChangefeedsTest, AnUpdateThatIsSentAgainIsAnsweredAgain) {
+  CreateAndRun();
+  ASSERT_TRUE(Ask("Pause").ok());
+  for (int i = 0; i < 4; ++i) Beat();
+  pb::UpdateChangefeedRequest request;
+  request.set_name("feed");
+  request.set_gc_ttl_ms(7'200'000);
+  request.mutable_id()->set_client_id(5);
+  request.mutable_id()->set_sequence(1);
+  const auto update = [&] {
+    return t.Call<pb::ChangefeedResponse>("tenure.v1.Changefeeds/Update", request, seconds(10),
+                                          milliseconds(20));
+  };
+  const auto first = update();
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(Ask("Resume").ok());
+  const auto again = update();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->revision(), first->revision());
+  EXPECT_EQ(again->changefeed().record().id(), 1u);
+}
+
 TEST_F(ChangefeedsTest, AStopOfTheLeaderBeforeIsCompleteOnlyAfterABarrier) {
   CreateAndRun();
   const size_t owner = OwnerIndex();

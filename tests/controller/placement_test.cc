@@ -607,6 +607,9 @@ TEST_F(PlacementTest, ReplicasAreChangedOnRequestWithinReason) {
   ExpectWhole();
   request.set_region(77);
   EXPECT_EQ(ReasonOf(ask().status()), pb::REASON_NOT_FOUND);
+  request.mutable_id()->set_client_id(5);
+  request.mutable_id()->set_sequence(1);
+  EXPECT_EQ(ask()->revision(), moved->revision()) << "it was done, whatever became of the region";
 }
 
 }  // namespace

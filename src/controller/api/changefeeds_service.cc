@@ -194,6 +194,20 @@ void ChangefeedsService::Propose(ipb::CatalogCommand command, Done done) {
                          });
 }
 
+// What was done is known, even if the names mean something else by now, or the changefeed is in another state.
+std::optional<StatusOr<ChangefeedsService::Response>> ChangefeedsService::AnswerAgain(
+    const pb::RequestId& id) const {
+  const auto known = access_.catalog().FindAnswer(id);
+  if (!known) return std::nullopt;
+  if (known->reason() != pb::REASON_UNSPECIFIED) return catalog::MakeRefusal(RefusalOf(*known));
+  Response response;
+  response.set_revision(known->revision());
+  const auto& feeds = access_.catalog().changefeeds();
+  if (const auto found = feeds.find(known->object_id()); found != feeds.end())
+    *response.mutable_changefeed() = Describe(found->second.changefeed());
+  return response;
+}
+
 runtime::Task<Status> ChangefeedsService::CheckSink(std::string sink, std::string database) {
   const auto candidates = coordinator_.nodes().Candidates();
   if (candidates.empty())
@@ -240,16 +254,7 @@ runtime::Task<Status> ChangefeedsService::CheckStart(uint64_t database, CommitTs
 runtime::Task<void> ChangefeedsService::Create(pb::CreateChangefeedRequest request, Done done) {
   ipb::CatalogCommand command;
   if (request.id().client_id() != 0) *command.mutable_id() = request.id();
-  // What was done is known, even if the names mean something else by now.
-  if (const auto known = access_.catalog().FindAnswer(request.id())) {
-    if (known->reason() != pb::REASON_UNSPECIFIED) co_return done(catalog::MakeRefusal(RefusalOf(*known)));
-    Response response;
-    response.set_revision(known->revision());
-    const auto& feeds = access_.catalog().changefeeds();
-    if (const auto found = feeds.find(known->object_id()); found != feeds.end())
-      *response.mutable_changefeed() = Describe(found->second.changefeed());
-    co_return done(std::move(response));
-  }
+  if (auto answer = AnswerAgain(request.id())) co_return done(*std::move(answer));
   const pb::Record* database = access_.catalog().FindDatabase(request.database());
   if (database == nullptr)
     co_return done(Refuse(pb::REASON_NOT_FOUND, "database: there is no '{}'", request.database()));
@@ -287,6 +292,7 @@ runtime::Task<void> ChangefeedsService::Create(pb::CreateChangefeedRequest reque
 }
 
 runtime::Task<void> ChangefeedsService::Update(pb::UpdateChangefeedRequest request, Done done) {
+  if (auto answer = AnswerAgain(request.id())) co_return done(*std::move(answer));
   const auto feed = Find(request.name());
   if (!feed.ok()) co_return done(feed.status());
   ipb::CatalogCommand command;

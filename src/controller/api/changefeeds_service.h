@@ -54,6 +54,8 @@ class ChangefeedsService : public runtime::Service {
   runtime::Task<Status> CheckSink(std::string sink, std::string database);
   // Whether the changes since `start` are kept. What cannot be asked now is left to the changefeed's driver.
   runtime::Task<Status> CheckStart(uint64_t database, changefeed::CommitTs start);
+  // Of a request that was answered before; none: it was not.
+  std::optional<StatusOr<Response>> AnswerAgain(const ::tenure::v1::RequestId& id) const;
   void Propose(::tenure::internal::v1::CatalogCommand command, Done done);
   ::tenure::v1::Changefeed Describe(const ::tenure::v1::ChangefeedRecord& record) const;
 

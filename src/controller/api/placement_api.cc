@@ -165,9 +165,8 @@ Status PlacementApi::Choose(const pb::ChangeReplicaRequest& request, const pb::R
 
 void PlacementApi::ChangeReplica(const pb::ChangeReplicaRequest& request, Answer<Response> done) {
   if (const Status ready = leadership_.CheckLoadReady(); !ready.ok()) return done(ready);
-  const auto region = FindRegion(request.region());
-  if (!region.ok()) return done(region.status());
   Response response;
+  // Before the region is looked for: it may have gone since.
   if (const auto known = access_.catalog().FindAnswer(request.id());
       known && known->reason() == pb::REASON_UNSPECIFIED) {
     response.set_revision(known->revision());
@@ -179,6 +178,8 @@ void PlacementApi::ChangeReplica(const pb::ChangeReplicaRequest& request, Answer
     }
     return done(std::move(response));
   }
+  const auto region = FindRegion(request.region());
+  if (!region.ok()) return done(region.status());
   if ((*region)->state() == pb::REGION_REMOVING || (*region)->state() == pb::REGION_CREATING) {
     return done(Refuse(pb::REASON_CONDITION_FAILED, "region {} is {}", request.region(),
                        catalog::NameOf((*region)->state())));
