@@ -45,6 +45,7 @@ struct CatalogLimits {
   size_t max_name_bytes = 128;
   uint32_t max_regions_per_database = 16384;  // one per slot
   uint32_t max_replicas = 9;
+  size_t max_labels = 64;                              // of a node
   size_t max_clients = 10000;                          // deduplication: least recently used go first
   size_t max_results_per_client = 4096;                // oldest sequences go first
   Duration client_session = std::chrono::minutes(10);  // idle clients are forgotten after this
@@ -113,7 +114,8 @@ class Catalog {
     std::vector<pb::Record> records;
     std::string next_after;  // empty: complete
   };
-  // At most `limit` records and about 4 MiB; keys with `prefix` after `after`, in order.
+  // At most `limit` records and about 4 MiB, or what stands beside 16 MiB of values that are not asked for; keys
+  // with `prefix` after `after`, in order.
   static EntryPage ListEntries(std::string_view prefix, std::string_view after, size_t limit, bool keys_only,
                                const kv::Reader& state);
 

@@ -15,6 +15,8 @@ namespace {
 
 constexpr char kEntryFormat = 1;
 constexpr size_t kMaxPageBytes = 4 << 20;
+// Values are read whether they are asked for or not.
+constexpr size_t kMaxReadBytes = 16 << 20;
 
 // Protobuf's wire format, put together from its parts: through messages, an event costs as much as the put that
 // it tells of.
@@ -154,11 +156,14 @@ Catalog::EntryPage Catalog::ListEntries(std::string_view prefix, std::string_vie
   if (!upper.empty() && start >= upper) return page;
   const std::unique_ptr<kv::Iterator> iterator = state.NewIterator(start, upper);
   size_t bytes = 0;
+  size_t read = 0;
   for (; iterator->Valid(); iterator->Next()) {
     const std::string_view key = iterator->key().substr(1);
     const EntryHead head = DecodeEntry(iterator->value());
     const size_t size = key.size() + (keys_only ? 0 : head.value.size()) + 32;
-    if (page.records.size() >= limit || (!page.records.empty() && bytes + size > kMaxPageBytes)) {
+    read += iterator->value().size();
+    const bool full = bytes + size > kMaxPageBytes || read > kMaxReadBytes;
+    if (page.records.size() >= limit || (!page.records.empty() && full)) {
       page.next_after = page.records.back().entry().key();
       return page;
     }

@@ -24,6 +24,11 @@ Status CheckEntryKey(std::string_view key, const CatalogLimits& limits) {
   return OkStatus();
 }
 
+Status CheckSize(std::string_view field, std::string_view text, size_t limit) {
+  if (text.size() <= limit) return OkStatus();
+  return Refuse(REASON_INVALID_ARGUMENT, "{}: has {} bytes, the limit is {}", field, text.size(), limit);
+}
+
 Status Check(const ipb::PutEntry& put, const CatalogLimits& limits) {
   TENURE_RETURN_IF_ERROR(CheckEntryKey(put.key(), limits));
   if (put.value().size() > limits.max_entry_value_bytes) {
@@ -49,6 +54,11 @@ Status Check(const ipb::RegisterNode& registration, const CatalogLimits& limits)
   if (node.address() == node.resp_address()) {
     return Refuse(REASON_INVALID_ARGUMENT, "node.resp_address: is the same as node.address ({})",
                   node.address());
+  }
+  TENURE_RETURN_IF_ERROR(CheckSize("node.software_version", node.software_version(), limits.max_name_bytes));
+  if (static_cast<size_t>(node.labels_size()) > limits.max_labels) {
+    return Refuse(REASON_INVALID_ARGUMENT, "node.labels: there are {}, the limit is {}", node.labels_size(),
+                  limits.max_labels);
   }
   std::set<std::string_view> keys;
   for (const pb::Label& label : node.labels()) {
@@ -115,6 +125,8 @@ Status Check(const pb::ControllerRecord& controller, const CatalogLimits& limits
     TENURE_RETURN_IF_ERROR(CheckName("controller.zone", controller.zone(), limits.max_name_bytes));
   }
   if (!controller.uuid().empty()) TENURE_RETURN_IF_ERROR(CheckName("controller.uuid", controller.uuid(), 64));
+  TENURE_RETURN_IF_ERROR(
+      CheckSize("controller.software_version", controller.software_version(), limits.max_name_bytes));
   return CheckAddress("controller.address", controller.address());
 }
 
@@ -148,13 +160,14 @@ Status Check(const ipb::InitializeCluster& initialize, const CatalogLimits& limi
   return OkStatus();
 }
 
-Status Check(const ipb::RecoverRegions& recover) {
+Status Check(const ipb::RecoverRegions& recover, const CatalogLimits& limits) {
   if (recover.items().empty()) return Refuse(REASON_INVALID_ARGUMENT, "items: there is none");
   std::set<uint64_t> ids;
   for (const auto& item : recover.items()) {
     if (!ids.insert(item.region()).second) {
       return Refuse(REASON_INVALID_ARGUMENT, "items: region {} is given twice", item.region());
     }
+    TENURE_RETURN_IF_ERROR(CheckSize("by", item.recovery().by(), limits.max_name_bytes));
   }
   return OkStatus();
 }
@@ -367,7 +380,7 @@ Status CheckBody(const ipb::CatalogCommand& command, const CatalogLimits& limits
     case Command::kDropChangefeed:
       return CheckIfEpoch("drop_changefeed", command.drop_changefeed().if_epoch());
     case Command::kRecoverRegions:
-      return Check(command.recover_regions());
+      return Check(command.recover_regions(), limits);
     case Command::kRecoverCluster:
       return Refuse(REASON_INVALID_ARGUMENT,
                     "recover_cluster: is written into a stopped controller's log, never proposed");

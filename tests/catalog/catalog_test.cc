@@ -169,6 +169,11 @@ TEST(Catalog, ListsInKeyOrderByPrefixAndPage) {
   EXPECT_TRUE(t.List("a/", "z").records.empty());
   EXPECT_EQ(t.List("a/", "", 10, true).records[0].entry().value(), "");
   EXPECT_EQ(t.List("nothing").records.size(), 0u);
+  // Values that nobody asked for are read all the same, so there is a limit to them.
+  for (int i = 10; i < 40; ++i) t.Apply(T::Put("big/" + std::to_string(i), std::string(1 << 20, 'v')));
+  const auto page = t.List("big/", "", 100, true);
+  EXPECT_EQ(page.records.size(), 15u);
+  EXPECT_EQ(t.List("big/", page.next_after, 100, true).records.size(), 15u);
 }
 
 TEST(Catalog, PagesAreBoundedByBytes) {

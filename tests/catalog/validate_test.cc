@@ -55,6 +55,25 @@ TEST(Validate, Nodes) {
     label.set_value("7");
   }
   ExpectInvalid(labelled, "node.labels");
+  auto many = T::Register("u", "h:1");
+  for (int i = 0; i < 64; ++i)
+    many.mutable_register_node()->mutable_node()->add_labels()->set_key(std::to_string(i));
+  EXPECT_TRUE(Catalog::Validate(many, {}).ok());
+  many.mutable_register_node()->mutable_node()->add_labels()->set_key("64");
+  ExpectInvalid(many, "node.labels");
+  auto version = T::Register("u", "h:1");
+  version.mutable_register_node()->mutable_node()->set_software_version(std::string(129, '1'));
+  ExpectInvalid(version, "node.software_version");
+}
+
+TEST(Validate, WhoRecovers) {
+  ipb::CatalogCommand recover = T::Command();
+  recover.set_version(2);
+  auto& item = *recover.mutable_recover_regions()->add_items();
+  item.mutable_recovery()->set_by(std::string(128, 'x'));
+  EXPECT_TRUE(Catalog::Validate(recover, {}).ok());
+  item.mutable_recovery()->set_by(std::string(129, 'x'));
+  ExpectInvalid(recover, "by");
 }
 
 TEST(Validate, Databases) {

@@ -126,6 +126,11 @@ TEST(CatalogService, ListsKindsAndPages) {
   list.add_kinds(pb::RECORD_CLUSTER);
   list.add_kinds(pb::RECORD_CONTROLLER);
   EXPECT_EQ(call()->records_size(), 4);
+  list.add_kinds(pb::RECORD_CLUSTER);
+  EXPECT_EQ(ReasonOf(call().status()), pb::REASON_INVALID_ARGUMENT);
+  EXPECT_THAT(std::string(MessageOf(call().status())),
+              HasSubstr("kinds: RECORD_CLUSTER is named more than once"));
+  list.mutable_kinds()->RemoveLast();
   list.add_kinds(pb::RECORD_ENTRY);
   EXPECT_EQ(ReasonOf(call().status()), pb::REASON_INVALID_ARGUMENT);
 }

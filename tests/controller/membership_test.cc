@@ -162,6 +162,26 @@ TEST_F(MembershipTest, AnnouncementsAreJudged) {
   EXPECT_EQ(Announce(4, "u4", "c4:7100", true, "").verdict(), ipb::ANNOUNCEMENT_RECORDED);
 }
 
+// A follower cannot tell who has just been added and who never will be.
+TEST_F(MembershipTest, OfThoseThatNoRecordNamesOnlySoManyAreKept) {
+  t.Lead();
+  ASSERT_TRUE(Add(99, "c99:7100").ok());
+  t.Follow(8, 2);
+  for (uint64_t id = 100; id < 400; ++id) {
+    ipb::Announcement announcement;
+    announcement.set_cluster_id("cluster");
+    announcement.mutable_controller()->set_id(id);
+    announcement.mutable_controller()->set_uuid("u");
+    announcement.mutable_controller()->set_address("c" + std::to_string(id) + ":7100");
+    announcement.mutable_controller()->set_newest_format(catalog::kNewestFormat);
+    (void)t.Call<ipb::AnnouncementAnswer>("tenure.internal.v1.Controllers/Announce", announcement);
+  }
+  EXPECT_EQ(book.Find(110), "c110:7100");
+  EXPECT_EQ(book.Find(300), std::nullopt);
+  EXPECT_EQ(Announce(99, "u99", "moved:1").verdict(), ipb::ANNOUNCEMENT_HEARD) << "a record names it";
+  EXPECT_EQ(book.Find(99), "moved:1");
+}
+
 class TokenTest : public ::testing::Test {
  protected:
   TokenTest() {

@@ -1,6 +1,7 @@
 #include "controller/api/catalog_service.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/codec.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr uint32_t kDefaultLimit = 1000;
 constexpr uint32_t kMaxLimit = 10000;
+constexpr size_t kMaxPageBytes = size_t{16} << 20;  // of records that are not entries, about
 
 // The memory-resident records of a kind; null for entries and unknown kinds.
 const std::map<uint64_t, pb::Record>* RecordsOf(pb::RecordKind kind, const catalog::Catalog& catalog) {
@@ -47,8 +49,14 @@ const std::map<uint64_t, pb::Record>* RecordsOf(pb::RecordKind kind, const catal
 // answer.
 StatusOr<pb::ListResponse> ListKinds(const pb::ListRequest& request, const CatalogView& view) {
   pb::ListResponse response;
+  size_t bytes = 0;
+  std::set<int> seen;
   for (const int number : request.kinds()) {
     const auto kind = static_cast<pb::RecordKind>(number);
+    if (!seen.insert(number).second) {
+      return Refuse(pb::REASON_INVALID_ARGUMENT, "kinds: {} is named more than once",
+                    pb::RecordKind_Name(kind));
+    }
     if (kind == pb::RECORD_CLUSTER) {
       if (const pb::Record* cluster = view.catalog.cluster_record()) *response.add_records() = *cluster;
       continue;
@@ -58,7 +66,16 @@ StatusOr<pb::ListResponse> ListKinds(const pb::ListRequest& request, const Catal
       return Refuse(pb::REASON_INVALID_ARGUMENT, "kinds: {} cannot be listed with others",
                     pb::RecordKind_Name(kind));
     }
-    for (const auto& [id, record] : *records) *response.add_records() = record;
+    for (const auto& [id, record] : *records) {
+      bytes += record.ByteSizeLong();
+      if (bytes > runtime::kMaxMessageBytes) {
+        return Refuse(pb::REASON_INVALID_ARGUMENT,
+                      "kinds: the records are more than the {} MiB that fit into one answer: list each kind "
+                      "by itself, which is paged",
+                      runtime::kMaxMessageBytes >> 20);
+      }
+      *response.add_records() = record;
+    }
   }
   return response;
 }
@@ -87,8 +104,11 @@ StatusOr<pb::ListResponse> ListOneKind(const pb::ListRequest& request, const Cat
   }
   auto next = request.after().empty() ? records->begin()
                                       : records->upper_bound(GetBigEndian64(request.after().data()));
+  size_t bytes = 0;
   for (; next != records->end(); ++next) {
-    if (static_cast<uint32_t>(response.records_size()) == limit) {
+    bytes += next->second.ByteSizeLong();
+    const bool full = bytes > kMaxPageBytes && !response.records().empty();
+    if (full || static_cast<uint32_t>(response.records_size()) == limit) {
       PutBigEndian64(*response.mutable_next_after(), std::prev(next)->first);
       break;
     }

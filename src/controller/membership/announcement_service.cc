@@ -16,6 +16,12 @@ namespace ipb = ::tenure::internal::v1;
 
 namespace {
 
+// One says its name, its addresses and the like.
+constexpr size_t kMaxAnnouncedBytes = 4096;
+// Of those that no record names: of a cluster that has yet to form, or of which this controller has not heard
+// everything.
+constexpr size_t kMaxUnknown = 64;
+
 // `record` with what the controller says about itself.
 pb::ControllerRecord Merged(pb::ControllerRecord record, const pb::ControllerRecord& announced) {
   record.set_address(announced.address());
@@ -132,6 +138,10 @@ void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers do
     return done(
         catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "controller: id, uuid and address must be given"));
   }
+  if (announced.ByteSizeLong() > kMaxAnnouncedBytes) {
+    return done(catalog::Refuse(pb::REASON_INVALID_ARGUMENT, "controller: has {} bytes, the limit is {}",
+                                announced.ByteSizeLong(), kMaxAnnouncedBytes));
+  }
   ipb::AnnouncementAnswer answer = Judge(announcement);
   if (answer.verdict() == ipb::ANNOUNCEMENT_WRONG_TOKEN &&
       std::exchange(last_turned_away_, answer.message()) != answer.message()) {
@@ -141,6 +151,13 @@ void AnnouncementService::Hear(const ipb::Announcement& announcement, Answers do
   if (announcement.incarnation() > own_.incarnation && announcement.cluster_id() == answer.cluster_id()) {
     on_superseded_(announcement.incarnation());
     return done(std::move(answer));
+  }
+  if (directory_.Find(announced.id()) == nullptr && !announced_.contains(announced.id()) &&
+      announced_.size() >= kMaxUnknown) {
+    return done(catalog::Refuse(pb::REASON_OVERLOADED,
+                                "controller {} is not known here, and {} others have announced themselves: "
+                                "no more are kept",
+                                announced.id(), announced_.size()));
   }
   addresses_.OnAnnounced(announced.id(), announced.address());
   announced_[announced.id()] = announced;
