@@ -145,6 +145,54 @@ TEST(Agents, WrongClusterAndWrongAddresses) {
   EXPECT_EQ(ReasonOf(call()), pb::REASON_NOT_LEADER);
 }
 
+// A snapshot of its machine was started elsewhere.
+TEST(Agents, ACopyOfANodeIsRefusedWhileTheNodeIsThere) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  ipb::RegisterRequest request;
+  request.set_cluster_id("cluster");
+  request.mutable_node()->set_uuid("n1");
+  request.mutable_node()->set_address("copy:1");
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
+  const auto call = [&] {
+    return t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request).status();
+  };
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_ALREADY_EXISTS);
+  EXPECT_THAT(std::string(MessageOf(call())), HasSubstr("is at n1:1, a process at copy:1"));
+  node.stream.reset();  // a connection that breaks proves nothing
+  t.executor.Advance(seconds(1));
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_ALREADY_EXISTS);
+  // Where it was it may start at any time.
+  node.Register();
+  node.Connect();
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_ALREADY_EXISTS);
+  // A leader that has yet to hear of it waits.
+  t.Follow(8, 2);
+  t.Lead(9);
+  EXPECT_EQ(ReasonOf(call()), pb::REASON_ALREADY_EXISTS);
+  t.executor.Advance(seconds(11));
+  EXPECT_TRUE(call().ok()) << "it has moved";
+}
+
+TEST(Agents, ANodeThatSaysThatItStopsMayStartElsewhere) {
+  TestController t;
+  t.Lead();
+  FakeNode node(t, "n1");
+  node.Register();
+  node.Connect();
+  node.next.set_stopping(true);
+  node.Beat();
+  ipb::RegisterRequest request;
+  request.set_cluster_id("cluster");
+  request.mutable_node()->set_uuid("n1");
+  request.mutable_node()->set_address("moved:1");
+  request.mutable_node()->set_newest_format(catalog::kNewestFormat);
+  EXPECT_TRUE(t.Call<ipb::RegisterResponse>("tenure.internal.v1.Agent/Register", request).ok());
+}
+
 TEST(Agents, ALowerIncarnationMayJoinUnlessItIsAController) {
   TestController t({}, nullptr, nullptr, 3);
   t.Lead();

@@ -15,6 +15,13 @@ namespace pb = ::tenure::v1;
 namespace ipb = ::tenure::internal::v1;
 using catalog::Refuse;
 
+namespace {
+
+// A node that was heard within this time is there, whatever has become of its connection.
+constexpr Duration kIsThere = std::chrono::seconds(10);
+
+}  // namespace
+
 class AgentService::HeartbeatStream : public runtime::StreamHandler {
  public:
   HeartbeatStream(AgentService* service, std::unique_ptr<runtime::Stream> stream)
@@ -201,6 +208,10 @@ void AgentService::Register(ipb::RegisterRequest request, Answer<ipb::RegisterRe
                access_.catalog().format_version(), newest));
   }
   if (const Status allowed = CheckIncarnation(request); !allowed.ok()) return done(allowed);
+  if (const Status allowed = CheckOnlyOne(request.node()); !allowed.ok()) {
+    logger_.Warn("registration refused: {}", MessageOf(allowed));
+    return done(allowed);
+  }
   ipb::CatalogCommand command;
   *command.mutable_register_node()->mutable_node() = std::move(*request.mutable_node());
   access_.ProposeInEpoch(std::move(command), leadership_.epoch(),
@@ -235,6 +246,29 @@ Status AgentService::CheckIncarnation(const ipb::RegisterRequest& request) const
       "controller {} is of incarnation {} of cluster {}, the cluster is at incarnation {}: its data "
       "directory was left behind by a recovery and cannot join again",
       request.controller_id(), theirs, ClusterId(), options_.incarnation);
+}
+
+// A copy of a node's directory (a snapshot of its machine, started elsewhere) has forgotten what the node has
+// promised since, and must not take its place while it is there. A process that starts again where it was is
+// no such copy: two cannot answer at one address.
+Status AgentService::CheckOnlyOne(const pb::NodeRecord& node) const {
+#ifdef TENURE_MUTANT_copied_node_registers
+  return OkStatus();
+#endif
+  const pb::Record* found = access_.catalog().FindNode(node.uuid());
+  if (found == nullptr) return OkStatus();
+  const pb::NodeRecord& known = found->node();
+  if (known.address().empty() || known.address() == node.address()) return OkStatus();
+  if (known.state() == pb::NODE_DOWN) return OkStatus();
+  const NodeLoad* load = load_.Find(NodeId(known.id()));
+  const Duration silence = load_.SilenceOf(NodeId(known.id()), executor_.Now());
+  if (silence >= kIsThere || (load != nullptr && load->stopping)) return OkStatus();
+  return Refuse(pb::REASON_ALREADY_EXISTS,
+                "node {} (uuid {}) is at {}, a process at {} has the same data directory: if it is a copy, "
+                "start it with an empty one; a node that has moved is taken once the process before has "
+                "stopped, or has not been heard for {} ms ({} ms now)",
+                known.id(), known.uuid(), known.address(), node.address(), ToMillis(kIsThere),
+                ToMillis(silence));
 }
 
 std::string AgentService::ClusterId() const {

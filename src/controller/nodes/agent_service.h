@@ -102,6 +102,8 @@ class AgentService : public runtime::Service, public CatalogListener, public Lea
   // Checks a report's right to be heard; a refusal ends the stream.
   Status CheckReport(const ::tenure::internal::v1::HeartbeatRequest& report) const;
   Status CheckIncarnation(const ::tenure::internal::v1::RegisterRequest& request) const;
+  // Whether the node's data directory has no other process somewhere else.
+  Status CheckOnlyOne(const ::tenure::v1::NodeRecord& node) const;
   void LookAtCatalog();
   void TakeLeaseReport(const ::tenure::internal::v1::HeartbeatRequest& report);
   // Grants the node's lease with this answer, if that may be.
