@@ -196,6 +196,8 @@ void AddNode(const node::Node::Stats& node, Families& out) {
             D(node.diverged_replicas));
   out.Gauge("tenure_node_lost_replicas", "replicas that should be here and were dropped by a repair",
             D(node.lost_replicas));
+  out.Gauge("tenure_node_kept_replicas", "replicas whose region's record a recovery of the catalog lost",
+            D(node.kept_replicas));
   out.Gauge("tenure_node_operations_under_way", "client operations that wait for consensus",
             D(node.pending_operations));
   out.Gauge("tenure_node_catalog_revision", "catalog revision known here", D(node.catalog_revision));

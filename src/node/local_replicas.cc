@@ -78,7 +78,9 @@ bool LocalReplicas::IsAheadOf(const pb::RegionRecord& record, ReplicaId replica)
     if (named.recovered_from() != 0) return false;
   }
   const auto log = host_.KnownConfigurationOf(GroupId(record.id()));
-  return log && log->members.Contains(replica) && log->index > LogIndex(record.configuration_index()) &&
+  // A node whose own record is lost has another id now, under which its log may not know it.
+  const bool member = log && (replica.IsNone() || log->members.Contains(replica));
+  return member && log->index > LogIndex(record.configuration_index()) &&
          log->term >= Term(record.configuration_term());
 }
 

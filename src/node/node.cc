@@ -464,6 +464,7 @@ Node::Stats Node::GetStats() const {
   stats.catalog_revision = view_.revision().value();
   stats.connected = agent_.connected();
   stats.lost_replicas = reconciler_.lost().size();
+  stats.kept_replicas = reconciler_.kept().size();
   stats.transport = dependencies_.transport.counters();
   return stats;
 }

@@ -108,6 +108,7 @@ class Node final : public DataService,
     bool connected = false;
     uint64_t diverged_replicas = 0;      // of regions led here
     uint64_t lost_replicas = 0;          // that should be here and were dropped by a repair
+    uint64_t kept_replicas = 0;          // whose record a recovery of the catalog lost
     group::TransportCounters transport;  // of region groups
     bool fenced = false;
     Duration lease_left{};

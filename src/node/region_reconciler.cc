@@ -57,12 +57,7 @@ void RegionReconciler::LookAtReplica(RegionId id) {
                              "serves nothing; it goes when this node is removed and its directory with it"));
   }
   if (record != nullptr && WasRecovered() && replicas_.IsAheadOf(*record, here)) {
-    LogOnce(id, Error(StatusCode::kFailedPrecondition,
-                      "the catalog's record is older than the members that replica {} here knows: it is kept "
-                      "until the region's leader has said who they are",
-                      here));
-    if (record->state() != pb::REGION_REMOVING && replicas_.IsDormant(id)) StartAhead(*record, here);
-    return;
+    return KeepAhead(*record, here);
   }
 #endif
   replicas_.Destroy(id, here,
@@ -75,11 +70,20 @@ void RegionReconciler::LookAtReplica(RegionId id) {
 }
 
 // Its group may need it for a majority, without which nobody can correct the record.
-void RegionReconciler::StartAhead(const pb::RegionRecord& record, ReplicaId here) {
-  pb::ReplicaRecord self;
-  self.set_id(here.value());
-  if (const Status started = replicas_.StartDormant(record, self); !started.ok())
-    LogOnce(RegionId(record.id()), started);
+void RegionReconciler::KeepAhead(const pb::RegionRecord& record, ReplicaId here) {
+  const RegionId id(record.id());
+  Status started;
+  if (record.state() != pb::REGION_REMOVING && replicas_.IsDormant(id) && !here.IsNone()) {
+    pb::ReplicaRecord self;
+    self.set_id(here.value());
+    started = replicas_.StartDormant(record, self);
+  }
+  if (!started.ok()) return LogOnce(id, started);
+  LogOnce(id,
+          Error(StatusCode::kFailedPrecondition,
+                "the catalog's record is older than the members that the log of replica {} here names: it "
+                "is kept until the region's leader has said who they are",
+                here));
 }
 
 bool RegionReconciler::WasRecovered() const {
@@ -104,6 +108,14 @@ std::vector<RegionId> RegionReconciler::lost() const {
     }
   }
   return lost;
+}
+
+std::vector<RegionId> RegionReconciler::kept() const {
+  std::vector<RegionId> kept;
+  for (const RegionId id : replicas_.all()) {
+    if (view_.FindRegion(id) == nullptr && IsOfLostPart(id)) kept.push_back(id);
+  }
+  return kept;
 }
 
 void RegionReconciler::LogOnce(RegionId region, const Status& status) {

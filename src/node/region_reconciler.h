@@ -45,11 +45,13 @@ class RegionReconciler {
   // Regions with a replica here according to the catalog, whose replica was dropped by a repair: it lost what
   // it had promised, and does not come back under its id.
   std::vector<RegionId> lost() const;
+  // Replicas here of regions whose record a recovery of the catalog lost.
+  std::vector<RegionId> kept() const;
 
  private:
   void LookAtRecord(const pb::RegionRecord& record);
   void LookAtReplica(RegionId id);
-  void StartAhead(const pb::RegionRecord& record, ReplicaId here);
+  void KeepAhead(const pb::RegionRecord& record, ReplicaId here);
   bool WasRecovered() const;
   bool IsOfLostPart(RegionId id) const;
   void LogOnce(RegionId region, const Status& status);

@@ -141,7 +141,10 @@ TEST_F(NodeRecoveryTest, ReplicasThatTheLostPartMadeAreKept) {
   at(2).Crash();
   at(2).Start();
   executor_.Advance(5s);
-  for (int i = 1; i <= 3; ++i) EXPECT_FALSE(at(i).log().groups[GroupId(1)].tombstone) << i;
+  for (int i = 1; i <= 3; ++i) {
+    EXPECT_FALSE(at(i).log().groups[GroupId(1)].tombstone) << i;
+    EXPECT_EQ(at(i).node().GetStats().kept_replicas, 1u) << i;
+  }
 }
 
 // It was removed in what the recovered catalog knows.
