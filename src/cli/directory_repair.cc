@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "cli/inspection.h"
 #include "cli/output.h"
+#include "recovery/intent.h"
 #include "wal/inspect.h"
 #include "wal/snapshot_store.h"
 
@@ -108,8 +109,9 @@ Status DirectoryRepair::RecordInIdentity() {
   std::string groups;
   for (const auto& [group, damage] : plan_.dropped)
     groups += fmt::format("{}{}", groups.empty() ? "" : ", ", group);
-  changed.history += fmt::format("{} repair: dropped groups {}\n", FormatTime(ToMillis(executor_.WallNow())),
-                                 groups.empty() ? "none" : groups);
+  recovery::AddToHistory(
+      changed, fmt::format("{} repair: dropped groups {}", FormatTime(ToMillis(executor_.WallNow())),
+                           groups.empty() ? "none" : groups));
   if (DropsController()) changed.controller_id = ControllerId();
   return owned_->Update(changed);
 }

@@ -79,17 +79,7 @@ Term TermAt(const raft::PersistedState& state, LogIndex index) {
   return term;
 }
 
-}  // namespace
-
-std::string EncodeIntent(const Intent& intent) {
-  return fmt::format(
-      "incarnation={} digest={} at_ms={} controller={} term={} index={} voters={} carried={} by={}",
-      intent.incarnation, OneWord(intent.digest), intent.at_ms, intent.controller, intent.term, intent.index,
-      fmt::join(intent.voters, ","), fmt::join(intent.carried, ","), OneWord(intent.by));
-}
-
-StatusOr<Intent> DecodeIntent(std::string_view line) {
-  const Fields fields = Split(line);
+StatusOr<Intent> FromFields(const Fields& fields) {
   Intent intent;
   uint64_t controller = 0;
   uint64_t term = 0;
@@ -112,13 +102,33 @@ StatusOr<Intent> DecodeIntent(std::string_view line) {
   return intent;
 }
 
+}  // namespace
+
+std::string EncodeIntent(const Intent& intent) {
+  return fmt::format(
+      "incarnation={} digest={} at_ms={} controller={} term={} index={} voters={} carried={} by={}",
+      intent.incarnation, OneWord(intent.digest), intent.at_ms, intent.controller, intent.term, intent.index,
+      fmt::join(intent.voters, ","), fmt::join(intent.carried, ","), OneWord(intent.by));
+}
+
+StatusOr<Intent> DecodeIntent(std::string_view line) {
+  return FromFields(Split(line));
+}
+
+void AddToHistory(wal::Identity& identity, std::string_view line) {
+  if (!identity.history.empty() && !identity.history.ends_with('\n')) identity.history += '\n';
+  identity.history += line;
+}
+
 StatusOr<std::vector<Intent>> HistoryOf(const wal::Identity& identity) {
   std::vector<Intent> history;
   for (std::string_view rest = identity.history; !rest.empty();) {
     const size_t end = std::min(rest.find('\n'), rest.size());
-    TENURE_ASSIGN_OR_RETURN(Intent intent, DecodeIntent(rest.substr(0, end)));
-    history.push_back(std::move(intent));
+    const Fields fields = Split(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (!fields.contains("incarnation")) continue;
+    TENURE_ASSIGN_OR_RETURN(Intent intent, FromFields(fields));
+    history.push_back(std::move(intent));
   }
   return history;
 }
@@ -127,8 +137,7 @@ wal::Identity After(wal::Identity identity, const Intent& intent) {
 #ifndef TENURE_MUTANT_recovery_keeps_incarnation
   identity.incarnation = intent.incarnation;
 #endif
-  if (!identity.history.empty()) identity.history += '\n';
-  identity.history += EncodeIntent(intent);
+  AddToHistory(identity, EncodeIntent(intent));
   identity.pending.clear();
   return identity;
 }

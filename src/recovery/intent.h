@@ -41,7 +41,10 @@ struct Intent {
 // One line, "key=value" separated by spaces.
 std::string EncodeIntent(const Intent& intent);
 StatusOr<Intent> DecodeIntent(std::string_view line);
-// The recoveries that this directory went through, oldest first.
+// One more line of history. Whoever writes one uses this: HistoryOf reads what stands between line ends.
+void AddToHistory(wal::Identity& identity, std::string_view line);
+// The recoveries that this directory went through, oldest first. Lines of others, such as of `tenure repair`, have no
+// incarnation and are passed over.
 StatusOr<std::vector<Intent>> HistoryOf(const wal::Identity& identity);
 // `identity` after the recovery: its incarnation, one more line of history, nothing pending.
 wal::Identity After(wal::Identity identity, const Intent& intent);

@@ -226,6 +226,32 @@ TEST_F(RecoveryTest, ExecutionMakesOneVoterOfANewIncarnation) {
   EXPECT_EQ(HistoryOf(SurveyOf(2).identity)->size(), 1u);
 }
 
+// `tenure repair` writes into the same history; the last line is as older programs wrote it.
+TEST_F(RecoveryTest, ADirectoryThatWasRepairedIsRecovered) {
+  Make(1, 20, 1, 7);
+  std::vector<Intent> recoveries;
+  for (const char* line :
+       {"2026-01-02T03:04:05.678Z repair: dropped groups 3, 4", "2026-01-02 repair: dropped groups none\n"}) {
+    {
+      auto directory = wal::DataDirectory::Open(*disk_, Path(1));
+      ASSERT_TRUE(directory.ok());
+      wal::Identity identity = (*directory)->identity();
+      AddToHistory(identity, line);
+      ASSERT_TRUE((*directory)->Update(identity).ok());
+    }
+    const auto plan = PlanOf({1}, {1});  // from the second time on it is all of them
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const auto done = Execute({1}, plan->digest, {1});
+    ASSERT_TRUE(done.ok()) << done.status();
+    recoveries.push_back(*done);
+  }
+  const wal::Identity identity = SurveyOf(1).identity;
+  const auto history = HistoryOf(identity);
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_EQ(*history, recoveries);
+  EXPECT_EQ(std::count(identity.history.begin(), identity.history.end(), '\n'), 3) << identity.history;
+}
+
 // At whichever operation of the disk the execution ends: the directories are those of before or those of
 // after, and executing again ends it.
 TEST_F(RecoveryTest, ACrashAnywhereLeavesTheOldOrTheNewState) {
@@ -289,6 +315,15 @@ TEST(Intent, RoundTrip) {
                       .by = "some_one@host"};
   EXPECT_EQ(*DecodeIntent(EncodeIntent(intent)), intent);
   EXPECT_THAT(Why(DecodeIntent("incarnation=3 digest=x").status()), HasSubstr("`at_ms`"));
+}
+
+TEST(Intent, HistoryPassesOverWhatIsNoRecovery) {
+  const Intent intent{.incarnation = 2, .digest = "d", .controller = ControllerId(1), .by = "me"};
+  wal::Identity identity;
+  identity.history = "a repair: dropped groups 1\n\n" + EncodeIntent(intent) + "\n";
+  EXPECT_THAT(*HistoryOf(identity), ElementsAre(intent));
+  identity.history += "incarnation=3 digest=x";
+  EXPECT_THAT(Why(HistoryOf(identity).status()), HasSubstr("`at_ms`"));
 }
 
 TEST(Intent, ANewTermAtThatIndexIsTheDecision) {
