@@ -10,6 +10,7 @@
 
 #include "catalog/refusal.h"
 #include "daemon/config.h"
+#include "daemon/descriptors.h"
 #include "daemon/log_sink.h"
 #include "daemon/process.h"
 #include "daemon/signals.h"
@@ -56,9 +57,23 @@ Signals::Reason WaitForEnd(Signals& signals, Process& process) {
   }
 }
 
+Status LimitClients(Config& config, const Logger& logger) {
+  const uint64_t limit = RaiseDescriptorLimit();
+  TENURE_ASSIGN_OR_RETURN(const size_t clients, ClientsWithin(limit, config.max_clients));
+  if (config.node && clients < config.max_clients) {
+    logger.Warn(
+        "--max-clients is {} instead of {}: the limit of open files (ulimit -n) is {}, of which {} are "
+        "reserved",
+        clients, config.max_clients, limit, kReservedDescriptors);
+  }
+  config.max_clients = clients;
+  return OkStatus();
+}
+
 int Serve(Config config) {
   StderrLog log(config.log_level);
   const Logger logger(&log, "process");
+  if (const Status enough = LimitClients(config, logger); !enough.ok()) return Complain(enough, kFailed);
   Signals signals;
   Process::OnEnd on_end;
   on_end.refused = [&signals](Status status) { signals.Fail(std::move(status)); };

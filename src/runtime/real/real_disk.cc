@@ -53,6 +53,8 @@ StatusCode CodeOf(int error) {
       return StatusCode::kAlreadyExists;
     case ENOSPC:
     case EDQUOT:
+    case EMFILE:
+    case ENFILE:
       return StatusCode::kResourceExhausted;
     case EACCES:
     case EPERM:
