@@ -21,7 +21,15 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr Duration kMeasureInterval = std::chrono::seconds(2);
+constexpr Duration kStopLimit =
+    std::chrono::seconds(20);  // the parts of a stop have limits that add up to less
 constexpr Duration kEndLimit = std::chrono::seconds(5);
+
+// Whether the text can be written makes no difference: fmt::print would throw where it cannot.
+void WriteTo(std::FILE* file, std::string_view text) {
+  (void)std::fwrite(text.data(), 1, text.size(), file);
+  (void)std::fflush(file);
+}
 
 // One line, whatever the message holds.
 int Complain(const Status& status, int code) {
@@ -32,8 +40,7 @@ int Complain(const Status& status, int code) {
   for (char& c : message) {
     if (c == '\n') c = ' ';
   }
-  fmt::print(stderr, "error: {}: {}\n", name, message);
-  std::fflush(stderr);
+  WriteTo(stderr, fmt::format("error: {}: {}\n", name, message));
   return code;
 }
 
@@ -42,10 +49,10 @@ uint64_t RandomSeed() {
   return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
-// A thread that waits for a disk or a pipe that hangs may never end; everything else is done by then.
-void EndInAnyCase(int code) {
-  std::thread([code] {
-    std::this_thread::sleep_for(kEndLimit);
+// A thread that waits for a disk or a pipe that hangs may never end.
+void EndInAnyCase(Duration limit, int code) {
+  std::thread([limit, code] {
+    std::this_thread::sleep_for(limit);
     _exit(code);
   }).detach();
 }
@@ -87,8 +94,9 @@ int Serve(Config config) {
   const Signals::Reason reason = WaitForEnd(signals, process);
   signals.EndAtOnceOnSignal();
   if (!reason.failure) logger.Info("stopping ({})", strsignal(reason.signal));
+  EndInAnyCase(kStopLimit, kFailed);
   process.Stop();
-  EndInAnyCase(reason.failure ? kFailed : 0);
+  EndInAnyCase(kEndLimit, reason.failure ? kFailed : 0);
   if (reason.failure) return Complain(*reason.failure, kFailed);
   logger.Info("stopped");
   return 0;
@@ -100,11 +108,11 @@ int Run(int argc, const char* const* argv) {
   StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
   if (!line.ok()) {
     Complain(line.status(), kUsage);
-    fmt::print(stderr, "tenured --help lists the flags\n");
+    WriteTo(stderr, "tenured --help lists the flags\n");
     return kUsage;
   }
   if (!line->config) {
-    fmt::print("{}", line->output);
+    WriteTo(stdout, line->output);
     return 0;
   }
   return Serve(std::move(*line->config));
