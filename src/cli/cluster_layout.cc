@@ -1,10 +1,14 @@
 #include "cli/cluster_layout.h"
 
+#include <fcntl.h>
 #include <toml++/toml.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 namespace tenure::cli {
 namespace {
@@ -23,6 +27,11 @@ int ControllersOf(const LayoutChoice& choice) {
 
 int HighestPort(const LayoutChoice& choice) {
   return choice.base_port + (choice.separate ? kSeparateNodesOffset : 0) + kPortStep * choice.nodes + 2;
+}
+
+Status CheckGiven(const std::string& directory) {
+  if (!directory.empty()) return OkStatus();
+  return Error(StatusCode::kInvalidArgument, "--data is empty, must be the directory of a cluster");
 }
 
 Status Check(const LayoutChoice& choice) {
@@ -70,12 +79,42 @@ std::vector<ProcessPlace> Places(const std::string& directory, const LayoutChoic
   return processes;
 }
 
+StatusCode CodeOfErrno(int error) {
+  return error == ENOSPC || error == EDQUOT ? StatusCode::kResourceExhausted : StatusCode::kPermissionDenied;
+}
+
+// All of `content`, on the disk when it returns.
+bool WriteWhole(int file, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(file, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  return ::fsync(file) == 0;
+}
+
+// The file is there as a whole or not at all: half a configuration would be read as one.
 Status WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream file(path, std::ios::trunc);
-  file << content;
-  file.close();
-  if (!file) return Error(StatusCode::kPermissionDenied, "cannot write {}: {}", path, std::strerror(errno));
-  return OkStatus();
+  const std::string fresh = path + ".new";
+  const int file = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  bool done = file >= 0 && WriteWhole(file, content);
+  int error = errno;
+  if (file >= 0) ::close(file);
+  if (done && ::rename(fresh.c_str(), path.c_str()) != 0) {
+    done = false;
+    error = errno;
+  }
+  if (done) return OkStatus();
+  if (file >= 0) ::unlink(fresh.c_str());
+  return Error(CodeOfErrno(error), "cannot write {}: {}", path, std::strerror(error));
+}
+
+bool Holds(const std::string& path, const std::string& content) {
+  std::ifstream file(path);
+  std::ostringstream found;
+  found << file.rdbuf();
+  return file.is_open() && found.str() == content;
 }
 
 std::string Text(const toml::table& table) {
@@ -87,9 +126,11 @@ std::string Text(const toml::table& table) {
 }  // namespace
 
 StatusOr<ClusterLayout> ClusterLayout::Make(const std::string& directory, const LayoutChoice& choice) {
+  TENURE_RETURN_IF_ERROR(CheckGiven(directory));
   TENURE_RETURN_IF_ERROR(Check(choice));
   std::error_code error;
-  const fs::path absolute = fs::weakly_canonical(fs::absolute(directory), error);
+  fs::path absolute = fs::absolute(directory, error);
+  if (!error) absolute = fs::weakly_canonical(absolute, error);
   if (error) return Error(StatusCode::kInvalidArgument, "--data is {}: {}", directory, error.message());
   ClusterLayout layout;
   layout.choice_ = choice;
@@ -106,8 +147,12 @@ StatusOr<ClusterLayout> ClusterLayout::Make(const std::string& directory, const 
 }
 
 StatusOr<ClusterLayout> ClusterLayout::Load(const std::string& directory) {
+  TENURE_RETURN_IF_ERROR(CheckGiven(directory));
   const std::string path = directory + "/up.toml";
-  if (!fs::exists(path)) {
+  std::error_code error;
+  const bool there = fs::exists(path, error);
+  if (error) return Error(StatusCode::kInvalidArgument, "--data is {}: {}", directory, error.message());
+  if (!there) {
     return Error(StatusCode::kNotFound, "{} holds no cluster of `tenure up` (there is no {})", directory,
                  path);
   }
@@ -119,9 +164,9 @@ StatusOr<ClusterLayout> ClusterLayout::Load(const std::string& directory) {
     choice.separate = table["separate"].value_or(false);
     choice.token_file = table["token-file"].value_or(std::string());
     return Make(directory, choice);
-  } catch (const toml::parse_error& error) {
-    return Error(StatusCode::kFailedPrecondition, "{}, line {}: {}", path, error.source().begin.line,
-                 error.description());
+  } catch (const toml::parse_error& wrong) {
+    return Error(StatusCode::kFailedPrecondition, "{}, line {}: {}", path, wrong.source().begin.line,
+                 wrong.description());
   }
 }
 
@@ -130,14 +175,17 @@ Status ClusterLayout::Save() const {
     std::error_code error;
     fs::create_directories(place.directory, error);
     if (error)
-      return Error(StatusCode::kPermissionDenied, "cannot make {}: {}", place.directory, error.message());
-    if (fs::exists(place.config_path())) continue;
+      return Error(CodeOfErrno(error.value()), "cannot make {}: {}", place.directory, error.message());
+    // Programs of before wrote in place: a full disk left an empty file.
+    const uintmax_t size = fs::file_size(place.config_path(), error);
+    if (!error && size > 0) continue;
     TENURE_RETURN_IF_ERROR(WriteFile(place.config_path(), ConfigOf(place)));
   }
   toml::table table{
       {"nodes", choice_.nodes}, {"base-port", choice_.base_port}, {"separate", choice_.separate}};
   if (!choice_.token_file.empty()) table.insert("token-file", choice_.token_file);
-  return WriteFile(directory_ + "/up.toml", Text(table));
+  const std::string path = directory_ + "/up.toml";
+  return Holds(path, Text(table)) ? OkStatus() : WriteFile(path, Text(table));
 }
 
 std::string ClusterLayout::controllers() const {

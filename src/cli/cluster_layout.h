@@ -48,7 +48,7 @@ class ClusterLayout {
   static StatusOr<ClusterLayout> Load(const std::string& directory);
 
   // Writes up.toml and each process's directory and tenured.toml; a tenured.toml that is there stays as it
-  // is.
+  // is. A file is written as a whole or not at all: RESOURCE_EXHAUSTED if the disk is full.
   Status Save() const;
 
   const std::string& directory() const { return directory_; }

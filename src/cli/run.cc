@@ -117,7 +117,12 @@ int Run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return WrongUsage(app, error, argc, argv);
   }
-  const Status status = invocation.action();
+  Status status;
+  try {
+    status = invocation.action();
+  } catch (const std::exception& thrown) {
+    status = Error(StatusCode::kInternal, "{}", thrown.what());
+  }
   if (status.ok()) return kDone;
   PrintFailure(DescribeFailure(status), invocation.format);
   return kFailed;

@@ -63,6 +63,45 @@ TEST_F(ClusterLayoutTest, RefusesWhatHasNoPlace) {
   EXPECT_FALSE(ClusterLayout::Make(directory(), {.nodes = 50, .base_port = 65100, .separate = false}).ok());
 }
 
+TEST_F(ClusterLayoutTest, DirectoriesThatCannotBeAreErrors) {
+  const std::string long_name(5000, 'x');
+  for (const std::string& bad : {std::string(), long_name, std::string("/dev/null/a")}) {
+    const auto loaded = ClusterLayout::Load(bad);
+    EXPECT_EQ(loaded.ok() ? StatusCode::kOk : loaded.status().code(),
+              bad.starts_with("/dev") ? StatusCode::kNotFound : StatusCode::kInvalidArgument)
+        << loaded.status();
+    const auto made = ClusterLayout::Make(bad, {});
+    EXPECT_FALSE(made.ok() && made->Save().ok()) << bad;
+  }
+  const fs::path before = fs::current_path();
+  fs::create_directories(directory());
+  fs::current_path(directory());
+  fs::remove(directory());
+  EXPECT_EQ(ClusterLayout::Make("relative", {}).status().code(), StatusCode::kInvalidArgument);
+  fs::current_path(before);
+}
+
+TEST_F(ClusterLayoutTest, AFullDiskLeavesNoHalfConfiguration) {
+  const auto layout = ClusterLayout::Make(directory(), {});
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  const std::string config = layout->processes()[1].config_path();
+  fs::create_directories(layout->processes()[1].directory);
+  fs::create_symlink("/dev/full", config + ".new");
+  const Status full = layout->Save();
+  EXPECT_EQ(full.code(), StatusCode::kResourceExhausted) << full;
+  EXPECT_NE(MessageOf(full).find(config), std::string::npos) << full;
+  EXPECT_FALSE(fs::exists(config));
+  ASSERT_TRUE(layout->Save().ok());
+  EXPECT_GT(fs::file_size(config), 0u);
+
+  // As programs of before left it.
+  std::ofstream(config, std::ios::trunc).close();
+  const auto written = fs::last_write_time(directory() + "/up.toml");
+  ASSERT_TRUE(layout->Save().ok());
+  EXPECT_GT(fs::file_size(config), 0u);
+  EXPECT_EQ(fs::last_write_time(directory() + "/up.toml"), written) << "it has not changed";
+}
+
 TEST_F(ClusterLayoutTest, WhatWasSavedIsLoadedAndAChangedConfigurationStays) {
   const LayoutChoice choice{.nodes = 3, .base_port = 9100, .separate = true};
   const auto layout = ClusterLayout::Make(directory(), choice);
