@@ -85,7 +85,14 @@ Status LocalCluster::CheckPorts() const {
     const std::pair<int, const char*> ports[] = {
         {place.rpc_port, "gRPC"}, {place.resp_port, "Redis protocol"}, {place.http_port, "HTTP"}};
     for (const auto& [port, purpose] : ports) {
-      if (port == 0 || CheckPortFree(port).ok()) continue;
+      const Status free = port == 0 ? OkStatus() : CheckPortFree(port);
+      if (free.ok()) continue;
+      if (free.code() != StatusCode::kFailedPrecondition) {
+        return Error(
+            free.code(),
+            "{} ({} of process {}); nothing was started. Choose another --base-port with another --data",
+            MessageOf(free), purpose, place.name);
+      }
       return Error(StatusCode::kFailedPrecondition,
                    "port {} ({} of process {}) is occupied by another program; nothing was started. Stop "
                    "that program or "

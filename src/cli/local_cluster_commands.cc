@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 #include "cli/readiness.h"
 #include "cli/session.h"
+#include "cli/start_lock.h"
 
 namespace tenure::cli {
 namespace {
@@ -128,6 +129,16 @@ void Announce(const Invocation& invocation, const LocalCluster& cluster,
                     default_ports ? "" : " --controllers " + layout.controllers()));
 }
 
+// None of `names` runs afterwards; an error says which did not end by themselves.
+Status StopOrKill(LocalCluster& cluster, const std::vector<std::string>& names) {
+  if (names.empty()) return OkStatus();  // to Stop that would be all
+  const std::vector<std::string> left = cluster.Stop(SIGTERM, names, kStopTimeout);
+  if (left.empty()) return OkStatus();
+  cluster.Stop(SIGKILL, left, kStopTimeout);
+  return Error(StatusCode::kDeadlineExceeded, "process {} did not stop within {} and was killed", Join(left),
+               FormatMillis(static_cast<double>(ToMillis(kStopTimeout))));
+}
+
 // Until Ctrl-C, or until everything that was started here has ended.
 Status StayInForeground(LocalCluster& cluster) {
   Print(cluster.started().size() == cluster.layout().processes().size()
@@ -144,29 +155,29 @@ Status StayInForeground(LocalCluster& cluster) {
       Print(fmt::format("`tenure up --data {}` starts it again.\n", cluster.layout().directory()));
   }
   Print("\nStopping ...\n");
-  const std::vector<std::string> left = cluster.Stop(SIGTERM, mine, kStopTimeout);
-  if (left.empty()) return OkStatus();
-  cluster.Stop(SIGKILL, left, kStopTimeout);
-  return Error(StatusCode::kDeadlineExceeded, "process {} did not stop within {} and was killed", Join(left),
-               FormatMillis(static_cast<double>(ToMillis(kStopTimeout))));
+  return StopOrKill(cluster, mine);
 }
 
 Status Up(const Invocation& invocation, const UpOptions& options) {
   BlockEndSignals();
+  const Duration limit = invocation.timeout_given ? invocation.timeout() : kReadyTimeout;
   TENURE_ASSIGN_OR_RETURN(ClusterLayout layout, ChooseLayout(options));
   TENURE_ASSIGN_OR_RETURN(const std::string tenured, FindProgram("tenured"));
+  TENURE_ASSIGN_OR_RETURN(std::optional<StartLock> lock, StartLock::Take(layout.directory(), limit));
+  // Another `up` may have been first.
+  TENURE_ASSIGN_OR_RETURN(layout, ChooseLayout(options));
   LocalCluster cluster(std::move(layout));
   cluster.FindRunning();
   const std::vector<std::string> was_running = cluster.RunningNames();
   TENURE_RETURN_IF_ERROR(cluster.layout().Save());
   Status status = cluster.Start(tenured);
-  if (status.ok()) {
-    status = WaitUntilReady(cluster, invocation.timeout_given ? invocation.timeout() : kReadyTimeout);
-  }
+  lock.reset();
+  if (status.ok()) status = WaitUntilReady(cluster, limit);
   if (!status.ok()) {
     // Nothing is left half started.
-    if (!cluster.started().empty()) cluster.Stop(SIGTERM, cluster.started(), kStopTimeout);
-    return status;
+    const Status stopped = StopOrKill(cluster, cluster.started());
+    if (stopped.ok()) return status;
+    return Error(status.code(), "{}; {}", MessageOf(status), MessageOf(stopped));
   }
   Announce(invocation, cluster, was_running);
   if (options.detach || cluster.started().empty()) return OkStatus();

@@ -177,6 +177,7 @@ std::optional<pid_t> FindProcess(const std::string& program, const std::vector<s
 void BlockEndSignals() {
   const sigset_t set = EndSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 int WaitForEndSignal(Duration limit) {

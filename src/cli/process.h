@@ -56,7 +56,8 @@ class Process {
 std::optional<pid_t> FindProcess(const std::string& program, const std::vector<std::string>& paths);
 
 // Blocks the signals that ask a foreground program to end, in this thread and those it makes from now on, so
-// that they can be waited for. Before the first thread is made.
+// that they can be waited for. Before the first thread is made. From now on writing to a reader that is gone
+// (`| tee` gets the same Ctrl-C) is an error and not the end: there are processes to stop.
 void BlockEndSignals();
 // Waits up to `limit` for one of them; 0 if none came.
 int WaitForEndSignal(Duration limit);

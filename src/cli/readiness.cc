@@ -39,8 +39,10 @@ std::string Readiness::MissingControllers(const StatusOr<pb::StatusResponse>& st
 }
 
 std::string Readiness::MissingNodes(const pb::StatusResponse& status) const {
-  const auto up = std::count_if(status.nodes().begin(), status.nodes().end(),
-                                [](const pb::NodeStatus& node) { return node.state() == "UP"; });
+  // One that is being drained serves what it has left, and may stay like this.
+  const auto up = std::count_if(status.nodes().begin(), status.nodes().end(), [](const pb::NodeStatus& node) {
+    return node.state() == "UP" || node.state() == "DRAINING";
+  });
   return up >= nodes() ? "" : fmt::format("waiting for nodes, {} of {} are up", up, nodes());
 }
 

@@ -89,7 +89,9 @@ Status CheckPortFree(int port) {
   setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   const sockaddr_in address = Loopback(port);
   if (bind(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return Error(StatusCode::kFailedPrecondition, "port {}: {}", port, std::strerror(errno));
+    const int error = errno;
+    return Error(error == EADDRINUSE ? StatusCode::kFailedPrecondition : StatusCode::kPermissionDenied,
+                 "port {}: {}", port, std::strerror(error));
   }
   return OkStatus();
 }

@@ -13,7 +13,7 @@ namespace tenure::cli {
 // UNAVAILABLE with the reason until the server at 127.0.0.1:`port` says cluster_state:ok.
 Status ProbeResp(int port, Duration limit);
 
-// FAILED_PRECONDITION if some program listens on 127.0.0.1:`port`.
+// FAILED_PRECONDITION if some program listens on 127.0.0.1:`port`, PERMISSION_DENIED if this one must not.
 Status CheckPortFree(int port);
 
 }  // namespace tenure::cli
