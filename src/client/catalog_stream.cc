@@ -15,6 +15,8 @@ constexpr Duration kFirstPause = std::chrono::milliseconds(20);  // before the n
 constexpr Duration kMaxPause = std::chrono::milliseconds(500);
 constexpr Duration kLater = std::chrono::milliseconds(50);  // for requests that are refused for now
 constexpr Duration kExpiryCheck = std::chrono::milliseconds(250);
+// Of one message; a larger request goes alone. What is outstanding may be more than any message can hold.
+constexpr size_t kMaxMessageBytes = 1 << 20;
 
 const pb::RequestId* IdOf(const pb::StreamRequest& request) {
   if (request.has_put()) return &request.put().id();
@@ -79,11 +81,19 @@ void CatalogStream::Flush() {
     stream_ = network_.OpenStream(endpoint_, "tenure.v1.Catalog/Stream", *this, {});
   }
   pb::StreamRequests message;
+  size_t bytes = 0;
   for (const uint64_t tag : std::exchange(unsent_, {})) {
     const auto it = pending_.find(tag);
     if (it == pending_.end()) continue;
+    const size_t size = it->second.request.ByteSizeLong();
+    if (bytes > 0 && bytes + size > kMaxMessageBytes) {
+      stream_->Send(message.SerializeAsString());
+      message.Clear();
+      bytes = 0;
+    }
     it->second.sent = true;
     *message.add_requests() = it->second.request;
+    bytes += size;
   }
   if (message.requests_size() > 0) stream_->Send(message.SerializeAsString());
 }

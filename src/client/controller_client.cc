@@ -56,6 +56,8 @@ ControllerClient::ControllerClient(runtime::Executor& executor, runtime::Network
 
 ControllerClient::~ControllerClient() {
   *alive_ = false;
+  // A timer's closure holds its call: it would outlive the map.
+  for (const auto& [id, pending] : pending_) pending->timer.Cancel();
 }
 
 void ControllerClient::Call(std::string_view method, std::string request, const CallOptions& options,
@@ -239,7 +241,9 @@ void ControllerClient::RetryAfter(const std::shared_ptr<Pending>& pending, Durat
     if (std::exchange(pending->last_try, true)) return GiveUp(pending);
     delay = latest / 2;
   }
-  pending->timer = executor_.After(delay, [this, pending] { Attempt(pending); });
+  pending->timer = executor_.After(delay, [this, alive = alive_, pending] {
+    if (*alive) Attempt(pending);
+  });
 }
 
 void ControllerClient::GiveUp(const std::shared_ptr<Pending>& pending) {

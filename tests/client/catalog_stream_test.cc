@@ -91,6 +91,24 @@ TEST_F(CatalogStreamTest, WhatIsUnansweredIsSentAgainUnderTheSameIds) {
   EXPECT_EQ(answers.size(), 3u);
 }
 
+// All of it in one message would be more than a controller takes, on the first stream and on every one after it.
+TEST_F(CatalogStreamTest, MessagesAreOfLimitedSizeHoweverMuchIsOutstanding) {
+  client.OnLeader("b:1");
+  for (int i = 0; i < 100; ++i) {
+    pb::StreamRequest request;
+    request.mutable_put()->set_value(std::string(i % 10 == 0 ? 1 << 20 : 900 << 10, 'v'));
+    stream.Send(std::move(request), [](auto) {});
+  }
+  for (int streams = 1; streams <= 2; ++streams) {
+    Run(seconds(1));
+    ASSERT_EQ(leader().streams.size(), static_cast<size_t>(streams));
+    for (const std::string& message : leader().streams.back()->messages)
+      EXPECT_LT(message.size(), (1u << 20) + 1000);
+    EXPECT_EQ(Requests(static_cast<size_t>(streams - 1)).size(), 100u);
+    cluster.network.CutStreams("b:1");
+  }
+}
+
 TEST_F(CatalogStreamTest, ARedirectMovesTheWholeStream) {
   client.OnLeader("b:1");
   for (int i = 0; i < 3; ++i) Put("k");

@@ -362,6 +362,22 @@ TEST_F(ControllerClientTest, DestructionDropsWhatIsPending) {
   EXPECT_FALSE(called);
 }
 
+TEST_F(ControllerClientTest, DestructionDropsWhatWaitsForItsNextAttempt) {
+  for (const auto& endpoint : cluster.endpoints) cluster.network.SetDown(endpoint, true);
+  bool called = false;
+  size_t before = 0;
+  {
+    ControllerClient brief(executor(), *cluster.view, cluster.endpoints, Prng(1));
+    brief.Call("tenure.v1.Catalog/X", "", {}, [&](auto) { called = true; });
+    executor().Advance(milliseconds(10));  // all were tried
+    before = calls();
+    EXPECT_GE(before, 3u);
+  }
+  executor().Advance(seconds(20));
+  EXPECT_FALSE(called);
+  EXPECT_EQ(calls(), before);
+}
+
 // ---- CatalogClient ----
 
 class CatalogClientTest : public ControllerClientTest {
