@@ -276,8 +276,8 @@ Status Move(const Invocation& invocation, const Options& options) {
     request.set_node(found->node().id());
   }
   TENURE_ASSIGN_OR_RETURN(const auto answer,
-                          session->Call<pb::ChangefeedResponse>("tenure.v1.Changefeeds/Move", request,
-                                                                invocation.load_timeout()));
+                          session->CallOnce<pb::ChangefeedResponse>("tenure.v1.Changefeeds/Move", request,
+                                                                    invocation.load_timeout()));
   const uint64_t epoch = answer.changefeed().record().owner_epoch();
   if (options.wait) {
     std::string stopped;

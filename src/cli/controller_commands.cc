@@ -80,9 +80,9 @@ Status Transfer(const Invocation& invocation, const TransferOptions& options) {
     TENURE_ASSIGN_OR_RETURN(const uint64_t to, FindController(*session, options.to, invocation.timeout()));
     request.set_to(to);
   }
-  TENURE_ASSIGN_OR_RETURN(
-      const auto answer, session->Call<pb::TransferLeadershipResponse>("tenure.v1.Cluster/TransferLeadership",
-                                                                       request, invocation.timeout()));
+  TENURE_ASSIGN_OR_RETURN(const auto answer,
+                          session->CallOnce<pb::TransferLeadershipResponse>(
+                              "tenure.v1.Cluster/TransferLeadership", request, invocation.timeout()));
   if (invocation.format == OutputFormat::kJson) {
     PrintJson({{"leader_id", IdText(answer.leader_id())}});
   } else {

@@ -68,8 +68,10 @@ std::string PlansText(const pb::RecoverRegionsResponse& answer, const std::vecto
 
 Status WaitUntilLed(Session& session, const pb::RecoverRegionsResponse& answer, Deadline deadline) {
   return WaitUntilNothingIsMissing(deadline, [&](Duration limit) -> StatusOr<std::string> {
-    TENURE_ASSIGN_OR_RETURN(const auto regions, ListRegions(session, "", limit));
-    for (const pb::RegionStatus& region : regions.regions()) {
+    // Done it is: that nobody says so at present only means to wait.
+    const auto regions = ListRegions(session, "", limit);
+    if (!regions.ok()) return "asking for the regions: " + std::string(MessageOf(regions.status()));
+    for (const pb::RegionStatus& region : regions->regions()) {
       for (const auto& plan : answer.plans()) {
         if (region.record().id() == plan.region() && region.leader_node() != plan.node()) {
           return fmt::format("region {} is not led by node {} yet", plan.region(), plan.node());
@@ -87,8 +89,12 @@ Status Recover(const Invocation& invocation, const RecoverOptions& options) {
   for (const uint64_t region : options.regions) request.add_regions(region);
   request.set_digest(options.execute);
   request.set_by(options.by);
-  TENURE_ASSIGN_OR_RETURN(const auto answer, session->Call<pb::RecoverRegionsResponse>(
-                                                 "tenure.v1.Regions/Recover", request, deadline.remaining()));
+  constexpr std::string_view kMethod = "tenure.v1.Regions/Recover";
+  TENURE_ASSIGN_OR_RETURN(
+      const auto answer,
+      options.execute.empty()
+          ? session->Call<pb::RecoverRegionsResponse>(kMethod, request, deadline.remaining())
+          : session->CallOnce<pb::RecoverRegionsResponse>(kMethod, request, deadline.remaining()));
   if (answer.executed() && options.wait) TENURE_RETURN_IF_ERROR(WaitUntilLed(*session, answer, deadline));
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(PlansJson(answer));

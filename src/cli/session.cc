@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -23,6 +24,14 @@ constexpr auto kRewatchPause = std::chrono::milliseconds(200);
 uint64_t RandomSeed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
+}
+
+// As ControllerClient does with calls: a process that is no controller yet, or not any more, offers no such service,
+// one that ends cancels its streams.
+bool MayServeAgain(const Status& end) {
+  if (const auto refusal = catalog::RefusalOf(end)) return refusal->retryable();
+  return absl::IsUnavailable(end) || absl::IsUnimplemented(end) || absl::IsCancelled(end) ||
+         absl::IsDeadlineExceeded(end);
 }
 
 // Hands what arrives on the executor to the thread that waits.
@@ -138,7 +147,7 @@ StatusOr<pb::StatusResponse> Session::LeaderStatus(Duration timeout) {
 }
 
 Status Session::Watch(pb::WatchRequest request, Duration timeout,
-                      const std::function<void(const pb::WatchResponse&)>& on_message) {
+                      const std::function<void(const pb::Event&)>& on_event) {
   // A watch may be silent for as long as nothing changes.
   std::optional<std::chrono::steady_clock::time_point> broken_since = std::chrono::steady_clock::now();
   while (true) {
@@ -151,25 +160,29 @@ Status Session::Watch(pb::WatchRequest request, Duration timeout,
       stream->Send(request.SerializeAsString());
     });
     Status end;
+    std::vector<pb::Event> incomplete;  // of a revision whose rest is still to come
     while (end.ok()) {
       const StatusOr<std::string> bytes = queue.Next();
-      const StatusOr<pb::WatchResponse> message = Parse<pb::WatchResponse>(bytes);
+      StatusOr<pb::WatchResponse> message = Parse<pb::WatchResponse>(bytes);
       end = message.status();
       if (!message.ok()) break;
       broken_since.reset();
-      on_message(*message);
-      for (const pb::Event& event : message->events()) request.set_after_revision(event.revision());
-      request.set_after_revision(std::max(request.after_revision(), message->progress_revision()));
+      for (pb::Event& event : *message->mutable_events()) incomplete.push_back(std::move(event));
+      const uint64_t complete = std::max(request.after_revision(), message->progress_revision());
+      const auto rest =
+          std::find_if(incomplete.begin(), incomplete.end(),
+                       [complete](const pb::Event& event) { return event.revision() > complete; });
+      std::for_each(incomplete.begin(), rest, on_event);
+      incomplete.erase(incomplete.begin(), rest);
+      request.set_after_revision(complete);
     }
     executor_.RunAndWait([&] {
       stream.reset();
       client_->OnStreamFailed(endpoint, end);
     });
-    const auto refusal = catalog::RefusalOf(end);
-    const bool may_try = refusal.has_value() ? refusal->retryable() : absl::IsUnavailable(end);
     const auto now = std::chrono::steady_clock::now();
     if (!broken_since) broken_since = now;
-    if (!may_try || now - *broken_since > timeout) return end;
+    if (!MayServeAgain(end) || now - *broken_since > timeout) return end;
     std::this_thread::sleep_for(kRewatchPause);
   }
 }

@@ -50,6 +50,15 @@ class Session {
         .timeout = timeout, .attempt_timeout = attempt_timeout, .changes = IsChange(request)};
     return Parse<Response>(CallBytes(method, request, options));
   }
+  // For changes whose requests have no id, and which done twice would be something else: never sent again once it may
+  // have been executed (UNKNOWN_OUTCOME then), so one attempt has all the time.
+  template <class Response>
+  StatusOr<Response> CallOnce(std::string_view method, const google::protobuf::MessageLite& request,
+                              Duration timeout) {
+    client::CallOptions options{
+        .timeout = timeout, .attempt_timeout = timeout, .idempotent = false, .changes = true};
+    return Parse<Response>(CallBytes(method, request, options));
+  }
   // From any controller that answers, for reads that may be stale.
   template <class Response>
   StatusOr<Response> CallAny(std::string_view method, const google::protobuf::MessageLite& request,
@@ -61,10 +70,10 @@ class Session {
   StatusOr<pb::StatusResponse> LeaderStatus(Duration timeout);
   // The same, but while nobody leads what any controller says.
   StatusOr<pb::StatusResponse> ClusterStatus(Duration timeout);
-  // Calls `on_message` for each message, in the calling thread. A stream that breaks is taken up where it
-  // stopped; returns when the watch is refused, or nobody could be reached for `timeout`.
+  // Calls `on_event` for each event, in the calling thread: once, in order, those of a revision together. A stream
+  // that breaks is taken up where it stopped; returns when the watch is refused, or nobody served it for `timeout`.
   Status Watch(pb::WatchRequest request, Duration timeout,
-               const std::function<void(const pb::WatchResponse&)>& on_message);
+               const std::function<void(const pb::Event&)>& on_event);
   // Makes a change idempotent under retries: for every request that changes something, and for no other.
   pb::RequestId NextRequestId() { return ids_.Next(); }
 

@@ -32,10 +32,7 @@ void PrintEvent(const pb::Event& event, OutputFormat format) {
 Status WatchAndPrint(const Invocation& invocation, pb::WatchRequest request) {
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
   return session->Watch(std::move(request), invocation.timeout(),
-                        [&invocation](const pb::WatchResponse& message) {
-                          for (const pb::Event& event : message.events())
-                            PrintEvent(event, invocation.format);
-                        });
+                        [&invocation](const pb::Event& event) { PrintEvent(event, invocation.format); });
 }
 
 }  // namespace tenure::cli
