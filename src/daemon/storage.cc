@@ -35,6 +35,14 @@ class OnceOnly {
 
 }  // namespace
 
+Status CheckRoom(const std::string& path, const StatusOr<uint64_t>& free_bytes) {
+  TENURE_RETURN_IF_ERROR(free_bytes.status());
+  if (*free_bytes >= kLeastFreeBytes) return OkStatus();
+  return Error(StatusCode::kResourceExhausted,
+               "the disk of {} has {} bytes free, {} are needed to start: make room", path, *free_bytes,
+               kLeastFreeBytes);
+}
+
 std::string MakeUuid(Prng& prng) {
   const uint64_t high = (prng.Next64() & ~uint64_t{0xf000}) | 0x4000;
   const uint64_t low = (prng.Next64() & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
@@ -46,6 +54,7 @@ StatusOr<std::unique_ptr<Storage>> Storage::Open(const Config& config, Threads& 
                                                  Logger logger, std::function<void(Status)> on_failure) {
   std::unique_ptr<Storage> storage(new Storage(threads));
   TENURE_RETURN_IF_ERROR(storage->OpenDirectory(config, prng));
+  TENURE_RETURN_IF_ERROR(CheckRoom(config.data, storage->background_disk_.FreeBytes(config.data)));
   auto failed = std::make_shared<OnceOnly>(std::move(on_failure));
   auto on_log_failure = [failed](Status status) { (*failed)(Annotate(status, "the log on disk")); };
   TENURE_ASSIGN_OR_RETURN(storage->wal_,

@@ -75,6 +75,11 @@ class Storage {
   std::unique_ptr<wal::SnapshotStore> snapshots_;
 };
 
+// What the log and the engine write before anything else when they open. RocksDB aborts the process where it cannot.
+inline constexpr uint64_t kLeastFreeBytes = 4 << 20;
+// RESOURCE_EXHAUSTED naming both numbers if the disk of `path` has less.
+Status CheckRoom(const std::string& path, const StatusOr<uint64_t>& free_bytes);
+
 // A random (version 4) uuid as text.
 std::string MakeUuid(Prng& prng);
 
