@@ -8,7 +8,7 @@
 
 namespace tenure {
 
-// "250ms", "5s", "10m", "2h". INVALID_ARGUMENT otherwise.
+// "250ms", "5s", "10m", "2h", up to a hundred years. INVALID_ARGUMENT otherwise.
 StatusOr<Duration> ParseDuration(std::string_view text);
 
 }  // namespace tenure

@@ -46,8 +46,10 @@ void OnCommand(CLI::App* command, Invocation& invocation, std::shared_ptr<Option
 CLI::App* AddFamily(CLI::App& app, const std::string& name, const std::string& description);
 // user@host of whoever runs this, for records of what was decided.
 std::string Operator();
-// A number that is positive, said in few words.
+// A number that is positive and at most a thousand million, said in few words.
 CLI::Validator Positive();
+// Of all options of all commands, once they are there: leading zeros mean nothing, and nothing but digits is a number.
+void ReadWholeNumbersAsDecimals(CLI::App& app);
 // The option --wait/--no-wait; `wait` holds the default.
 void AddWaitFlag(CLI::App* command, bool& wait);
 

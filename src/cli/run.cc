@@ -110,6 +110,7 @@ int Run(int argc, char** argv) {
   AddInspectCommand(app, invocation);
   AddRepairCommand(app, invocation);
   AddRecoverCommand(app, invocation);
+  ReadWholeNumbersAsDecimals(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "catalog/names.h"
 #include "daemon/version.h"
 
 namespace tenure::daemon {
@@ -18,6 +19,7 @@ namespace {
 using Values = std::map<std::string, std::vector<std::string>, std::less<>>;  // by flag name without dashes
 
 constexpr size_t kMaxTokenFileBytes = 1024;
+constexpr size_t kMaxNameBytes = 128;
 
 struct Flag {
   const char* name;
@@ -237,8 +239,9 @@ Status CheckInitialControllers(const Checker& flags, Config& config) {
     const size_t equals = entry.find('=');
     uint64_t id = 0;
     if (equals == std::string::npos || !ParseNumber(std::string_view(entry).substr(0, equals), &id) ||
-        id == 0) {
-      return Invalid("--initial-controllers: '{}' is not ID=HOST:PORT with an id from 1", entry);
+        id == 0 || id > UINT32_MAX) {
+      return Invalid("--initial-controllers: '{}' is not ID=HOST:PORT with an id from 1 to {}", entry,
+                     UINT32_MAX);
     }
     StatusOr<HostPort> address = ParseHostPort(std::string_view(entry).substr(equals + 1));
     if (!address.ok()) return Invalid("--initial-controllers: {}", MessageOf(address.status()));
@@ -316,6 +319,12 @@ Status CheckTokenFile(const Checker& flags, Config& config) {
   return OkStatus();
 }
 
+// As the catalog will.
+Status CheckText(const std::string& flag, const std::string& text) {
+  const Status name = catalog::CheckName(flag, text, kMaxNameBytes);
+  return name.ok() ? name : Invalid("{}", MessageOf(name));
+}
+
 Status CheckNames(const Checker& flags, Config& config) {
   for (const std::string& entry : Split(flags.Text("controllers"), ',')) {
     StatusOr<HostPort> address = ParseHostPort(entry);
@@ -329,15 +338,18 @@ Status CheckNames(const Checker& flags, Config& config) {
   if (config.name.empty()) config.name = config.advertise.ToString();
   config.zone = flags.Text("zone");
   for (const auto& [flag, text] : {std::pair("name", config.name), std::pair("zone", config.zone)}) {
-    if (text.size() > 128) return Invalid("--{} has {} bytes, allowed are 128", flag, text.size());
-    if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
-      return Invalid("--{} holds a control character", flag);
-    }
+    if (!text.empty()) TENURE_RETURN_IF_ERROR(CheckText(std::string("--") + flag, text));
   }
   for (const std::string& label : flags.All("label")) {
     const size_t equals = label.find('=');
     if (equals == std::string::npos || equals == 0) return Invalid("--label: '{}' is not KEY=VALUE", label);
-    config.labels.emplace_back(label.substr(0, equals), label.substr(equals + 1));
+    auto [key, value] = std::pair(label.substr(0, equals), label.substr(equals + 1));
+    TENURE_RETURN_IF_ERROR(CheckText("--label, key", key));
+    if (!value.empty()) TENURE_RETURN_IF_ERROR(CheckText(fmt::format("--label {}", key), value));
+    for (const auto& [other, taken] : config.labels) {
+      if (other == key) return Invalid("--label {} is given twice: '{}' and '{}'", key, taken, value);
+    }
+    config.labels.emplace_back(std::move(key), std::move(value));
   }
   if (config.labels.size() > 64)
     return Invalid("--label is given {} times, allowed are 64", config.labels.size());

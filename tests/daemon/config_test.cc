@@ -68,7 +68,12 @@ TEST(ConfigTest, ErrorsNameTheFlagAndTheLimit) {
   EXPECT_THAT(ErrorOf(Node({"--controllers", ""})), HasSubstr("--controllers"));
   EXPECT_THAT(ErrorOf(Node({"--id", "3"})), HasSubstr("--id is for the role controller"));
   EXPECT_THAT(ErrorOf(Node({"--label", "x"})), HasSubstr("'x' is not KEY=VALUE"));
-  EXPECT_THAT(ErrorOf(Node({"--zone", "a\nb"})), HasSubstr("--zone holds a control character"));
+  EXPECT_THAT(ErrorOf(Node({"--zone", "a\nb"})), HasSubstr("--zone: must not contain control characters"));
+  EXPECT_THAT(ErrorOf(Node({"--name", "a\xff"})), HasSubstr("--name: is not valid UTF-8"));
+  EXPECT_THAT(ErrorOf(Node({"--label", "rack=\xff"})), HasSubstr("--label rack: is not valid UTF-8"));
+  EXPECT_THAT(ErrorOf(Node({"--label", "rack=1", "--label", "rack=2"})),
+              HasSubstr("--label rack is given twice"));
+  EXPECT_EQ(ErrorOf(Node({"--label", "empty="})), "accepted");
   EXPECT_THAT(ErrorOf(Node({"--election-timeout", "200ms"})),
               HasSubstr("at least three times --heartbeat-interval"));
   EXPECT_THAT(ErrorOf(Node({"--max-clients", "0"})), HasSubstr("from 1 to 1000000"));
@@ -92,6 +97,8 @@ TEST(ConfigTest, InitialControllersMustMakeSense) {
   EXPECT_THAT(error("1=a:1,1=b:1", "1"), HasSubstr("names 1 twice"));
   EXPECT_THAT(error("1=a:1,2=a:1", "1"), HasSubstr("1 and 2 are both a:1"));
   EXPECT_THAT(error("a:1,b:1", "1"), HasSubstr("'a:1' is not ID=HOST:PORT"));
+  EXPECT_THAT(error("4294967296=a:1,2=b:1", "2"),
+              HasSubstr("'4294967296=a:1' is not ID=HOST:PORT with an id from 1 to"));
   EXPECT_THAT(error("1=a:1,2=b:1", "3"), HasSubstr("does not name --id 3"));
   EXPECT_THAT(error("1=c:1,2=b:1", "1"), HasSubstr("--initial-controllers has 1=c:1, --advertise is a:1"));
 }
