@@ -28,8 +28,19 @@ def read(path):
 
 
 def tracked():
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    try:
+        listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
+                                check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, or one of somebody else
+        return list(walked())
     return [path for path in listed.stdout.splitlines() if os.path.exists(os.path.join(ROOT, path))]
+
+
+def walked():
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in (".git", ".cache", "build", "node_modules", "__pycache__")]
+        for name in files:
+            yield os.path.relpath(os.path.join(folder, name), ROOT)
 
 
 @functools.lru_cache(None)
