@@ -28,8 +28,9 @@ CatalogWatch::CatalogWatch(runtime::Executor& executor, runtime::Network& networ
       prng_(prng) {
   std::vector<pb::RecordKind> kinds = options_.kinds;
   if (kinds.empty()) {
-    kinds = {pb::RECORD_CLUSTER,  pb::RECORD_CONTROLLER, pb::RECORD_NODE,
-             pb::RECORD_DATABASE, pb::RECORD_REGION,     pb::RECORD_ENTRY};
+    kinds = {pb::RECORD_CLUSTER, pb::RECORD_CONTROLLER, pb::RECORD_NODE,      pb::RECORD_DATABASE,
+             pb::RECORD_REGION,  pb::RECORD_ENTRY,      pb::RECORD_PROCEDURE, pb::RECORD_TABLE,
+             pb::RECORD_VIEW,    pb::RECORD_CHANGEFEED};
   }
   for (const pb::RecordKind kind : kinds) {
     if (kind == pb::RECORD_ENTRY) {

@@ -185,8 +185,9 @@ std::shared_ptr<grpc::GenericStub> GrpcCore::Connect(const runtime::Endpoint& to
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, Millis(options_.max_backoff));
   // Own connections: two processes in one test, or a process's past and present, share nothing.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // A host may be called `dns` or `unix`: without a scheme gRPC would take the name for one.
   stub = std::make_shared<grpc::GenericStub>(
-      grpc::CreateCustomChannel(to, grpc::InsecureChannelCredentials(), arguments));
+      grpc::CreateCustomChannel("dns:///" + to, grpc::InsecureChannelCredentials(), arguments));
   return stub;
 }
 
