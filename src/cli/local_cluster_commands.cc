@@ -59,7 +59,7 @@ StatusOr<ClusterLayout> ChooseLayout(const UpOptions& options) {
 }
 
 std::string StopCommand(const ClusterLayout& layout) {
-  return fmt::format("tenure down --data {}", layout.directory());
+  return fmt::format("tenure down --data {}", Quoted(layout.directory()));
 }
 
 // Waits until everything serves. CANCELLED if Ctrl-C came first; an error if a process ended or the time is
@@ -152,7 +152,7 @@ Status StayInForeground(LocalCluster& cluster) {
     Print(ended->message + "\n");
     if (std::erase(mine, ended->name) > 0 && mine.empty()) return OkStatus();
     if (!ended->cleanly)
-      Print(fmt::format("`tenure up --data {}` starts it again.\n", cluster.layout().directory()));
+      Print(fmt::format("`tenure up --data {}` starts it again.\n", Quoted(cluster.layout().directory())));
   }
   Print("\nStopping ...\n");
   return StopOrKill(cluster, mine);

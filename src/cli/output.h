@@ -37,6 +37,10 @@ class Table {
 
 // To stdout. A reader who has gone away is not an error.
 void Print(std::string_view text);
+// Whether all that was printed so far has been written.
+Status Printed();
+// As a shell takes it for one word: for commands that are suggested.
+std::string Quoted(const std::string& word);
 void PrintJson(const Json& document);
 
 // A refusal as docs/cli.md promises it on stderr: one line "error: REASON: message", or an object.

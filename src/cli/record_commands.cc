@@ -38,6 +38,9 @@ std::string NameOf(const pb::Record& record) {
 }
 
 Status Get(const Invocation& invocation, const GetOptions& options) {
+  if (options.kind != "cluster" && options.id.empty())
+    return Error(StatusCode::kInvalidArgument, "record get {}: the record's id, name or key is missing",
+                 options.kind);
   TENURE_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation));
   TENURE_ASSIGN_OR_RETURN(const auto records,
                           ListRecords(*session, kKinds.at(options.kind), invocation.timeout()));

@@ -74,7 +74,7 @@ std::string SurveyText(const std::vector<recovery::DirectorySurvey>& survey,
 std::string PlanText(const recovery::Plan& plan, const std::vector<recovery::DirectorySurvey>& survey) {
   const recovery::DirectorySurvey& picked = survey[plan.picked];
   std::string directories;
-  for (const recovery::DirectorySurvey& directory : survey) directories += " " + directory.path;
+  for (const recovery::DirectorySurvey& directory : survey) directories += " " + Quoted(directory.path);
   std::vector<uint64_t> present;
   for (const raft::Member& member : plan.before.members) {
     const bool lost = std::find(plan.lost.begin(), plan.lost.end(), member.id.value()) != plan.lost.end();

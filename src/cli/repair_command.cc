@@ -30,7 +30,9 @@ std::string LostText(const DirectoryRepair& repair, GroupId group, const wal::Da
 
 std::vector<std::string> NextSteps(const DirectoryRepair& repair, const RepairOptions& options) {
   std::vector<std::string> steps;
-  const std::string id = fmt::format("{}", repair.controller_id());
+  // A repair that was cut off had taken the id out already.
+  const std::string id = repair.controller_id().IsNone() ? "ID, of the controller that was here"
+                                                         : fmt::format("{}", repair.controller_id());
   const std::string remove = fmt::format(
       "tenure controller remove {}: it lost votes or entries and must not return "
       "under this id; then add a controller under a new id with an empty directory",
@@ -42,7 +44,7 @@ std::vector<std::string> NextSteps(const DirectoryRepair& repair, const RepairOp
     return steps;
   }
   if (!options.execute) {
-    steps.push_back(fmt::format("tenure repair {} --execute{}", repair.path(),
+    steps.push_back(fmt::format("tenure repair {} --execute{}", Quoted(repair.path()),
                                 repair.DropsController() ? " --drop-controller" : ""));
   }
   if (repair.DropsController()) {
@@ -101,7 +103,7 @@ std::string TextOf(const DirectoryRepair& repair, const RepairOptions& options, 
     return options.execute
                ? fmt::format("the repair that was begun is finished; the damaged log is in {}\n", aside)
                : fmt::format("a repair was begun and has not ended: tenure repair {} --execute\n",
-                             repair.path());
+                             Quoted(repair.path()));
   }
   std::string text =
       plan.damage ? fmt::format("damage    {} at offset {}: {}\naffected  {}\n", plan.damage->path,

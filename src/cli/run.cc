@@ -121,6 +121,7 @@ int Run(int argc, char** argv) {
   Status status;
   try {
     status = invocation.action();
+    if (status.ok()) status = Printed();
   } catch (const std::exception& thrown) {
     status = Error(StatusCode::kInternal, "{}", thrown.what());
   }

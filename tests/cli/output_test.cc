@@ -1,6 +1,10 @@
 #include "cli/output.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include "catalog/refusal.h"
 
@@ -18,6 +22,32 @@ TEST(TableTest, MissingCellsAreEmpty) {
   Table table({"A", "B", "C"});
   table.AddRow({"x"});
   EXPECT_EQ(table.ToString(), "A  B  C\nx\n");
+}
+
+TEST(QuotedTest, IsOneWordOfAShell) {
+  EXPECT_EQ(Quoted("/srv/a-b_1.d"), "/srv/a-b_1.d");
+  EXPECT_EQ(Quoted("/a b"), "'/a b'");
+  EXPECT_EQ(Quoted("it's"), "'it'\\''s'");
+  EXPECT_EQ(Quoted(""), "''");
+}
+
+TEST(PrintTest, WhatCouldNotBeWrittenIsAnError) {
+  const auto to = [](const char* path) {
+    std::signal(SIGPIPE, SIG_IGN);
+    if (*path != '\0') {
+      dup2(open(path, O_WRONLY), STDOUT_FILENO);
+    } else {
+      int ends[2];
+      if (pipe(ends) != 0) _exit(9);
+      close(ends[0]);
+      dup2(ends[1], STDOUT_FILENO);
+    }
+    Print("answer\n");
+    _exit(Printed().ok() ? 0 : 1);
+  };
+  EXPECT_EXIT(to("/dev/full"), testing::ExitedWithCode(1), "");
+  EXPECT_EXIT(to("/dev/null"), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(to(""), testing::ExitedWithCode(0), "") << "the reader has gone";
 }
 
 TEST(FormatTest, Durations) {
