@@ -3,12 +3,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -24,12 +26,22 @@ using ::asio::ip::tcp;
 constexpr int kBacklog = 511;
 constexpr int kHandlersPerRound = 64;
 constexpr Duration kRetryDelay = std::chrono::milliseconds(100);
+constexpr rlim_t kDescriptorsLeft = 128;
 
 template <int Name>
 using TcpOption = ::asio::detail::socket_option::integer<IPPROTO_TCP, Name>;
 
 int Seconds(Duration duration) {
   return std::max(1, static_cast<int>(ToMillis(duration) / 1000));
+}
+
+// Descriptors are given out from the lowest: one from here on means that few are left, and they are for the files of
+// the process, which ends when it cannot open them.
+int FirstThatIsTooMany() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
+  const rlim_t left = std::min<rlim_t>(limit.rlim_cur / 8, kDescriptorsLeft);
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur - left, std::numeric_limits<int>::max()));
 }
 
 }  // namespace
@@ -83,7 +95,10 @@ class Links::Greeting : public std::enable_shared_from_this<Greeting> {
 };
 
 Links::Links(GrpcCore& core, const GrpcOptions& options)
-    : core_(core), options_(options), work_(::asio::make_work_guard(io_)) {}
+    : core_(core),
+      options_(options),
+      first_too_many_(FirstThatIsTooMany()),
+      work_(::asio::make_work_guard(io_)) {}
 
 Links::~Links() = default;
 
@@ -170,7 +185,7 @@ void Links::OnAccepted(Listener& listener, const std::error_code& error, tcp::so
     });
     return;
   }
-  if (!error) {
+  if (!error && socket.native_handle() < first_too_many_) {
     Configure(socket);
     (*greetings_.insert(std::make_shared<Greeting>(*this, std::move(socket))).first)->Start();
   }

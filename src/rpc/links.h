@@ -5,7 +5,8 @@
 //            marked.
 // Lifetime:  belongs to GrpcCore. The thread is started when it is needed first; Shutdown breaks the links off
 //            and ends it.
-// Errors:    out of file descriptors or memory: connections wait in the kernel and are tried again.
+// Errors:    out of file descriptors or memory: connections wait in the kernel and are tried again. Where only an
+//            eighth of the descriptors is left, at most 128, connections are closed: files come first.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>
@@ -87,6 +88,7 @@ class Links {
 
   GrpcCore& core_;
   const GrpcOptions options_;
+  const int first_too_many_;  // a connection with this descriptor or a higher one is closed
   ::asio::io_context io_{1};
   ::asio::executor_work_guard<::asio::io_context::executor_type> work_;
   NameLookups names_{io_};

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -153,6 +154,36 @@ TEST_F(GrpcProcessTest, AnAddressThatIsNoneIsSaidSo) {
   const Status status = second.Listen("nonsense");
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
   EXPECT_NE(MessageOf(status).find("cannot listen on nonsense: "), std::string_view::npos) << status;
+}
+
+TEST_F(GrpcProcessTest, ConnectionsDoNotTakeTheLastDescriptors) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = dup(0);
+  close(next);
+  rlimit low = before;
+  low.rlim_cur = static_cast<rlim_t>(next) + 20;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  auto crowded = std::make_unique<GrpcProcess>();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  runtime::RealExecutor other("other");
+  auto view = crowded->MakeNetwork(other);
+  view->Serve("test.Echo", echo);
+  ASSERT_TRUE(crowded->Listen("127.0.0.1:0").ok());
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(crowded->port()));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::vector<int> sockets;
+  for (int i = 0; i < 30; ++i) {
+    sockets.push_back(::socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(::connect(sockets.back(), reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
+  }
+  char byte = 0;
+  EXPECT_EQ(::recv(sockets.back(), &byte, 1, 0), 0) << "it is closed";
+  for (const int socket : sockets) ::close(socket);
+  other.RunAndWait([&] { view.reset(); });
+  crowded->Shutdown(100ms);
 }
 
 TEST_F(GrpcProcessTest, AProcessThatOnlyCalls) {
