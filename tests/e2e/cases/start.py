@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 
-from harness import system
+from harness import resp, system
 from harness.registry import case
 
 
@@ -110,6 +110,62 @@ def foreground(t):
     t.matches(said.read_text(), r"process 3 was killed by signal 9")
     t.equal([system.alive(pid) for pid in pids], [False, False])
     t.matches(cluster.down().out, "stopped 3")
+
+
+@case(limit=90)
+def foreground_whose_reader_is_gone(t):
+    """Ctrl-C ends `tenure up | tee` as a whole, tee first: the cluster is stopped all the same."""
+    cluster = t.new_cluster(nodes=1)
+    up = t.start(t.binary("tenure"), "up", "--data", cluster.directory, "--base-port", cluster.base, "--nodes", 1)
+    while "Ctrl-C stops" not in up.stdout.readline():
+        assert up.poll() is None, up.stderr.read()
+    pid = cluster.pid("1")
+    up.stdout.close()
+    up.send_signal(signal.SIGINT)
+    up.wait(timeout=40)
+    t.equal(up.returncode, 0)
+    t.equal(system.alive(pid), False)
+
+
+@case(limit=90)
+def two_at_once(t):
+    """Of two `up` of one directory one starts what the other has not."""
+    cluster = t.new_cluster(nodes=1)
+    command = [t.binary("tenure"), "up", "--detach", "--data", cluster.directory, "--base-port", cluster.base, "--nodes", 1]
+    both = [t.start(*command) for _ in range(2)]
+    said = []
+    for up in both:
+        out, err = up.communicate(timeout=60)
+        t.equal((up.returncode, err), (0, ""))
+        said.append("running already" in out)
+    t.equal(sorted(said), [False, True])
+
+
+@case(limit=90)
+def few_descriptors(t):
+    """Clients get what the process leaves of its limit of open files: one more is told so, and all goes on."""
+    cluster = t.new_cluster(nodes=1)
+    up = ["up", "--detach", "--data", cluster.directory, "--base-port", cluster.base, "--nodes", 1]
+    t.error_line(t.run("prlimit", "--nofile=700", t.binary("tenure"), *up, timeout=60), "limit of open files .* is 700, .* at least 800")
+    done = t.run("prlimit", "--nofile=832", t.binary("tenure"), *up, timeout=60)
+    t.equal(done.code, 0, str(done))
+    t.matches(cluster.log("1"), "--max-clients is 64 instead of 10000")
+    clients = [resp.Connection(cluster.resp_port("1")) for _ in range(900)]
+    answers = []
+    for client in clients:
+        try:
+            answers.append(str(client.ask("PING")))
+        except OSError:  # told so and closed before it could ask
+            answers.append("closed")
+    served = [client for client, answer in zip(clients, answers) if "PONG" in answer]
+    t.equal(len(served), 64)
+    t.equal({answer for answer in answers if "PONG" not in answer} - {"closed"}, {"ERR max number of clients reached"})
+    for i, client in enumerate(served):
+        t.equal(client.ask("SET", f"key:{i}", "x" * 100000), b"OK")
+    cluster.tenure("kv", "put", "key", "value")
+    for client in clients:
+        client.close()
+    t.equal(cluster.redis_cli("1", "get", "key:0").out.strip(), "x" * 100000)
 
 
 @case(limit=90)
