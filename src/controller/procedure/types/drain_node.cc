@@ -19,6 +19,18 @@ namespace tenure::controller {
 namespace pb = ::tenure::v1;
 namespace ipb = ::tenure::internal::v1;
 
+namespace {
+
+size_t RunningChildren(const StepContext& context) {
+  const auto& procedures = context.catalog().procedures();
+  return static_cast<size_t>(std::count_if(procedures.begin(), procedures.end(), [&](const auto& entry) {
+    const pb::ProcedureRecord& child = entry.second.procedure();
+    return child.parent() == context.procedure().id() && !catalog::IsEnded(child.state());
+  }));
+}
+
+}  // namespace
+
 pb::ProcedureRecord DrainNode::New(const catalog::Catalog& catalog, NodeId node) {
   ipb::DrainNodeBody body;
   body.set_node(node.value());
@@ -58,14 +70,12 @@ std::vector<pb::ProcedureRecord> DrainNode::NextMoves(StepContext& context, Node
                                                       Instant& next_transfer) const {
   const catalog::Catalog& catalog = context.catalog();
   const WallTime now = context.executor().WallNow();
-  size_t running = 0;
+  size_t running = RunningChildren(context);
   std::set<uint64_t> resting;
   for (const auto& [id, record] : catalog.procedures()) {
     const pb::ProcedureRecord& child = record.procedure();
-    if (child.parent() != context.procedure().id()) continue;
-    if (!catalog::IsEnded(child.state())) {
-      ++running;
-    } else if (ChangeReplica::FailedLately(child, now, options_.retry_after)) {
+    if (child.parent() == context.procedure().id() &&
+        ChangeReplica::FailedLately(child, now, options_.retry_after)) {
       resting.insert(child.object());
     }
   }
@@ -127,6 +137,9 @@ runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::DrainNodeBody>(context.procedure()));
   const NodeId node(body.node());
   Instant next_transfer{};
+  // What follows looks at all regions, and every heartbeat of every node is news.
+  Instant next_look{};
+  size_t running_then = 0;
   while (true) {
     const auto record = context.catalog().nodes().find(body.node());
     const pb::NodeState state =
@@ -134,6 +147,13 @@ runtime::Task<StatusOr<StepEnd>> DrainNode::Run(StepContext& context) {
     if (context.cancel_requested()) co_return Withdraw(context.catalog(), context.procedure());
     if (state == pb::NODE_REMOVING || state == pb::NODE_REMOVED)
       co_return StepEnd::Ended(pb::PROCEDURE_CANCELLED, "the node is being removed");
+    const size_t running = RunningChildren(context);
+    if (context.executor().Now() < next_look && running == running_then) {
+      if (!co_await context.News()) co_return absl::CancelledError("stopped");
+      continue;
+    }
+    next_look = context.executor().Now() + StepContext::kLook;
+    running_then = running;
     bool maintainers = !ChangefeedsOn(context.catalog(), node).empty();
 #ifdef TENURE_MUTANT_drain_leaves_maintainers
     maintainers = false;
@@ -196,7 +216,13 @@ std::string MayStillServe(StepContext& context, uint64_t node) {
 runtime::Task<StatusOr<StepEnd>> RemoveNode::Run(StepContext& context) {
   TENURE_CO_ASSIGN_OR_RETURN(const auto body, BodyOf<ipb::RemoveNodeBody>(context.procedure()));
   const std::set<uint64_t> forced(body.force_regions().begin(), body.force_regions().end());
+  Instant next_look{};
   while (true) {
+    if (context.executor().Now() < next_look) {  // as for a drain
+      if (!co_await context.News()) co_return absl::CancelledError("stopped");
+      continue;
+    }
+    next_look = context.executor().Now() + StepContext::kLook;
     size_t left = 0;
     for (const auto& [id, record] : context.catalog().regions()) {
       const pb::RegionRecord& region = record.region();
