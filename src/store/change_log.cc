@@ -277,12 +277,16 @@ std::string PlaceOf(uint16_t slot, std::string_view key) {
   return place;
 }
 
-void AddFields(const kv::Reader& state, uint16_t slot, ChangeRecord& record) {
+// Returns how many bytes they have.
+size_t AddFields(const kv::Reader& state, uint16_t slot, ChangeRecord& record) {
   const std::string prefix = FieldsPrefix(slot, record.key);
+  size_t bytes = 0;
   for (const auto fields = state.NewIterator(prefix, kv::PrefixEnd(prefix)); fields->Valid();
        fields->Next()) {
     record.fields.emplace_back(FieldOfFieldKey(fields->key(), prefix.size()), std::string(fields->value()));
+    bytes += fields->key().size() + fields->value().size();
   }
+  return bytes;
 }
 
 // The slots whose rows as of a time lie here.
@@ -323,7 +327,7 @@ std::optional<std::string> StoredFrom(const kv::Reader& state, uint64_t table, s
       one.record.key = KeyOfRecordKey(key);
       const RecordHeader header = DecodeRecordHeader(iterator->value());
       one.hash = header.type == ValueType::kHash;
-      if (one.hash) AddFields(state, slot, one.record);
+      if (one.hash) bytes += AddFields(state, slot, one.record);
       if (!one.hash) one.record.new_value = iterator->value().substr(header.size);
       one.record.index = header.version;
     }

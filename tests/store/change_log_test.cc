@@ -445,6 +445,26 @@ TEST(ChangeLog, ASnapshotAndTheChangesBehindItMakeTheState) {
   }
 }
 
+TEST(ChangeLog, ABatchOfRowsCountsTheFieldsOfItsHashes) {
+  Followed region;
+  for (int i = 0; i < 20; ++i) region.Write(fmt::format("HSET {{a}}{} field {}", i, std::string(1000, 'x')));
+  region.Keep();
+  size_t batches = 0;
+  size_t rows = 0;
+  std::string from;
+  do {
+    const auto read =
+        ReadRowsAsOf(region.state, region.store.range(), 0, region.log().last_ts, from, 5000);
+    ASSERT_TRUE(read.has_value());
+    EXPECT_LE(read->rows.size(), 5u);
+    rows += read->rows.size();
+    ++batches;
+    from = read->next;
+  } while (!from.empty());
+  EXPECT_EQ(rows, 20u);
+  EXPECT_GE(batches, 4u);
+}
+
 std::string KeysAsOf(const Followed& region, uint64_t as_of) {
   const auto read = ReadRowsAsOf(region.state, region.store.range(), 0, as_of, "", 1000);
   if (!read) return "none";
