@@ -418,6 +418,45 @@ TEST_F(ChangefeedsTest, ACheckpointThatStandsStillIsAWarningWithItsCause) {
   EXPECT_EQ(Record().fault().code(), "");
 }
 
+TEST_F(ChangefeedsTest, RowsOfTheInitialSnapshotAreProgress) {
+  ASSERT_TRUE(Create([](auto& request) { request.set_stall_after_ms(3000); }).ok());
+  for (int i = 0; i < 4; ++i) Beat();
+  uint64_t rows = 0;
+  const auto report = [&](uint64_t more) {
+    rows += more;
+    Report(Owner(), Record().owner_epoch(), 1000,
+           [rows](auto& progress) { progress.set_snapshot_rows(rows); });
+    Beat();
+  };
+  for (int i = 0; i < 10; ++i) {
+    report(5);
+    EXPECT_EQ(Record().state(), pb::CHANGEFEED_NORMAL) << i;
+  }
+  for (int i = 0; i < 10; ++i) report(0);
+  EXPECT_EQ(Record().state(), pb::CHANGEFEED_WARNING) << "as many rows as before are no progress";
+  EXPECT_EQ(Record().fault().code(), "STALLED");
+}
+
+TEST_F(ChangefeedsTest, HistoryOfOneThatDoesNotRunIsKeptForItsPresentTtl) {
+  ASSERT_TRUE(Create([](auto& request) { request.set_gc_ttl_ms(60'000); }).ok());
+  for (int i = 0; i < 4; ++i) Beat();
+  ASSERT_TRUE(Ask("Pause").ok());
+  for (int i = 0; i < 40; ++i) Beat();
+  pb::UpdateChangefeedRequest update;
+  update.set_name("feed");
+  update.set_gc_ttl_ms(120'000);
+  const auto updated =
+      t.Call<pb::ChangefeedResponse>("tenure.v1.Changefeeds/Update", update, seconds(10), milliseconds(20));
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  for (int i = 0; i < 40; ++i) Beat();
+  EXPECT_EQ(Record().state(), pb::CHANGEFEED_PAUSED) << "it was 60 s, it is 120 s";
+  EXPECT_FALSE(Record().history_given_up());
+  for (int i = 0; i < 70; ++i) Beat();
+  EXPECT_EQ(Record().state(), pb::CHANGEFEED_FAILED);
+  EXPECT_EQ(Record().fault().code(), "HISTORY_GONE");
+  EXPECT_TRUE(Record().history_given_up());
+}
+
 TEST_F(ChangefeedsTest, ErrorsBackOffAndTryAgainAndThoseThatCannotHealFail) {
   CreateAndRun();
   const uint64_t epoch = Record().owner_epoch();

@@ -453,8 +453,7 @@ TEST(ChangeLog, ABatchOfRowsCountsTheFieldsOfItsHashes) {
   size_t rows = 0;
   std::string from;
   do {
-    const auto read =
-        ReadRowsAsOf(region.state, region.store.range(), 0, region.log().last_ts, from, 5000);
+    const auto read = ReadRowsAsOf(region.state, region.store.range(), 0, region.log().last_ts, from, 5000);
     ASSERT_TRUE(read.has_value());
     EXPECT_LE(read->rows.size(), 5u);
     rows += read->rows.size();

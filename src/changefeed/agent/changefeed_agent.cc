@@ -209,6 +209,7 @@ std::vector<ipb::DispatchersProgress> ChangefeedAgent::ProgressOf(
     said.set_resolved_ts(found->second.resolved.value());
     said.set_rows_per_second(found->second.rows_per_second);
     said.set_rows_behind(found->second.rows_behind);
+    said.set_snapshot_rows(report.snapshot_rows);
     said.set_at_barrier_ts(report.at_barrier.value());
     said.set_wrote_barrier_ts(report.wrote_barrier.value());
     said.set_ended(report.ended);

@@ -208,7 +208,11 @@ void MaintainerHost::OnProgress(const Process& from, const ipb::DispatchersProgr
                             .ended = said.ended(),
                             .sequence = ScheduleSequence(said.sequence())};
     if (said.has_error()) report.error = ErrorOf(said.error());
-    flows_[span] = {from.node, said.rows_per_second(), said.rows_behind()};
+    Flow& flow = flows_[span];
+    // One that was made again counts from nothing.
+    const bool goes_on = flow.node == from.node && said.snapshot_rows() >= flow.snapshot_rows;
+    snapshot_rows_ += said.snapshot_rows() - (goes_on ? flow.snapshot_rows : 0);
+    flow = {from.node, said.rows_per_second(), said.rows_behind(), said.snapshot_rows()};
     if (report.error) {
       faults_.try_emplace({from.node, span}, Fault{*report.error, now}).first->second.error = *report.error;
     } else {
@@ -253,6 +257,7 @@ void MaintainerHost::Report() {
   }
   progress.set_rows_per_second(rate);
   progress.set_rows_behind(behind);
+  progress.set_snapshot_rows(snapshot_rows_);
   for (const auto& [place, fault] : faults_) {
     if (CanHeal(fault.error.code) && now - fault.since < options_.error_after) continue;
     ipb::ChangefeedError& error = *progress.mutable_error();

@@ -81,8 +81,10 @@ class MaintainerHost {
     NodeId node;  // that said so
     uint64_t rows_per_second = 0;
     uint64_t rows_behind = 0;
+    uint64_t snapshot_rows = 0;
   };
   std::map<SpanId, Flow> flows_;
+  uint64_t snapshot_rows_ = 0;  // delivered in this epoch, also by dispatchers that are gone
   struct Fault {
     FeedError error;
     Instant since;

@@ -91,6 +91,14 @@ void Lifecycle::OnProgress(Instant now, CommitTs checkpoint, std::string holding
   MoveTo(FeedState::kNormal);
 }
 
+void Lifecycle::OnSnapshotRows(Instant now) {
+  if (!Runs(stored_.state)) return;
+  stored_.error.reset();
+  last_progress_ = now;
+  error_count_ = 0;
+  MoveTo(FeedState::kNormal);
+}
+
 void Lifecycle::OnError(Instant now, WallTime wall, const FeedError& error) {
   if (!Runs(stored_.state)) return;
   if (!CanHeal(error.code)) return Fail(wall, error);

@@ -11,7 +11,8 @@
 // Threading:  one owner. Times are the leader's: a new leader counts silence from its own start.
 // Invariants: L1 only legal moves (IsLegalMove).
 //             L2 errors within one backoff fold into one.
-//             L3 while the state is NORMAL the checkpoint has moved within stall_after.
+//             L3 while the state is NORMAL the checkpoint has moved, or rows of the initial snapshot were
+//                delivered, within stall_after.
 //             L4 an error that cannot heal fails at once.
 //             L5 REMOVING is never left.
 #pragma once
@@ -52,8 +53,13 @@ class Lifecycle {
   // --- reports of the current epoch's maintainer ---
   // `holding_back`: what keeps the checkpoint; becomes the cause if it stalls. `node`: the maintainer's.
   void OnProgress(Instant now, CommitTs checkpoint, std::string holding_back, NodeId node);
+  // Rows of the initial snapshot were delivered: while it lasts the checkpoint stays at the start. The backoff
+  // goes on growing, since a sink may fail in the middle of it each time.
+  void OnSnapshotRows(Instant now);
   void OnError(Instant now, WallTime wall, const FeedError& error);
   void OnFinished();
+  // Of the record, which may be changed while the changefeed does not run.
+  void SetOptions(const LifecycleOptions& options) { options_ = options; }
   // Looks at what only time changes.
   void Tick(Instant now, WallTime wall);
 

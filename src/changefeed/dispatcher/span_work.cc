@@ -75,7 +75,8 @@ DispatcherReport SpanWork::report() const {
           .wrote_barrier = wrote_barrier_,
           .error = error_,
           .ended = ended_,
-          .sequence = spec_.sequence};
+          .sequence = spec_.sequence,
+          .snapshot_rows = snapshot_rows_};
 }
 
 uint64_t SpanWork::rows_per_second() const {
@@ -152,6 +153,8 @@ void SpanWork::TakeMarks() {
   for (; !marks_.empty() && marks_.front().sink_position <= sink_flushed_; marks_.pop_front()) {
     flushed_ = std::max(flushed_, marks_.front().ts);
     rows_ += marks_.front().rows;
+    // Changes come after the start.
+    if (marks_.front().ts == spec_.start) snapshot_rows_ += marks_.front().rows;
     if (flushed_bytes_) flushed_bytes_ = std::max(*flushed_bytes_, marks_.front().bytes);
   }
 }

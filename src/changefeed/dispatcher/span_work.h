@@ -139,7 +139,8 @@ class SpanWork final : public SinkObserver {
   uint64_t seen_rows_ = 0;
   uint64_t seen_bytes_ = 0;
 
-  uint64_t rows_ = 0;  // delivered
+  uint64_t rows_ = 0;           // delivered
+  uint64_t snapshot_rows_ = 0;  // of them the initial snapshot's
   mutable uint64_t rows_at_ = 0;
   mutable uint64_t rate_ = 0;
   mutable Instant rate_since_;

@@ -70,8 +70,9 @@ struct DispatcherReport {
   CommitTs at_barrier;     // stands there, with everything before it flushed, until kPass; none: at none
   CommitTs wrote_barrier;  // has delivered this schema change
   std::optional<FeedError> error;
-  bool ended = false;         // it runs no more: to be created again
-  ScheduleSequence sequence;  // of its create
+  bool ended = false;          // it runs no more: to be created again
+  ScheduleSequence sequence;   // of its create
+  uint64_t snapshot_rows = 0;  // of its initial snapshot, delivered; repetitions count as well
 };
 
 // A schema change of a followed table.

@@ -117,18 +117,18 @@ void FeedDriver::SyncLifecycle(const pb::ChangefeedRecord& feed) {
   // What was written here comes back; anything else was asked for by somebody.
   const bool asked = lifecycle_ && state != seen_ && state != written_;
   seen_ = state;
-  if (lifecycle_ && !asked) return;
+  const changefeed::LifecycleOptions options{.backoff_min = with_.options.backoff_min,
+                                             .backoff_max = with_.options.backoff_max,
+                                             .give_up_after = with_.options.give_up_after,
+                                             .stall_after = std::chrono::milliseconds(feed.stall_after_ms()),
+                                             .gc_ttl = std::chrono::milliseconds(feed.gc_ttl_ms())};
+  if (lifecycle_ && !asked) return lifecycle_->SetOptions(options);
   written_.reset();
   Lifecycle::Stored stored{.state = state,
                            .checkpoint = CommitTs(feed.checkpoint_ts()),
                            .error = FaultOf(feed),
                            .halted_at = WallFromMillis(feed.halted_at_ms())};
   if (lifecycle_) stored.checkpoint = std::max(stored.checkpoint, lifecycle_->checkpoint());
-  const changefeed::LifecycleOptions options{.backoff_min = with_.options.backoff_min,
-                                             .backoff_max = with_.options.backoff_max,
-                                             .give_up_after = with_.options.give_up_after,
-                                             .stall_after = std::chrono::milliseconds(feed.stall_after_ms()),
-                                             .gc_ttl = std::chrono::milliseconds(feed.gc_ttl_ms())};
   lifecycle_.emplace(options, Prng(prng_.Next64()), std::move(stored), with_.executor.Now());
 }
 
@@ -236,8 +236,11 @@ ipb::ChangefeedAnswer FeedDriver::OnProgress(const ipb::MaintainerProgress& prog
   last_heard_ = at;
   rows_per_second_ = progress.rows_per_second();
   rows_behind_ = progress.rows_behind();
+  if (reported_ != claim.epoch) snapshot_rows_ = 0;
   reported_ = claim.epoch;
   lifecycle_->OnProgress(at, CommitTs(progress.checkpoint_ts()), progress.holding_back(), claim.process.node);
+  if (progress.snapshot_rows() > snapshot_rows_) lifecycle_->OnSnapshotRows(at);
+  snapshot_rows_ = progress.snapshot_rows();
   if (progress.has_error()) {
     lifecycle_->OnError(
         at, with_.executor.WallNow(),

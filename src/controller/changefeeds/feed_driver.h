@@ -146,7 +146,8 @@ class FeedDriver : public std::enable_shared_from_this<FeedDriver> {
   bool probing_ = false;
   uint64_t rows_per_second_ = 0;
   std::optional<uint64_t> rows_behind_;
-  Instant last_heard_;  // of the maintainer that runs
+  uint64_t snapshot_rows_ = 0;  // reported in the epoch of `reported_`
+  Instant last_heard_;          // of the maintainer that runs
   Instant last_persisted_;
   // The action under way, and of which operator; 0: the next one may begin.
   uint64_t acting_ = 0;

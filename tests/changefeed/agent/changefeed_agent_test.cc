@@ -286,6 +286,11 @@ TEST_F(ChangefeedAgentTest, AMaintainerHasDispatchersWhereRegionsAreLedAndReport
   EXPECT_EQ(hosts_[1]->link.reports.back().checkpoint_ts(), 2000u);
   EXPECT_EQ(hosts_[1]->link.reports.back().owner_epoch(), 5u);
   EXPECT_EQ(hosts_[1]->link.reports.back().rows_behind(), 9u) << "three of each";
+  for (const uint64_t rows : {7u, 9u, 4u}) {  // the last one of a dispatcher that was made again
+    factory(2).made[0]->report.snapshot_rows = rows;
+    executor_.Advance(seconds(2));
+  }
+  EXPECT_EQ(hosts_[1]->link.reports.back().snapshot_rows(), 13u);
   EXPECT_EQ(hosts_[1]->agent->GetNumbers().maintainers, 1u);
   EXPECT_EQ(hosts_[2]->agent->GetNumbers().dispatchers, 1u);
 }

@@ -131,6 +131,28 @@ TEST_F(LifecycleTest, ACheckpointThatStandsStillIsAWarningWithCauseAndNode) {
   EXPECT_EQ(feed.state(), S::kNormal);
 }
 
+TEST_F(LifecycleTest, AnInitialSnapshotMayTakeItsTimeWhileRowsAreDelivered) {
+  Lifecycle feed = Make();
+  for (int i = 0; i < 5; ++i) {
+    feed.OnError(now_, kWall, kDown);
+    now_ = feed.retry_at();
+  }
+  for (int i = 0; i < 31; ++i) {
+    Pass(minutes(1));
+    feed.OnProgress(now_, CommitTs(100), "the initial snapshot", NodeId(1));
+    feed.OnSnapshotRows(now_);
+    feed.Tick(now_, kWall);
+    ASSERT_EQ(feed.state(), S::kNormal) << i;
+    EXPECT_FALSE(feed.error().has_value());
+  }
+  feed.OnError(now_, kWall, kDown);
+  EXPECT_GT(feed.retry_at() - now_, minutes(4))
+      << "a sink that fails in the middle is tried ever more rarely";
+  now_ = feed.retry_at() + minutes(30);
+  feed.Tick(now_, kWall);
+  EXPECT_EQ(feed.state(), S::kFailed);
+}
+
 TEST_F(LifecycleTest, SilenceOfTheMaintainerIsAStallToo) {
   Lifecycle feed = Make();
   Pass(seconds(61));

@@ -349,6 +349,7 @@ TEST_F(DispatcherTest, RowsOfTheSnapshotComeFirstAndThenTheChangesWithoutAGap) {
   for (size_t i = 0; i < 20; ++i) EXPECT_EQ(values[i].rfind("snapshot,5,", 0), 0u) << values[i];
   EXPECT_EQ(values[20], "put,6,7,6,k1,2,none");
   EXPECT_EQ(flushed(), 6u);
+  EXPECT_EQ(dispatcher_->report().snapshot_rows, 20u);
   // Not after it was delivered.
   world_.fails = FeedError{.code = FeedErrorCode::kSinkUnavailable};
   source_.Append(kRegion, Put(8, "k1", "3"));
