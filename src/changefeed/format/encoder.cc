@@ -1,5 +1,6 @@
 #include "changefeed/format/encoder.h"
 
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "changefeed/format/json_writer.h"
 
@@ -7,7 +8,16 @@ namespace tenure::changefeed {
 
 namespace {
 
+// Of a snapshot: its rows may come from one entry, and the version of one that moved here may be the index of
+// another entry.
+std::string SnapshotIdOf(const Change& change) {
+  const std::string name = change.table + ":" + change.key;
+  return fmt::format("s-{}-{}-{:016x}{:016x}", change.commit_ts, change.region, HashBytes(name),
+                     HashBytes(name, 1));
+}
+
 std::string IdOf(const Change& change) {
+  if (change.snapshot) return SnapshotIdOf(change);
   if (change.ordinal == 0) return fmt::format("{}-{}", change.region, change.index);
   return fmt::format("{}-{}.{}", change.region, change.index, change.ordinal);
 }

@@ -34,7 +34,8 @@ struct Message {
   std::string table;
   std::string key;  // what partitions and compaction go by; empty: none
   std::string value;
-  // Names it for ever, for de-duplication: "<region>-<index>[.<n>]", "d-<commit ts>-<table>", "r-<ts>".
+  // Names it for ever, for de-duplication: "<region>-<index>[.<n>]", of a snapshot "s-<start>-<region>-<hash of
+  // table and key>", "d-<commit ts>-<table>", "r-<ts>". Of the same changes two changefeeds say the same.
   std::string id;
   size_t bytes() const { return sizeof(Message) + key.size() + value.size() + id.size() + table.size(); }
 };

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "base/utf8.h"
@@ -139,6 +140,20 @@ TEST(Encoder, DebeziumHasOperationsConsumersKnow) {
     operations += nlohmann::json::parse(encoder->Encode(change)->value).at("op").get<std::string>();
   }
   EXPECT_EQ(operations, "cuddrccd");
+}
+
+TEST(Encoder, RowsOfASnapshotHaveIdsOfTheirOwnAlthoughTheyAreOfOneEntry) {
+  const auto encoder = MakeEncoder(Protocol::kJson, "c");
+  std::set<std::string> ids;
+  Change change = KeyChange(Change::Kind::kPut, "a", "v");
+  ids.insert(encoder->Encode(change)->id);
+  change.snapshot = true;
+  ids.insert(encoder->Encode(change)->id);
+  EXPECT_THAT(encoder->Encode(change)->id, testing::StartsWith(fmt::format("s-{}-8-", kTs)));
+  EXPECT_TRUE(ids.contains(encoder->Encode(change)->id)) << "the same in each attempt";
+  change.key = "b";
+  ids.insert(encoder->Encode(change)->id);
+  EXPECT_EQ(ids.size(), 3u);
 }
 
 TEST(Encoder, ProtocolsAreNamed) {

@@ -119,7 +119,7 @@ std::unique_ptr<Sink> MakeSink(runtime::Executor& executor, const Backgrounds& b
       delivery = std::make_unique<RedisDelivery>(address);
       break;
     case SinkAddress::Kind::kNats:
-      delivery = std::make_unique<NatsDelivery>(address);
+      delivery = std::make_unique<NatsDelivery>(address, identity);
       break;
   }
   return std::make_unique<ThreadedSink>(executor, backgrounds(kEndings), observer, limits, std::move(permit),

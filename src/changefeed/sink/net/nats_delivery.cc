@@ -3,6 +3,7 @@
 #include <nats/nats.h>
 
 #include <memory>
+#include <random>
 
 #include "changefeed/sink/net/deadline.h"
 
@@ -14,7 +15,16 @@ struct FreeOptions {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
 };
 
+// No two deliveries are the same, of whichever process or cluster.
+std::string NewWriter(const SinkIdentity& identity) {
+  std::random_device device;
+  return fmt::format("{}:{}:{:08x}{:08x}", identity.changefeed, identity.epoch, device(), device());
+}
+
 }  // namespace
+
+NatsDelivery::NatsDelivery(SinkAddress address, const SinkIdentity& identity)
+    : address_(std::move(address)), writer_(NewWriter(identity)) {}
 
 NatsDelivery::~NatsDelivery() {
   jsCtx_Destroy(stream_);
@@ -115,7 +125,8 @@ Delivery::Progress NatsDelivery::Send(std::vector<Item>& batch) {
   for (const Item& item : batch) {
     jsPubOptions options;
     jsPubOptions_Init(&options);
-    options.MsgId = item.message.id.c_str();
+    const std::string id = fmt::format("{}:{}:{}", writer_, ++published_, item.message.id);
+    options.MsgId = id.c_str();
     const std::string subject = FillTemplate(address_.target, item.message.database, item.message.table);
     const natsStatus status = js_PublishAsync(stream_, subject.c_str(), item.message.value.data(),
                                               static_cast<int>(item.message.value.size()), &options);

@@ -1,6 +1,11 @@
-// Messages on NATS JetStream subjects, with the change's id as the message id: the server drops what it has
-// seen within the stream's de-duplication window. Delivered means: acknowledged by the stream. The stream is
-// made by its owner.
+// Messages on NATS JetStream subjects. Delivered means: acknowledged by the stream. The stream is made by its
+// owner.
+//
+// A stream drops a message whose Nats-Msg-Id it has seen within its de-duplication window, whoever sent it, and
+// acknowledges it. So each delivery says who it is in front of the change's id,
+// "<changefeed>:<epoch>:<random>:<n>:<id>": nothing of another changefeed is taken for a repetition, and what
+// comes again after a failure is kept behind what was stored of it before - else an older change of a key that
+// was refused the first time would stay the last one.
 #pragma once
 
 #include <atomic>
@@ -18,7 +23,7 @@ namespace tenure::changefeed {
 
 class NatsDelivery final : public Delivery {
  public:
-  explicit NatsDelivery(SinkAddress address) : address_(std::move(address)) {}
+  NatsDelivery(SinkAddress address, const SinkIdentity& identity);
   ~NatsDelivery() override;
 
   std::optional<FeedError> Open() override;
@@ -33,6 +38,8 @@ class NatsDelivery final : public Delivery {
   std::optional<FeedError> Complete();
 
   const SinkAddress address_;
+  const std::string writer_;
+  uint64_t published_ = 0;
   std::mutex mutex_;
   __natsConnection* connection_ = nullptr;  // guarded by mutex_ against Interrupt
   __jsCtx* stream_ = nullptr;
