@@ -8,6 +8,7 @@
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
 #include "catalog/state_moves.h"
+#include "controller/changefeeds/node_change_history.h"
 #include "controller/procedure/types/move_slots.h"
 #include "controller/procedure/types/remove_regions.h"
 #include "tenure/internal/v1/node.pb.h"
@@ -26,6 +27,18 @@ using Op = ipb::RangeChange;
 // The ranges of all regions, wherever they are led, as store/region_range.h has them.
 struct FakeRanges : public runtime::Service {
   void OnCall(const runtime::CallInfo& info, std::string bytes, runtime::Reply reply) override {
+    if (info.method == "BeginOfChanges") {
+      ipb::BeginOfChangesRequest asked;
+      ASSERT_TRUE(asked.ParseFromString(bytes));
+      ipb::BeginOfChangesResponse logs;
+      for (const uint64_t region : asked.regions()) {
+        auto& log = *logs.add_logs();
+        log.set_region(region);
+        log.set_begin_ts(100);
+        log.set_resolved_ts(700);
+      }
+      return reply(logs.SerializeAsString());
+    }
     ipb::ChangeRangeRequest request;
     ASSERT_EQ(info.method, "ChangeRange");
     ASSERT_TRUE(request.ParseFromString(bytes));
@@ -33,6 +46,7 @@ struct FakeRanges : public runtime::Service {
     ipb::ChangeRangeResponse response;
     if (request.has_change()) {
       const ipb::RangeChange& change = request.change();
+      if (holds_open && change.op() == Op::OPEN) return reply(absl::UnavailableError("not now"));
       if (request.leader_epoch() < epoch) return reply(absl::AbortedError("a leader of the past"));
       epoch = request.leader_epoch();
       if (change.if_version() != range.version())
@@ -125,6 +139,7 @@ struct FakeRanges : public runtime::Service {
   uint64_t epoch = 0;
   uint64_t released_ts = 0;  // of all releases, by the change logs; 0: there are none
   bool drop_answers = false;
+  bool holds_open = false;
 };
 
 class MoveSlotsTest : public ::testing::Test {
@@ -407,6 +422,32 @@ TEST_F(MoveSlotsTest, ASplitThatWaitsForAChangefeedHoldsNothingUp) {
   ASSERT_TRUE(BeatUntilEnded(id));
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED);
   EXPECT_EQ(ranges.keys[1], 0u);
+}
+
+// One that began then would find the rows of the slots nowhere.
+TEST_F(MoveSlotsTest, NoChangefeedBeginsWhileSlotsAreReleasedAndNotOpened) {
+  CreateDatabase(1);
+  NodeChangeHistory history(t.access, t.agents, t.node_calls);
+  runtime::TaskScope scope(t.executor);
+  std::optional<StatusOr<changefeed::CommitTs>> answer;
+  const auto ask = [&]() -> runtime::Task<void> { answer = co_await history.ResolvedOf(1, scope.token()); };
+  const auto resolved = [&]() -> Status {
+    answer.reset();
+    scope.Spawn(ask());
+    t.executor.Advance(milliseconds(10));
+    return answer ? answer->status() : absl::DeadlineExceededError("no answer");
+  };
+  EXPECT_TRUE(resolved().ok()) << resolved();
+  ranges.holds_open = true;
+  const uint64_t id = Split(1, 8192)->procedure().procedure().id();
+  BeatUntilStep(id, "switch");
+  Beat(10);
+  ASSERT_EQ(ranges.history.back(), "RELEASE 1");
+  EXPECT_THAT(std::string(MessageOf(resolved())),
+              HasSubstr("slots 8192-16383 to have gone from region 1 to region 2"));
+  ranges.holds_open = false;
+  ASSERT_TRUE(BeatUntilEnded(id));
+  EXPECT_TRUE(resolved().ok()) << resolved();
 }
 
 TEST_F(MoveSlotsTest, WhatIsRefused) {

@@ -22,7 +22,8 @@ class ChangeHistory {
   virtual runtime::Task<StatusOr<changefeed::CommitTs>> BeginOf(uint64_t database,
                                                                 runtime::StopToken stop) = 0;
   // A timestamp that every change of before the call is at or below, and not below BeginOf: from where on a
-  // changefeed delivers that asks for no other start.
+  // changefeed delivers that asks for no other start. UNAVAILABLE also while slots of the database go from one
+  // region to another.
   virtual runtime::Task<StatusOr<changefeed::CommitTs>> ResolvedOf(uint64_t database,
                                                                    runtime::StopToken stop) {
     return BeginOf(database, std::move(stop));

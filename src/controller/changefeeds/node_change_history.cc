@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "controller/procedure/types/feed_history.h"
 
 namespace tenure::controller {
 
@@ -20,9 +21,23 @@ runtime::Task<StatusOr<CommitTs>> NodeChangeHistory::BeginOf(uint64_t database, 
 }
 
 runtime::Task<StatusOr<CommitTs>> NodeChangeHistory::ResolvedOf(uint64_t database, runtime::StopToken stop) {
+  const std::map<uint64_t, uint64_t> asked = RangesOf(database);
   const StatusOr<Range> range = co_await Ask(database, stop);
   if (!range.ok()) co_return range.status();
+  const std::string between = SlotsInBetween(access_.catalog(), database);
+  if (!between.empty()) co_return Error(StatusCode::kUnavailable, "it waits for {}", between);
+  if (RangesOf(database) != asked)
+    co_return Error(StatusCode::kUnavailable, "regions of database {} were split or merged meanwhile",
+                    database);
   co_return std::max(range->begin, range->resolved);
+}
+
+std::map<uint64_t, uint64_t> NodeChangeHistory::RangesOf(uint64_t database) const {
+  std::map<uint64_t, uint64_t> versions;
+  for (const auto& [id, record] : access_.catalog().regions()) {
+    if (record.region().database() == database) versions[id] = record.region().range_version();
+  }
+  return versions;
 }
 
 runtime::Task<StatusOr<NodeChangeHistory::Range>> NodeChangeHistory::Ask(uint64_t database,

@@ -3,6 +3,8 @@
 // Threading: the controller's executor.
 #pragma once
 
+#include <map>
+
 #include "controller/changefeeds/change_history.h"
 #include "controller/changefeeds/node_calls.h"
 
@@ -22,6 +24,8 @@ class NodeChangeHistory final : public ChangeHistory {
     changefeed::CommitTs resolved;
   };
   runtime::Task<StatusOr<Range>> Ask(uint64_t database, runtime::StopToken stop);
+  // The versions of the ranges of the database's regions.
+  std::map<uint64_t, uint64_t> RangesOf(uint64_t database) const;
 
   CatalogAccess& access_;
   AgentService& agents_;

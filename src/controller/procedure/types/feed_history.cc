@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "catalog/procedures.h"
+#include "controller/procedure/types/move_slots.h"
+#include "tenure/internal/v1/procedure.pb.h"
+
 namespace tenure::controller {
 
 namespace pb = ::tenure::v1;
@@ -50,6 +54,21 @@ std::string SnapshotNeeded(const catalog::Catalog& catalog, uint64_t region) {
     if (feed.start_ts() != 0 && (feed.checkpoint_ts() > feed.start_ts() || feed.start_ts() >= begin))
       continue;
     return fmt::format("changefeed '{}' to deliver the rows as of its start", feed.name());
+  }
+  return "";
+}
+
+std::string SlotsInBetween(const catalog::Catalog& catalog, uint64_t database) {
+  for (const auto& [id, found] : catalog.procedures()) {
+    const pb::ProcedureRecord& procedure = found.procedure();
+    if (procedure.step() != MoveSlots::kSwitch || catalog::IsEnded(procedure.state())) continue;
+    if (procedure.type() != MoveSlots::kSplit && procedure.type() != MoveSlots::kMerge) continue;
+    ::tenure::internal::v1::MoveSlotsBody body;
+    if (!body.ParseFromString(procedure.body())) continue;
+    const auto from = catalog.regions().find(body.from());
+    if (from == catalog.regions().end() || from->second.region().database() != database) continue;
+    return fmt::format("slots {}-{} to have gone from region {} to region {} (procedure {})", body.first(),
+                       body.last(), body.from(), body.to(), id);
   }
   return "";
 }

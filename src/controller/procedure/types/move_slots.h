@@ -42,6 +42,7 @@ class MoveSlots : public ProcedureType {
  public:
   static constexpr std::string_view kSplit = "SplitRegion";
   static constexpr std::string_view kMerge = "MergeRegions";
+  static constexpr std::string_view kSwitch = "switch";  // the step in which the slots change hands
 
   MoveSlots(std::string_view name, MoveSlotsOptions options) : name_(name), options_(options) {}
 
