@@ -11,6 +11,14 @@ namespace tenure::node {
 
 namespace ipb = ::tenure::internal::v1;
 
+namespace {
+
+// A timestamp further ahead than that is no clock's that was wrong. Commit timestamps never go back, so it is not
+// followed.
+constexpr int64_t kFurthestAheadMs = int64_t{366} * 24 * 3600 * 1000;
+
+}  // namespace
+
 // ---- keeping ----
 
 void ChangeLogs::SetFollowed(FollowedDatabases followed) {
@@ -72,8 +80,10 @@ std::optional<store::WriteCommand> ChangeLogs::Due(const Region& region) const {
   const auto newest = followed_.newest.find(region.database.value());
   if (newest != followed_.newest.end() && log.last_ts < newest->second) {
     const auto millis = static_cast<int64_t>(newest->second >> store::kTimestampLogicalBits) + 1;
-    command.now = std::max(command.now, WallFromMillis(millis));
-    return command;
+    if (millis <= ToMillis(command.now) + kFurthestAheadMs) {
+      command.now = std::max(command.now, WallFromMillis(millis));
+      return command;
+    }
   }
   if (log.last_ts + interval / 2 > store::TimestampOf(command.now)) return std::nullopt;
   return command;

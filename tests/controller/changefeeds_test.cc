@@ -517,6 +517,19 @@ TEST_F(ChangefeedsTest, AStartThatIsOlderThanTheHistoryIsRefused) {
   EXPECT_EQ(t.machine.catalog().changefeeds().size(), 1u);
 }
 
+TEST_F(ChangefeedsTest, AStartInTheFutureIsRefused) {
+  const int64_t now = ToMillis(t.executor.WallNow());
+  for (const uint64_t start : {changefeed::CommitTsFromMillis(now + 90'000).value(), ~uint64_t{0}}) {
+    const Status refused = Create([start](auto& request) { request.set_start_ts(start); }).status();
+    EXPECT_EQ(ReasonOf(refused), pb::REASON_INVALID_ARGUMENT) << refused;
+    EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("start_ts: "));
+    EXPECT_THAT(std::string(MessageOf(refused)), HasSubstr("the limit is a minute from now"));
+    EXPECT_FALSE(Exists());
+  }
+  const uint64_t soon = changefeed::CommitTsFromMillis(now + 30'000).value();
+  EXPECT_TRUE(Create([soon](auto& request) { request.set_start_ts(soon); }).ok());
+}
+
 TEST_F(ChangefeedsTest, AStartThatTurnsOutOlderThanTheHistoryFails) {
   CreateAndRun();
   t.history.begin = Error(StatusCode::kUnavailable, "region 1 has no leader");

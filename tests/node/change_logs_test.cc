@@ -152,6 +152,21 @@ TEST_F(ChangeLogsTest, AreBroughtToTheStartOfTheNewestChangefeed) {
   EXPECT_EQ(logs().Read(RegionId(1), 0, start, 1000)->changes.size(), 1u);
 }
 
+TEST_F(ChangeLogsTest, AreNotBroughtToATimeThatIsNone) {
+  StartWithDatabase();
+  Follow();
+  executor_.Advance(2s);
+  const uint64_t before = Begin(Led()).logs(0).resolved_ts();
+  for (const uint64_t start : {before + (uint64_t{1} << 60), ~uint64_t{0}}) {
+    for (int i = 1; i <= 3; ++i)
+      at(i).node().SetFollowedDatabases({.as_of = Revision(11), .floors = {{1, 0}}, .newest = {{1, start}}});
+    executor_.Advance(3s);
+  }
+  const uint64_t resolved = Begin(Led()).logs(0).resolved_ts();
+  EXPECT_GT(resolved, before) << "it goes on by the clock";
+  EXPECT_LT(resolved, before + (uint64_t{60'000} << 18));
+}
+
 TEST_F(ChangeLogsTest, ALeaderWithAnOlderViewDropsNothing) {
   StartWithDatabase();
   Follow(0, 10);

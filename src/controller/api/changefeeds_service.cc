@@ -19,6 +19,7 @@ using changefeed::CommitTs;
 namespace {
 
 constexpr std::string_view kEverything = "table:*,prefix:";
+constexpr int64_t kFurthestStartMs = 60'000;  // from now
 constexpr int64_t kDefaultGcTtlMs = 24 * 3600 * 1000;
 constexpr int64_t kDefaultStallMs = 60'000;
 constexpr Duration kCheckSinkTimeout = std::chrono::seconds(15);
@@ -232,6 +233,20 @@ runtime::Task<Status> ChangefeedsService::CheckSink(std::string sink, std::strin
 
 runtime::Task<Status> ChangefeedsService::CheckStart(uint64_t database, CommitTs start) {
   const auto& feeds = access_.catalog().changefeeds();
+  // All regions go to the start, and their timestamps never go back; one that is there already may be named.
+  int64_t furthest = ToMillis(executor_.WallNow()) + kFurthestStartMs;
+  for (const auto& [id, record] : feeds) {
+    const pb::ChangefeedRecord& feed = record.changefeed();
+    if (feed.database() == database)
+      furthest = std::max(furthest, changefeed::PhysicalMillis(CommitTs(feed.checkpoint_ts())));
+  }
+  if (changefeed::PhysicalMillis(start) > furthest) {
+    co_return Refuse(
+        pb::REASON_INVALID_ARGUMENT,
+        "start_ts: {} is {} ms since 1970, the limit is a minute from now ({} ms); a commit timestamp has "
+        "milliseconds in front of its lower {} bits",
+        start, changefeed::PhysicalMillis(start), furthest, changefeed::kCommitTsLogicalBits);
+  }
   const bool followed = std::any_of(feeds.begin(), feeds.end(), [database](const auto& entry) {
     const pb::ChangefeedRecord& feed = entry.second.changefeed();
     return feed.database() == database && feed.start_ts() != 0 && !feed.history_given_up();
