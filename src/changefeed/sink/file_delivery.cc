@@ -10,10 +10,11 @@ namespace tenure::changefeed {
 namespace {
 
 constexpr std::string_view kPart = ".part";
+constexpr std::string_view kCsvHeader = "type,";  // how it begins, and no line of a change
 
 struct Lines {
   size_t bytes = 0;  // up to and with the end of the last whole line
-  uint64_t count = 0;
+  uint64_t count = 0;  // of messages: without a header
 };
 
 // The whole lines of what a crash left. What was written and not synced may read as zeroes, even before
@@ -29,7 +30,14 @@ Lines WholeLines(std::string_view content, bool csv) {
     lines.bytes = i + 1;
     ++lines.count;
   }
+  if (csv && lines.count > 0 && content.starts_with(kCsvHeader)) --lines.count;
   return lines;
+}
+
+// A file is read as what it was written as, whatever is written now: its name says so.
+bool IsCsv(std::string_view name) {
+  if (name.ends_with(kPart)) name.remove_suffix(kPart.size());
+  return name.ends_with(fmt::format(".{}", NameOf(Protocol::kCsv)));
 }
 
 // Of "<epoch:20>-<number:8>...".
@@ -77,7 +85,7 @@ Status FileDelivery::CloseLeftovers() {
       continue;
     }
     TENURE_ASSIGN_OR_RETURN(const std::string content, runtime::ReadWholeFile(disk_, PathOf(name)));
-    const size_t end = WholeLines(content, options_.protocol == Protocol::kCsv).bytes;
+    const size_t end = WholeLines(content, IsCsv(name)).bytes;
     if (end == 0) {
       TENURE_RETURN_IF_ERROR(disk_.Remove(PathOf(name)));
       continue;
@@ -110,7 +118,7 @@ Status FileDelivery::AddMissingToIndex(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (index.find(fmt::format("\"{}\"", name)) != std::string::npos) continue;
     TENURE_ASSIGN_OR_RETURN(const std::string content, runtime::ReadWholeFile(disk_, PathOf(name)));
-    const Lines lines = WholeLines(content, options_.protocol == Protocol::kCsv);
+    const Lines lines = WholeLines(content, IsCsv(name));
     TENURE_RETURN_IF_ERROR(AppendToIndex(name, lines.count, lines.bytes, CommitTs(), CommitTs()));
   }
   return OkStatus();

@@ -134,6 +134,29 @@ TEST_F(FileDeliveryTest, ALineOfCsvMayHoldLineEndsBetweenQuotes) {
   EXPECT_THAT(storage_.ContentOf("/out/feed-7-1.index"), HasSubstr("\"rows\":1,"));
 }
 
+// Read as CSV, the escaped quotes would open a field that never ends, and all of it were one torn line.
+TEST_F(FileDeliveryTest, WhatWasWrittenInAnotherFormatIsReadInThat) {
+  const std::string part = "/out/feed-7-1-00000000000000000003-00000001.json.part";
+  const std::string lines = "{\"new\":\"a \\\" b\"}\n{\"new\":\"c\"}\n";
+  storage_.names()[part] = std::make_shared<wal::FakeStorage::Inode>();
+  storage_.ContentOf(part) = lines + "{\"torn";
+  FileDeliveryOptions options = Options();
+  options.protocol = Protocol::kCsv;
+  Writer next(*this, 4, options);
+  ASSERT_TRUE(next.opened());
+  EXPECT_EQ(storage_.ContentOf("/out/feed-7-1-00000000000000000003-00000001.json"), lines);
+  EXPECT_THAT(storage_.ContentOf("/out/feed-7-1.index"), HasSubstr("\"rows\":2,"));
+}
+
+TEST_F(FileDeliveryTest, TheHeaderOfAFileThatACrashLeftOpenIsNoRow) {
+  const std::string part = "/out/feed-7-1-00000000000000000003-00000001.csv.part";
+  storage_.names()[part] = std::make_shared<wal::FakeStorage::Inode>();
+  storage_.ContentOf(part) = "type,commit_ts,region,index,key,qty\nput,1,2,3,a,4\n";
+  Writer next(*this, 4, Options());
+  ASSERT_TRUE(next.opened());
+  EXPECT_THAT(storage_.ContentOf("/out/feed-7-1.index"), HasSubstr("\"rows\":1,"));
+}
+
 TEST_F(FileDeliveryTest, AWriterOfTheSameEpochGoesOnBehindTheLastFile) {
   {
     Writer writer(*this, 5, Options());
