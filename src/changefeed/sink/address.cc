@@ -282,4 +282,12 @@ std::string FillTemplate(std::string_view pattern, std::string_view database, st
   return out;
 }
 
+std::vector<std::string> FilledTargets::Of(const Message& message) {
+  const bool to_all = message.kind == Message::Kind::kResolved && pattern_.find('{') != std::string::npos;
+  if (to_all) return {seen_.begin(), seen_.end()};
+  std::string target = FillTemplate(pattern_, message.database, message.table);
+  seen_.insert(target);
+  return {std::move(target)};
+}
+
 }  // namespace tenure::changefeed

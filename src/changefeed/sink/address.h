@@ -14,6 +14,7 @@
 // Errors:     INVALID_ARGUMENT naming the field and what it may be; passwords are not repeated.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,5 +53,17 @@ StatusOr<SinkAddress> ParseSinkAddress(std::string_view text);
 std::string WithoutSecrets(const SinkAddress& address);
 // "{database}.{table}" filled in; plain keys have the table "keys".
 std::string FillTemplate(std::string_view pattern, std::string_view database, std::string_view table);
+
+// The streams or subjects that a template came to in one delivery.
+class FilledTargets {
+ public:
+  explicit FilledTargets(std::string pattern) : pattern_(std::move(pattern)) {}
+  // Where a message goes. What is said of all changes goes wherever any went; nowhere, if none did yet.
+  std::vector<std::string> Of(const Message& message);
+
+ private:
+  const std::string pattern_;
+  std::set<std::string> seen_;
+};
 
 }  // namespace tenure::changefeed

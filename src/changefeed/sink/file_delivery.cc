@@ -13,7 +13,7 @@ constexpr std::string_view kPart = ".part";
 constexpr std::string_view kCsvHeader = "type,";  // how it begins, and no line of a change
 
 struct Lines {
-  size_t bytes = 0;  // up to and with the end of the last whole line
+  size_t bytes = 0;    // up to and with the end of the last whole line
   uint64_t count = 0;  // of messages: without a header
 };
 

@@ -24,7 +24,7 @@ std::string NewWriter(const SinkIdentity& identity) {
 }  // namespace
 
 NatsDelivery::NatsDelivery(SinkAddress address, const SinkIdentity& identity)
-    : address_(std::move(address)), writer_(NewWriter(identity)) {}
+    : address_(std::move(address)), writer_(NewWriter(identity)), subjects_(address_.target) {}
 
 NatsDelivery::~NatsDelivery() {
   jsCtx_Destroy(stream_);
@@ -120,20 +120,23 @@ std::optional<FeedError> NatsDelivery::Complete() {
   return std::nullopt;
 }
 
+std::optional<FeedError> NatsDelivery::Publish(const std::string& subject, const Message& message) {
+  jsPubOptions options;
+  jsPubOptions_Init(&options);
+  const std::string id = fmt::format("{}:{}:{}", writer_, ++published_, message.id);
+  options.MsgId = id.c_str();
+  const natsStatus status = js_PublishAsync(stream_, subject.c_str(), message.value.data(),
+                                            static_cast<int>(message.value.size()), &options);
+  if (status == NATS_OK) return std::nullopt;
+  const char* text = nats_GetLastError(nullptr);
+  return ErrorOf(status, "publishing", text != nullptr ? text : "");
+}
+
 Delivery::Progress NatsDelivery::Send(std::vector<Item>& batch) {
   Progress progress;
   for (const Item& item : batch) {
-    jsPubOptions options;
-    jsPubOptions_Init(&options);
-    const std::string id = fmt::format("{}:{}:{}", writer_, ++published_, item.message.id);
-    options.MsgId = id.c_str();
-    const std::string subject = FillTemplate(address_.target, item.message.database, item.message.table);
-    const natsStatus status = js_PublishAsync(stream_, subject.c_str(), item.message.value.data(),
-                                              static_cast<int>(item.message.value.size()), &options);
-    if (status != NATS_OK) {
-      progress.error = ErrorOf(status, "publishing",
-                               nats_GetLastError(nullptr) != nullptr ? nats_GetLastError(nullptr) : "");
-      return progress;
+    for (const std::string& subject : subjects_.Of(item.message)) {
+      if ((progress.error = Publish(subject, item.message))) return progress;
     }
   }
   progress.error = Complete();

@@ -34,11 +34,13 @@ class NatsDelivery final : public Delivery {
 
  private:
   FeedError ErrorOf(int status, std::string_view what, std::string_view text) const;
+  std::optional<FeedError> Publish(const std::string& subject, const Message& message);
   // Waits for the acknowledgements of everything that was published.
   std::optional<FeedError> Complete();
 
   const SinkAddress address_;
   const std::string writer_;
+  FilledTargets subjects_;
   uint64_t published_ = 0;
   std::mutex mutex_;
   __natsConnection* connection_ = nullptr;  // guarded by mutex_ against Interrupt

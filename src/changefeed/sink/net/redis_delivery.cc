@@ -93,8 +93,8 @@ std::optional<FeedError> RedisDelivery::Open() {
   return Command({"PING"}, "PING");
 }
 
-void RedisDelivery::Append(const Message& message) {
-  std::vector<std::string> words{"XADD", FillTemplate(address_.target, message.database, message.table)};
+void RedisDelivery::Append(const std::string& stream, const Message& message) {
+  std::vector<std::string> words{"XADD", stream};
   if (address_.max_length > 0) {
     words.insert(words.end(), {"MAXLEN", "~", std::to_string(address_.max_length)});
   }
@@ -111,22 +111,30 @@ void RedisDelivery::Append(const Message& message) {
 }
 
 Delivery::Progress RedisDelivery::Send(std::vector<Item>& batch) {
-  // The limit is for progress: every answer begins it anew.
-  for (const Item& item : batch) Append(item.message);
-  Progress progress;
+  std::vector<size_t> entries;
+  entries.reserve(batch.size());
   for (const Item& item : batch) {
-    void* raw = nullptr;
-    const bool got = redisGetReply(context_, &raw) == REDIS_OK;
-    const Reply reply(static_cast<redisReply*>(raw));
-    if (!got || reply == nullptr || interrupted_) {
-      progress.error = Lost("XADD");
-      return progress;
+    const std::vector<std::string> streams = streams_.Of(item.message);
+    for (const std::string& stream : streams) Append(stream, item.message);
+    entries.push_back(streams.size());
+  }
+  Progress progress;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    // The limit is for progress: every answer begins it anew.
+    for (; entries[i] > 0; --entries[i]) {
+      void* raw = nullptr;
+      const bool got = redisGetReply(context_, &raw) == REDIS_OK;
+      const Reply reply(static_cast<redisReply*>(raw));
+      if (!got || reply == nullptr || interrupted_) {
+        progress.error = Lost("XADD");
+        return progress;
+      }
+      if (reply->type == REDIS_REPLY_ERROR) {
+        progress.error = Refused("XADD", {reply->str, reply->len});
+        return progress;
+      }
     }
-    if (reply->type == REDIS_REPLY_ERROR) {
-      progress.error = Refused("XADD", {reply->str, reply->len});
-      return progress;
-    }
-    progress.flushed = item.position;
+    progress.flushed = batch[i].position;
   }
   return progress;
 }

@@ -14,7 +14,7 @@ namespace tenure::changefeed {
 
 class RedisDelivery final : public Delivery {
  public:
-  explicit RedisDelivery(SinkAddress address) : address_(std::move(address)) {}
+  explicit RedisDelivery(SinkAddress address) : address_(std::move(address)), streams_(address_.target) {}
   ~RedisDelivery() override;
 
   std::optional<FeedError> Open() override;
@@ -27,9 +27,10 @@ class RedisDelivery final : public Delivery {
   FeedError Lost(std::string_view what) const;
   FeedError Refused(std::string_view what, std::string_view reply) const;
   std::optional<FeedError> Command(const std::vector<std::string>& words, std::string_view what);
-  void Append(const Message& message);
+  void Append(const std::string& stream, const Message& message);
 
   const SinkAddress address_;
+  FilledTargets streams_;
   redisContext* context_ = nullptr;
   std::atomic<int> socket_{-1};
   std::atomic<bool> interrupted_{false};

@@ -48,9 +48,10 @@ class RedisSystem final : public System {
     return fmt::format("redis://127.0.0.1:{}/feed?{}", port == 0 ? proxy_.port() : port, parameters);
   }
   int port() const override { return port_; }
-  std::vector<std::string> Delivered() override {
+  std::vector<std::string> Delivered() override { return Read("feed"); }
+  std::vector<std::string> Read(const std::string& stream) {
     redisContext* context = redisConnect("127.0.0.1", port_);
-    auto* reply = static_cast<redisReply*>(redisCommand(context, "XRANGE feed - +"));
+    auto* reply = static_cast<redisReply*>(redisCommand(context, "XRANGE %s - +", stream.c_str()));
     std::vector<std::string> values;
     for (size_t i = 0; reply != nullptr && i < reply->elements; ++i) {
       const redisReply* fields = reply->element[i]->element[1];
@@ -78,10 +79,12 @@ class NatsSystem final : public System {
   NatsSystem() {
     natsConnection_ConnectTo(&connection_, fmt::format("nats://127.0.0.1:{}", port_).c_str());
     natsConnection_JetStream(&stream_, connection_, nullptr);
+    AddStream("FEED", "feed");
+  }
+  void AddStream(const char* name, const char* subject) {
     jsStreamConfig config;
     jsStreamConfig_Init(&config);
-    const char* subject = "feed";
-    config.Name = "FEED";
+    config.Name = name;
     config.Subjects = &subject;
     config.SubjectsLen = 1;
     EXPECT_EQ(js_AddStream(nullptr, stream_, &config, nullptr, nullptr), NATS_OK);
@@ -94,13 +97,14 @@ class NatsSystem final : public System {
     return fmt::format("nats://127.0.0.1:{}/feed?{}", port == 0 ? proxy_.port() : port, parameters);
   }
   int port() const override { return port_; }
-  std::vector<std::string> Delivered() override {
+  std::vector<std::string> Delivered() override { return Read("FEED"); }
+  std::vector<std::string> Read(const char* name) {
     jsStreamInfo* info = nullptr;
-    EXPECT_EQ(js_GetStreamInfo(&info, stream_, "FEED", nullptr, nullptr), NATS_OK);
+    EXPECT_EQ(js_GetStreamInfo(&info, stream_, name, nullptr, nullptr), NATS_OK);
     std::vector<std::string> values;
     for (uint64_t sequence = 1; sequence <= info->State.LastSeq; ++sequence) {
       natsMsg* message = nullptr;
-      EXPECT_EQ(js_GetMsg(&message, stream_, "FEED", sequence, nullptr, nullptr), NATS_OK);
+      EXPECT_EQ(js_GetMsg(&message, stream_, name, sequence, nullptr, nullptr), NATS_OK);
       values.emplace_back(natsMsg_GetData(message), static_cast<size_t>(natsMsg_GetDataLength(message)));
       natsMsg_Destroy(message);
     }
@@ -378,6 +382,41 @@ TEST(RedisSink, AnErrorOfTheServerIsTold) {
   ASSERT_TRUE(seen.error.has_value());
   EXPECT_EQ(seen.error->code, FeedErrorCode::kIncompatibleProtocol) << seen.error->message;
   EXPECT_THAT(seen.error->message, HasSubstr("WRONGTYPE"));
+}
+
+// One row of `orders`, one of `items`, and what is said of all, before and after them.
+void WriteToTwoTables(Driver& driver) {
+  Message resolved = LineOf(9);
+  resolved.kind = Message::Kind::kResolved;
+  resolved.table.clear();
+  ASSERT_TRUE(driver.Write(1, resolved));
+  ASSERT_TRUE(driver.Write(2, LineOf(2)));
+  Message item = LineOf(3);
+  item.table = "items";
+  ASSERT_TRUE(driver.Write(3, item));
+  ASSERT_TRUE(driver.Write(4, resolved));
+  const auto seen = driver.WaitFor(4);
+  EXPECT_EQ(seen.flushed, 4u) << (seen.error ? seen.error->message : "");
+}
+
+TEST(RedisSink, ResolvedTimestampsGoToEveryStreamOfATemplate) {
+  RedisSystem system;
+  Driver driver(fmt::format("redis://127.0.0.1:{}/{{database}}.{{table}}", system.port()));
+  WriteToTwoTables(driver);
+  EXPECT_THAT(system.Read("shop.orders"), testing::ElementsAre("line 2", "line 9"));
+  EXPECT_THAT(system.Read("shop.items"), testing::ElementsAre("line 3", "line 9"));
+  EXPECT_THAT(system.Read("shop.keys"), testing::IsEmpty());
+}
+
+TEST(NatsSink, ResolvedTimestampsGoToEverySubjectOfATemplate) {
+  NatsSystem system;
+  // One for each table: nothing takes "shop.keys".
+  system.AddStream("ORDERS", "shop.orders");
+  system.AddStream("ITEMS", "shop.items");
+  Driver driver(fmt::format("nats://127.0.0.1:{}/{{database}}.{{table}}?timeout=5s", system.port()));
+  WriteToTwoTables(driver);
+  EXPECT_THAT(system.Read("ORDERS"), testing::ElementsAre("line 2", "line 9"));
+  EXPECT_THAT(system.Read("ITEMS"), testing::ElementsAre("line 3", "line 9"));
 }
 
 TEST(RedisSink, StreamsAreTrimmed) {
