@@ -112,6 +112,7 @@ void SpanWork::NoteBatch(const ChangeBatch& batch) {
 void SpanWork::OnFlushed(uint64_t position) {
   sink_flushed_ = position;
   progressed_ = true;
+  fenced_ = false;
   error_.reset();
   if (snapshot_end_ && position >= *snapshot_end_) snapshot_done_ = true;
   TakeMarks();
@@ -119,6 +120,10 @@ void SpanWork::OnFlushed(uint64_t position) {
 }
 
 void SpanWork::OnFailed(FeedError error) {
+  // One of before that was stopped between its permit and the sink may have come to the sink last. Who has a permit
+  // comes again, and turns that one away for good.
+  if (error.code == FeedErrorCode::kFencedBySink && permit_() && !std::exchange(fenced_, true))
+    error.code = FeedErrorCode::kSinkUnavailable;
   Fail(std::move(error));
 }
 

@@ -357,6 +357,26 @@ TEST_F(DispatcherTest, RowsOfTheSnapshotComeFirstAndThenTheChangesWithoutAGap) {
   EXPECT_EQ(world_.Values().size(), 22u);
 }
 
+// A writer of before that was stopped for a while may have come to the sink after this one.
+TEST_F(DispatcherTest, BeingFencedOnceIsNoEnd) {
+  Make(Spec());
+  const FeedError fenced{.code = FeedErrorCode::kFencedBySink, .message = "fenced"};
+  for (uint64_t ts = 5; ts < 8; ++ts) {
+    world_.fails = fenced;
+    source_.Append(kRegion, Put(ts, "a", "1"));
+    Run(seconds(1));
+    EXPECT_FALSE(dispatcher_->report().ended) << ts;
+    EXPECT_EQ(flushed(), ts);
+  }
+  world_.fails = fenced;
+  source_.Append(kRegion, Put(9, "a", "1"));
+  Run(milliseconds(100));
+  world_.fails = fenced;
+  Run(seconds(1));
+  EXPECT_TRUE(dispatcher_->report().ended) << "somebody else writes";
+  EXPECT_EQ(dispatcher_->report().error->code, FeedErrorCode::kFencedBySink);
+}
+
 // ---- schema changes ----
 
 TEST_F(DispatcherTest, StandsAtASchemaChangeUntilItHasPassed) {

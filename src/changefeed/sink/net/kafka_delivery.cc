@@ -152,7 +152,8 @@ std::optional<FeedError> KafkaDelivery::Configure() {
   return std::nullopt;
 }
 
-std::optional<FeedError> KafkaDelivery::Open() {
+std::optional<FeedError> KafkaDelivery::Open(const WritePermit& permit) {
+  permit_ = &permit;
   if (auto error = Configure()) return error;
   if (address_.exactly_once) {
     if (auto error = InTransaction("beginning as a transactional producer", &rd_kafka_init_transactions))
@@ -216,6 +217,8 @@ std::optional<FeedError> KafkaDelivery::InTransaction(const char* what,
     bool again = false;
     auto error = Transactional(call(kafka_, kSliceMs), what, again);
     if (!error || !again || deadline.passed() || interrupted_) return error;
+    // Whoever begins as a producer late turns its successor away.
+    if (!(*permit_)()) return NotPermitted();
     rd_kafka_poll(kafka_, 0);
   }
 }

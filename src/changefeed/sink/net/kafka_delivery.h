@@ -30,7 +30,7 @@ class KafkaDelivery final : public Delivery {
   KafkaDelivery(SinkAddress address, const SinkIdentity& identity, SinkLimits limits);
   ~KafkaDelivery() override;
 
-  std::optional<FeedError> Open() override;
+  std::optional<FeedError> Open(const WritePermit& permit) override;
   Progress Send(std::vector<Item>& batch) override;
   Progress Wait() override;
   bool HasUndelivered() const override { return prefix_.waiting() > 0; }
@@ -57,6 +57,7 @@ class KafkaDelivery final : public Delivery {
   const SinkAddress address_;
   const std::string transactional_id_;
   const SinkLimits limits_;
+  const WritePermit* permit_ = nullptr;  // since Open
   rd_kafka_s* kafka_ = nullptr;
   std::map<std::string, Topic> topics_;
   DeliveredPrefix prefix_;

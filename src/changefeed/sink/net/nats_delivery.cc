@@ -63,7 +63,7 @@ FeedError NatsDelivery::ErrorOf(int status, std::string_view what, std::string_v
   return error;
 }
 
-std::optional<FeedError> NatsDelivery::Open() {
+std::optional<FeedError> NatsDelivery::Open(const WritePermit& /*permit*/) {
   natsOptions* raw = nullptr;
   if (const natsStatus status = natsOptions_Create(&raw); status != NATS_OK)
     return ErrorOf(status, "options", "");

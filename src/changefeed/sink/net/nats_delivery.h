@@ -26,7 +26,7 @@ class NatsDelivery final : public Delivery {
   NatsDelivery(SinkAddress address, const SinkIdentity& identity);
   ~NatsDelivery() override;
 
-  std::optional<FeedError> Open() override;
+  std::optional<FeedError> Open(const WritePermit& permit) override;
   Progress Send(std::vector<Item>& batch) override;
   Progress Wait() override { return {}; }
   bool HasUndelivered() const override { return false; }

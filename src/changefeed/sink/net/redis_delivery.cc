@@ -76,7 +76,7 @@ std::optional<FeedError> RedisDelivery::Command(const std::vector<std::string>& 
   return std::nullopt;
 }
 
-std::optional<FeedError> RedisDelivery::Open() {
+std::optional<FeedError> RedisDelivery::Open(const WritePermit& /*permit*/) {
   const StatusOr<HostPort> to = ParseHostPort(address_.hosts[0]);
   TENURE_CHECK(to.ok(), "a sink at {}, which is no address", address_.hosts[0]);
   const timeval limit = ToTimeval(address_.timeout);

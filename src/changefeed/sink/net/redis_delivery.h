@@ -17,7 +17,7 @@ class RedisDelivery final : public Delivery {
   explicit RedisDelivery(SinkAddress address) : address_(std::move(address)), streams_(address_.target) {}
   ~RedisDelivery() override;
 
-  std::optional<FeedError> Open() override;
+  std::optional<FeedError> Open(const WritePermit& permit) override;
   Progress Send(std::vector<Item>& batch) override;
   Progress Wait() override { return {}; }
   bool HasUndelivered() const override { return false; }

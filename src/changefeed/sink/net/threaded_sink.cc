@@ -61,7 +61,11 @@ bool ThreadedSink::Worker::Take(std::vector<Delivery::Item>& batch, bool wait) {
 }
 
 void ThreadedSink::Worker::Run() {
-  if (auto error = delivery_->Open()) {
+  if (!permit_()) {
+    Report({.error = NotPermitted()});
+    return;
+  }
+  if (auto error = delivery_->Open(permit_)) {
     Report({.error = std::move(error)});
     return;
   }

@@ -36,8 +36,9 @@ class Delivery {
   };
 
   virtual ~Delivery() = default;
-  // Connects. Once, before the rest, by the thread.
-  virtual std::optional<FeedError> Open() = 0;
+  // Connects. Once, before the rest, by the thread. The permit was asked just before; one that signs in, and thereby
+  // turns away other writers, asks it again before each attempt of that. It outlives the delivery.
+  virtual std::optional<FeedError> Open(const WritePermit& permit) = 0;
   // Sends; may return before everything is delivered.
   virtual Progress Send(std::vector<Item>& batch) = 0;
   // Called while something is sent and not delivered and nothing new is there: waits a little for news.

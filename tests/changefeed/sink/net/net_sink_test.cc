@@ -522,5 +522,19 @@ TEST(KafkaSink, ExactlyOnceCommitsAndAFencedWriterReportsNothing) {
   EXPECT_EQ(fenced.flushed, 100u) << "what is not committed is not there";
 }
 
+TEST(KafkaSink, AWriterWhosePermitEndsWhileItBeginsDoesNotTryAgain) {
+  KafkaSystem system;
+  rd_kafka_mock_broker_set_rtt(system.cluster(), 1, 2000);
+  Driver driver(system.Address("exactly-once=true&timeout=60s", 0));
+  std::this_thread::sleep_for(milliseconds(100));
+  driver.Revoke();
+  const auto start = steady_clock::now();
+  const auto seen = driver.WaitFor(1);
+  ASSERT_TRUE(seen.error.has_value());
+  EXPECT_EQ(seen.error->message, NotPermitted().message);
+  EXPECT_FALSE(seen.opened);
+  EXPECT_LT(steady_clock::now() - start, seconds(10));
+}
+
 }  // namespace
 }  // namespace tenure::changefeed

@@ -19,6 +19,7 @@ namespace {
 struct Place {
   std::promise<void> opens;
   std::shared_future<void> may_open = opens.get_future().share();
+  std::atomic<bool> opened{false};
   std::atomic<int> sent{0};
   std::atomic<bool> interrupted{false};
   std::atomic<bool> gone{false};
@@ -28,7 +29,8 @@ class FakeDelivery final : public Delivery {
  public:
   explicit FakeDelivery(Place& place) : place_(place) {}
   ~FakeDelivery() override { place_.gone = true; }
-  std::optional<FeedError> Open() override {
+  std::optional<FeedError> Open(const WritePermit&) override {
+    place_.opened = true;
     place_.may_open.wait();
     return std::nullopt;
   }
@@ -46,9 +48,9 @@ class FakeDelivery final : public Delivery {
 
 class ThreadedSinkTest : public testing::Test {
  protected:
-  std::unique_ptr<Sink> Make(Place& place) {
+  std::unique_ptr<Sink> Make(Place& place, bool permitted = true) {
     return std::make_unique<ThreadedSink>(
-        executor_, endings_, observer_, SinkLimits{}, [] { return true; },
+        executor_, endings_, observer_, SinkLimits{}, [permitted] { return permitted; },
         std::make_unique<FakeDelivery>(place));
   }
   template <class What>
@@ -87,6 +89,20 @@ TEST_F(ThreadedSinkTest, DeliversAndGoesAway) {
   EXPECT_TRUE(place_.interrupted);
   EXPECT_TRUE(Until([&] { return place_.gone.load(); }));
   EXPECT_EQ(place_.sent, 5);
+}
+
+TEST_F(ThreadedSinkTest, WhoMayNotWriteDoesNotEvenOpen) {
+  std::unique_ptr<Sink> sink;
+  executor_.RunAndWait([&] { sink = Make(place_, /*permitted=*/false); });
+  EXPECT_TRUE(Until([&] {
+    bool failed = false;
+    executor_.RunAndWait([&] { failed = observer_.error.has_value(); });
+    return failed;
+  }));
+  EXPECT_EQ(observer_.error->message, NotPermitted().message);
+  EXPECT_FALSE(place_.opened);
+  executor_.RunAndWait([&] { sink.reset(); });
+  EXPECT_TRUE(Until([&] { return place_.gone.load(); }));
 }
 
 TEST_F(ThreadedSinkTest, OneThatCannotBeInterruptedHoldsUpNobody) {
