@@ -43,7 +43,7 @@ changefeed::DispatcherParts ChangefeedRole::Parts() {
               [this](const changefeed::SinkAddress& address, const changefeed::SinkIdentity& identity,
                      changefeed::SinkObserver& observer, changefeed::WritePermit permit) {
                 return changefeed::MakeSink(threads_.changefeeds, Backgrounds(), observer, identity, address,
-                                            changefeed::SinkLimits{}, std::move(permit));
+                                            {.budget = sink_budget_}, std::move(permit));
               },
           .options = {}};
 }

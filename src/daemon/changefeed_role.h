@@ -36,6 +36,7 @@ class ChangefeedRole {
   Threads& threads_;
   node::Node& node_;
   SinkThreads sink_threads_;
+  const std::shared_ptr<changefeed::SinkBudget> sink_budget_ = std::make_shared<changefeed::SinkBudget>();
   changefeed::LocalChangeSource source_;
   changefeed::CatalogSchemas schemas_;
   changefeed::SpanDispatchers dispatchers_;

@@ -13,6 +13,7 @@ BackgroundSink::BackgroundSink(runtime::Executor& executor, std::shared_ptr<Back
       observer_(observer),
       options_(std::move(options)),
       limits_(limits),
+      room_(limits),
       remote_(std::make_shared<Remote>()),
       self_(std::make_shared<BackgroundSink*>(this)) {
   remote_->delivery = std::move(delivery);
@@ -87,7 +88,8 @@ void BackgroundSink::Fail(FeedError error) {
 bool BackgroundSink::Write(uint64_t position, Message& message) {
   if (failed_) return false;
   const size_t bytes = message.bytes();
-  if (bytes_ > 0 && bytes_ + bytes > limits_.max_buffered_bytes) {
+  const size_t room = room_.bytes(open_);
+  if (bytes_ > 0 && bytes_ + bytes > room) {
     refused_ = true;
     Flush();
     return false;
@@ -99,7 +101,7 @@ bool BackgroundSink::Write(uint64_t position, Message& message) {
   if (!busy_ && !std::exchange(flush_due_, true)) {
     flush_timer_ = executor_.After(options_.flush, [this] { StartBatch(); });
   }
-  if (bytes_ >= limits_.max_buffered_bytes / 4) Flush();
+  if (bytes_ >= room / 4) Flush();
   return true;
 }
 

@@ -97,6 +97,7 @@ class BackgroundSink final : public Sink {
   SinkObserver& observer_;
   const BackgroundSinkOptions options_;
   const SinkLimits limits_;
+  const SinkRoom room_;
   const std::shared_ptr<Remote> remote_;
   std::deque<BlockingDelivery::Item> queue_;
   size_t bytes_ = 0;  // in the queue and in the background

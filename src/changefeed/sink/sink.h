@@ -3,7 +3,8 @@
 //
 // Threading:  one executor: Write, Flush, destruction and every callback; what blocks is done elsewhere.
 // Ordering:   messages of one key arrive in the order of Write. `position` rises with every message.
-// Bounds:     at most max_buffered_bytes are held; then Write refuses, and OnWritable follows.
+// Bounds:     at most max_buffered_bytes are held, less where many sinks share a budget, and little until it is
+//             opened (SinkRoom); then Write refuses, and OnWritable follows.
 // Errors:     the first one ends the sink: OnFailed is the last callback, what was not flushed may or may not
 //             have arrived. Whoever drives it makes a new sink and begins behind what was flushed. A delivery
 //             that makes no progress fails within `timeout`.
@@ -17,6 +18,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "base/status.h"
@@ -48,9 +50,33 @@ struct SinkIdentity {
   OwnerEpoch epoch;
 };
 
+// What all sinks of a process may hold. Used on their executor.
+struct SinkBudget {
+  size_t bytes = size_t{256} << 20;
+  size_t sinks = 0;  // that share it
+};
+
 struct SinkLimits {
   size_t max_buffered_bytes = size_t{16} << 20;
   Duration timeout = std::chrono::seconds(10);
+  std::shared_ptr<SinkBudget> budget = nullptr;  // none: this sink is the only one
+};
+
+// How much one sink may hold at the moment.
+class SinkRoom {
+ public:
+  static constexpr size_t kLeast = size_t{256} << 10;  // unless the sink's own limit is less
+
+  explicit SinkRoom(const SinkLimits& limits);
+  ~SinkRoom();
+  SinkRoom(const SinkRoom&) = delete;
+  SinkRoom& operator=(const SinkRoom&) = delete;
+  // Until it has opened nobody knows whether it ever delivers anything.
+  size_t bytes(bool opened) const;
+
+ private:
+  const size_t most_;
+  const std::shared_ptr<SinkBudget> budget_;
 };
 
 class Sink {

@@ -70,7 +70,7 @@ void ThreadedSink::Worker::Run() {
     return;
   }
   executor_.Post([self = sink_] {
-    if (*self != nullptr) (*self)->observer_.OnOpened();
+    if (*self != nullptr) (*self)->OnOpened();
   });
   std::vector<Delivery::Item> batch;
   while (Take(batch, /*wait=*/!delivery_->HasUndelivered())) {
@@ -108,7 +108,7 @@ ThreadedSink::ThreadedSink(runtime::Executor& executor, std::shared_ptr<Backgrou
                            std::unique_ptr<Delivery> delivery)
     : endings_(std::move(endings)),
       observer_(observer),
-      limits_(limits),
+      room_(limits),
       self_(std::make_shared<ThreadedSink*>(this)),
       worker_(std::make_unique<Worker>(executor, self_, std::move(permit), std::move(delivery))) {}
 
@@ -121,7 +121,7 @@ ThreadedSink::~ThreadedSink() {
 bool ThreadedSink::Write(uint64_t position, Message& message) {
   if (failed_) return false;
   const size_t bytes = message.bytes();
-  if (bytes_ > 0 && bytes_ + bytes > limits_.max_buffered_bytes) {
+  if (bytes_ > 0 && bytes_ + bytes > room_.bytes(open_)) {
     refused_ = true;
     return false;
   }
@@ -129,6 +129,13 @@ bool ThreadedSink::Write(uint64_t position, Message& message) {
   unflushed_.emplace_back(position, bytes);
   worker_->Add({position, std::move(message), bytes});
   return true;
+}
+
+void ThreadedSink::OnOpened() {
+  open_ = true;
+  const auto self = self_;
+  observer_.OnOpened();
+  if (*self != nullptr && !failed_ && std::exchange(refused_, false)) observer_.OnWritable();
 }
 
 void ThreadedSink::OnProgress(uint64_t flushed) {

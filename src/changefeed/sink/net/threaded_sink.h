@@ -87,15 +87,17 @@ class ThreadedSink final : public Sink {
     bool stopping_ = false;
     std::thread thread_;
   };
+  void OnOpened();
   void OnProgress(uint64_t flushed);
   void OnError(FeedError error);
 
   const std::shared_ptr<Background> endings_;
   SinkObserver& observer_;
-  const SinkLimits limits_;
+  const SinkRoom room_;
   std::deque<std::pair<uint64_t, size_t>> unflushed_;  // position, bytes
   size_t bytes_ = 0;
   bool refused_ = false;
+  bool open_ = false;
   bool failed_ = false;
   const Self self_;
   std::unique_ptr<Worker> worker_;

@@ -105,6 +105,48 @@ TEST_F(ThreadedSinkTest, WhoMayNotWriteDoesNotEvenOpen) {
   EXPECT_TRUE(Until([&] { return place_.gone.load(); }));
 }
 
+TEST_F(ThreadedSinkTest, HoldsLittleUntilItIsOpened) {
+  std::unique_ptr<Sink> sink;
+  uint64_t position = 0;
+  const auto fill = [&] {
+    for (bool taken = true; taken;) {
+      Message message = LineOf(position + 1, 10'000);
+      taken = sink->Write(position + 1, message);
+      if (taken) ++position;
+    }
+  };
+  executor_.RunAndWait([&] {
+    sink = Make(place_);
+    fill();
+    EXPECT_GT(sink->buffered_bytes(), SinkRoom::kLeast / 2);
+    EXPECT_LE(sink->buffered_bytes(), SinkRoom::kLeast);
+  });
+  place_.opens.set_value();
+  EXPECT_TRUE(Until([&] {
+    int writable = 0;
+    executor_.RunAndWait([&] { writable = observer_.writable; });
+    return writable > 0;
+  }));
+  executor_.RunAndWait([&] { sink.reset(); });
+}
+
+TEST(SinkRoom, SinksShareABudget) {
+  const SinkLimits limits{.max_buffered_bytes = 16 << 20,
+                          .budget = std::make_shared<SinkBudget>(SinkBudget{64 << 20})};
+  std::vector<std::unique_ptr<SinkRoom>> rooms;
+  const auto add = [&](size_t count) {
+    while (rooms.size() < count) rooms.push_back(std::make_unique<SinkRoom>(limits));
+    return rooms.front()->bytes(true);
+  };
+  EXPECT_EQ(add(1), 16u << 20);
+  EXPECT_EQ(add(64), 1u << 20);
+  EXPECT_EQ(add(1000), SinkRoom::kLeast);
+  EXPECT_EQ(rooms.front()->bytes(false), SinkRoom::kLeast);
+  rooms.resize(2);
+  EXPECT_EQ(rooms.front()->bytes(true), 16u << 20);
+  EXPECT_EQ(SinkRoom({.max_buffered_bytes = 100}).bytes(false), 100u);
+}
+
 TEST_F(ThreadedSinkTest, OneThatCannotBeInterruptedHoldsUpNobody) {
   executor_.RunAndWait([&] {
     auto hung = Make(place_);
