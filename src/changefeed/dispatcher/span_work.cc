@@ -181,6 +181,7 @@ void SpanWork::BeginAttempt() {
   bytes_ = 0;
   sink_position_ = 0;
   sink_flushed_ = 0;
+  sink_finished_ = 0;
   marks_.clear();
   header_.clear();
   progressed_ = false;
@@ -221,6 +222,7 @@ runtime::Task<void> SpanWork::Deliver() {
     const bool passed = co_await PassBarriers(nullptr);
     if (!passed) co_return;
     if (range_ended_ || (spec_.end && position_ >= *spec_.end)) {
+      if (std::exchange(sink_finished_, sink_position_) != sink_position_) sink_->Finish();
       const bool more = co_await Changed();
       if (!more) co_return;
       continue;

@@ -114,6 +114,7 @@ class SpanWork final : public SinkObserver {
   uint64_t bytes_ = 0;  // in the region's log, there
   uint64_t sink_position_ = 0;
   uint64_t sink_flushed_ = 0;
+  uint64_t sink_finished_ = 0;  // what is handed over up to there is the last of the span
   std::deque<Mark> marks_;
   bool progressed_ = false;
   bool range_ended_ = false;

@@ -109,6 +109,11 @@ void BackgroundSink::SetHeader(std::string header) {
   queue_.push_back({.position = 0, .message = {}, .header = std::move(header)});
 }
 
+void BackgroundSink::Finish() {
+  queue_.push_back({.position = 0, .message = {}, .header = std::nullopt, .finish = true});
+  Flush();
+}
+
 void BackgroundSink::Flush() {
   if (!busy_ && !failed_ && !queue_.empty()) StartBatch();
 }
@@ -119,9 +124,10 @@ void BackgroundSink::StartBatch() {
   if (busy_ || failed_) return;
   auto batch = std::make_shared<std::vector<BlockingDelivery::Item>>();
   // Not all at once: before each one the permit is asked, and room is made after it.
-  while (!queue_.empty() && batch_.bytes < std::max<size_t>(limits_.max_buffered_bytes / 4, 1)) {
+  const size_t enough = std::max<size_t>(limits_.max_buffered_bytes / 4, 1);
+  while (!queue_.empty() && (batch_.bytes < enough || queue_.front().finish)) {
     BlockingDelivery::Item& item = queue_.front();
-    if (!item.header) {
+    if (item.has_message()) {
       batch_.position = item.position;
       batch_.bytes += item.message.bytes();
     }

@@ -47,6 +47,8 @@ class BlockingDelivery {
     uint64_t position = 0;
     Message message;
     std::optional<std::string> header;  // no message: of what is begun from here on
+    bool finish = false;                // no message: what was begun ends here
+    bool has_message() const { return !header && !finish; }
   };
   virtual ~BlockingDelivery() = default;
   // Once, before Deliver.
@@ -70,6 +72,7 @@ class BackgroundSink final : public Sink {
   bool Write(uint64_t position, Message& message) override;
   void Flush() override;
   void SetHeader(std::string header) override;
+  void Finish() override;
   size_t buffered_bytes() const override { return bytes_; }
 
  private:

@@ -189,8 +189,9 @@ std::optional<FeedError> FileDelivery::Deliver(std::vector<Item>& batch) {
 
 Status FileDelivery::Take(Item& item) {
   const bool full = part_.end() >= options_.rotate_bytes;
-  if (part_.file != nullptr && (item.header ? *item.header != header_ : full))
+  if (part_.file != nullptr && (item.finish || (item.header ? *item.header != header_ : full)))
     TENURE_RETURN_IF_ERROR(ClosePart());
+  if (item.finish) return OkStatus();
   if (item.header) {
     header_ = *std::move(item.header);
     return OkStatus();

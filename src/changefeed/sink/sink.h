@@ -89,6 +89,8 @@ class Sink {
   virtual size_t buffered_bytes() const = 0;
   // The first line of what is begun from now on, for sinks that have such (files).
   virtual void SetHeader(std::string /*header*/) {}
+  // Nothing more comes for now: files are closed behind what was written, before that is reported flushed.
+  virtual void Finish() { Flush(); }
 };
 
 // What a sink that may not write any more says.

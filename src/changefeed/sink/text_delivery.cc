@@ -5,7 +5,7 @@ namespace tenure::changefeed {
 std::optional<FeedError> TextDelivery::Deliver(std::vector<Item>& batch) {
   std::string text;
   for (const Item& item : batch) {
-    if (!item.header) text.append(item.message.value).append(1, '\n');
+    if (item.has_message()) text.append(item.message.value).append(1, '\n');
   }
   const Status status = output_(text);
   if (status.ok()) return std::nullopt;

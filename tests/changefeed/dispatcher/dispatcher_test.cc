@@ -282,6 +282,7 @@ TEST_F(DispatcherTest, StopsAtTheEndOfItsGeneration) {
   source_.Append(kRegion, Put(7, "a", "2"));
   Run(seconds(1));
   EXPECT_EQ(flushed(), 6u);
+  EXPECT_EQ(world_.finished, 1) << "files are closed there";
   EXPECT_EQ(world_.Values().size(), 1u);
   EXPECT_FALSE(dispatcher_->report().ended);
 }

@@ -19,6 +19,7 @@ struct FakeSinkWorld {
   std::optional<FeedError> fails;  // the next delivery
   bool refuses = false;            // sinks that are made do not open
   size_t most_buffered = 0;
+  int finished = 0;
 
   std::vector<std::string> Values() const {
     std::vector<std::string> values;
@@ -61,6 +62,7 @@ class FakeSink final : public Sink {
     timer_ = executor_.After(std::chrono::milliseconds(1), [this] { Drain(); });
   }
   size_t buffered_bytes() const override { return bytes_; }
+  void Finish() override { ++world_.finished; }
 
  private:
   void Drain() {

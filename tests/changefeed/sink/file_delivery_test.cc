@@ -105,6 +105,25 @@ TEST_F(FileDeliveryTest, RotatesClosesAndKeepsAnIndex) {
   }
 }
 
+TEST_F(FileDeliveryTest, AFileIsClosedWhereThereIsNothingMoreToCome) {
+  Writer writer(*this, 3, Options());
+  ASSERT_TRUE(writer.opened());
+  for (uint64_t n = 1; n <= 5; ++n) ASSERT_TRUE(writer.Write(n));
+  writer.sink->Finish();
+  while (writer.observer.flushed < 5) executor_.Advance(milliseconds(1));
+  EXPECT_THAT(Names(), testing::ElementsAre("/out/feed-7-1-00000000000000000003-00000001.json",
+                                            "/out/feed-7-1.index"));
+  writer.sink->Finish();
+  executor_.Advance(seconds(1));
+  ASSERT_TRUE(writer.Write(6)) << "a schema change behind the end, say";
+  writer.sink->Finish();
+  executor_.Advance(seconds(1));
+  EXPECT_EQ(writer.observer.flushed, 6u);
+  EXPECT_THAT(Names(), testing::ElementsAre("/out/feed-7-1-00000000000000000003-00000001.json",
+                                            "/out/feed-7-1-00000000000000000003-00000002.json",
+                                            "/out/feed-7-1.index"));
+}
+
 TEST_F(FileDeliveryTest, ANewEpochClosesWhatTheOldOneLeftOpen) {
   {
     Writer old(*this, 3, Options());
