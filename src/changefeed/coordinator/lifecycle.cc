@@ -64,9 +64,19 @@ void Lifecycle::MoveTo(FeedState state) {
   stored_.state = state;
 }
 
+void Lifecycle::SetError(FeedError error) {
+  if (error.message.size() > kMaxMessageBytes) {
+    size_t end = kMaxMessageBytes;
+    while (end > 0 && (static_cast<unsigned char>(error.message[end]) & 0xc0) == 0x80)
+      --end;  // whole characters
+    error.message.resize(end);
+  }
+  stored_.error = std::move(error);
+}
+
 void Lifecycle::Fail(WallTime wall, FeedError error) {
   MoveTo(FeedState::kFailed);
-  stored_.error = std::move(error);
+  SetError(std::move(error));
   stored_.halted_at = wall;
 }
 
@@ -103,7 +113,7 @@ void Lifecycle::OnError(Instant now, WallTime wall, const FeedError& error) {
   if (!Runs(stored_.state)) return;
   if (!CanHeal(error.code)) return Fail(wall, error);
   ++error_count_;
-  stored_.error = error;
+  SetError(error);
   if (stored_.state == FeedState::kNormal) MoveTo(FeedState::kWarning);
   if (now < retry_at_) return;  // L2
   retry_at_ = now + DrawBackoff();
@@ -125,11 +135,11 @@ void Lifecycle::Tick(Instant now, WallTime wall) {
     }
     if (stored_.state == FeedState::kNormal && silence > options_.stall_after) {
       MoveTo(FeedState::kWarning);
-      stored_.error = FeedError{
-          .code = FeedErrorCode::kStalled,
-          .message = fmt::format("the checkpoint stands still for {} s: {}", Seconds(silence),
-                                 holding_back_.empty() ? "its maintainer has not reported" : holding_back_),
-          .node = node_};
+      SetError(
+          {.code = FeedErrorCode::kStalled,
+           .message = fmt::format("the checkpoint stands still for {} s: {}", Seconds(silence),
+                                  holding_back_.empty() ? "its maintainer has not reported" : holding_back_),
+           .node = node_});
       error_count_ = 1;
     }
     return;

@@ -42,6 +42,8 @@ struct LifecycleOptions {
 
 class Lifecycle {
  public:
+  static constexpr size_t kMaxMessageBytes = 4096;  // of an error; the rest of it is cut off
+
   struct Stored {  // the record's
     FeedState state = FeedState::kNormal;
     CommitTs checkpoint;
@@ -87,6 +89,8 @@ class Lifecycle {
 
  private:
   void MoveTo(FeedState state);
+  // No longer than the record takes.
+  void SetError(FeedError error);
   void Fail(WallTime wall, FeedError error);
   Duration DrawBackoff();
 

@@ -2,12 +2,35 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+
 namespace tenure::changefeed {
 
 namespace {
 
 constexpr std::string_view kTable = "table:";
 constexpr std::string_view kPrefix = "prefix:";
+
+// What stands in front of a text, and how much of the text that is.
+struct Token {
+  char c = 0;
+  bool escaped = false;  // "%2C": no wildcard
+  size_t length = 0;     // 0: a percent sign that is no escape
+};
+
+Token FrontOf(std::string_view text) {
+  if (text.front() != '%') return {.c = text.front(), .length = 1};
+  const std::string_view code = text.substr(0, 3);
+  if (code == "%2C" || code == "%2c") return {.c = ',', .escaped = true, .length = 3};
+  if (code == "%25") return {.c = '%', .escaped = true, .length = 3};
+  if (code == "%2A" || code == "%2a") return {.c = '*', .escaped = true, .length = 3};
+  if (code == "%3F" || code == "%3f") return {.c = '?', .escaped = true, .length = 3};
+  return {};
+}
+
+bool IsWildcard(const Token& token) {
+  return !token.escaped && (token.c == '*' || token.c == '?');
+}
 
 // Without backtracking beyond the last star: linear in the product of the lengths at most.
 bool Matches(std::string_view pattern, std::string_view name) {
@@ -16,10 +39,18 @@ bool Matches(std::string_view pattern, std::string_view name) {
   size_t star = std::string_view::npos;
   size_t resume = 0;
   while (n < name.size()) {
-    if (p < pattern.size() && (pattern[p] == '?' || (pattern[p] == name[n] && pattern[p] != '*'))) {
-      ++p;
-      ++n;
-    } else if (p < pattern.size() && pattern[p] == '*') {
+    const Token token = p < pattern.size() ? FrontOf(pattern.substr(p)) : Token{};
+    const bool wild = token.length > 0 && IsWildcard(token);
+    size_t taken = 0;  // of the name
+    if (wild && token.c == '?') {
+      taken = FrontCodePoint(name.substr(n)).length;
+    } else if (token.length > 0 && !wild && token.c == name[n]) {
+      taken = 1;
+    }
+    if (taken > 0) {
+      p += token.length;
+      n += taken;
+    } else if (wild && token.c == '*') {
       star = p++;
       resume = n;
     } else if (star != std::string_view::npos) {
@@ -33,30 +64,19 @@ bool Matches(std::string_view pattern, std::string_view name) {
   return p == pattern.size();
 }
 
-bool IsPatternCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-         c == '*' || c == '?';
-}
-
 StatusOr<std::string> Unescape(std::string_view text, size_t position) {
   std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const std::string_view code = text.substr(i, 3);
-    if (code == "%2C" || code == "%2c") {
-      out += ',';
-    } else if (code == "%25") {
-      out += '%';
-    } else {
+  for (size_t i = 0; i < text.size();) {
+    const Token token = FrontOf(text.substr(i));
+    if (token.length == 0) {
       return Error(
           StatusCode::kInvalidArgument,
-          "filter, at character {}: \"{}\" is no escape; there are %2C (a comma) and %25 (a percent sign)",
-          position + i + 1, code);
+          "filter, at character {}: \"{}\" is no escape; there are %2C (a comma), %25 (a percent sign), "
+          "%2A (a star) and %3F (a question mark)",
+          position + i + 1, text.substr(i, 3));
     }
-    i += 2;
+    out += token.c;
+    i += token.length;
   }
   return out;
 }
@@ -86,12 +106,11 @@ StatusOr<Filter> Filter::Parse(std::string_view text) {
         return Error(StatusCode::kInvalidArgument,
                      "filter, at character {}: \"table:\" needs a name or pattern", begin + 1);
       }
-      const auto bad = std::find_if_not(parsed.pattern.begin(), parsed.pattern.end(), IsPatternCharacter);
-      if (bad != parsed.pattern.end()) {
-        return Error(StatusCode::kInvalidArgument,
-                     "filter, at character {}: '{}' is in no table's name; patterns have letters, digits, _, "
-                     "-, * and ?",
-                     begin + kTable.size() + static_cast<size_t>(bad - parsed.pattern.begin()) + 1, *bad);
+      const size_t at = begin + kTable.size();
+      TENURE_RETURN_IF_ERROR(Unescape(parsed.pattern, at).status());
+      if (const size_t bad = parsed.pattern.find(':'); bad != std::string::npos) {
+        return Error(StatusCode::kInvalidArgument, "filter, at character {}: ':' is in no table's name",
+                     at + bad + 1);
       }
     } else if (rule.starts_with(kPrefix)) {
       parsed.table = false;
@@ -134,6 +153,15 @@ bool Filter::FollowsKey(std::string_view key) const {
 bool Filter::FollowsPlainKeys() const {
   return std::any_of(rules_.begin(), rules_.end(),
                      [](const Rule& rule) { return !rule.table && rule.follow; });
+}
+
+std::vector<std::string> Filter::NamedTables() const {
+  std::vector<std::string> names;
+  for (const Rule& rule : rules_) {
+    if (!rule.table || !rule.follow || rule.pattern.find_first_of("*?") != std::string::npos) continue;
+    if (auto name = Unescape(rule.pattern, 0); name.ok()) names.push_back(*std::move(name));
+  }
+  return names;
 }
 
 }  // namespace tenure::changefeed

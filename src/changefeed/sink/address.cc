@@ -171,6 +171,10 @@ Status ParseParameters(const SchemeRules& rules, std::string_view query, SinkAdd
   return OkStatus();
 }
 
+constexpr std::string_view kTargetCharacters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+constexpr size_t kMaxTopicBytes = 249;
+
 // Braces hold {database} or {table} and nothing else; the rest is what topics, streams and subjects may have.
 Status CheckTarget(const SchemeRules& rules, std::string_view target) {
   if (target.empty())
@@ -181,8 +185,7 @@ Status CheckTarget(const SchemeRules& rules, std::string_view target) {
     for (size_t at = rest.find(name); at != std::string::npos; at = rest.find(name))
       rest.replace(at, name.size(), "x");
   }
-  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  const std::string allowed = std::string(kAllowed) + (rules.kind == Kind::kRedis ? ":" : "");
+  const std::string allowed = std::string(kTargetCharacters) + (rules.kind == Kind::kRedis ? ":" : "");
   const size_t bad = rest.find_first_not_of(allowed);
   if (bad != std::string::npos) {
     return Bad("{}: \"{}\" has '{}'; it may have letters, digits, {}{{database}} and {{table}}", rules.target,
@@ -280,6 +283,29 @@ std::string FillTemplate(std::string_view pattern, std::string_view database, st
     }
   }
   return out;
+}
+
+std::optional<FeedError> CheckFilled(const SinkAddress& address, const std::string& filled) {
+  const auto bad = [&](std::string_view what) {
+    return FeedError{
+        .code = FeedErrorCode::kBadSinkAddress,
+        .message = fmt::format("{}: \"{}\", which it comes to by the name of a database or table, {}",
+                               WithoutSecrets(address), filled, what)};
+  };
+  if (address.kind == Kind::kKafka) {
+    if (filled.find_first_not_of(kTargetCharacters) != std::string::npos)
+      return bad("is no topic of Kafka: those have letters, digits, '.', '_' and '-'");
+    if (filled.size() > kMaxTopicBytes)
+      return bad(
+          fmt::format("has {} bytes, the limit of Kafka's topics is {}", filled.size(), kMaxTopicBytes));
+  }
+  if (address.kind == Kind::kNats) {
+    if (filled.find_first_of(" *>") != std::string::npos)
+      return bad("is no subject of NATS: those have no spaces, '*' and '>'");
+    if (filled.starts_with('.') || filled.ends_with('.') || filled.find("..") != std::string::npos)
+      return bad("is no subject of NATS: there is nothing before, after or between dots");
+  }
+  return std::nullopt;
 }
 
 std::vector<std::string> FilledTargets::Of(const Message& message) {

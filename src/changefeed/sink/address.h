@@ -14,6 +14,7 @@
 // Errors:     INVALID_ARGUMENT naming the field and what it may be; passwords are not repeated.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "changefeed/format/encoder.h"
+#include "changefeed/protocol/feed_error.h"
 
 namespace tenure::changefeed {
 
@@ -53,6 +55,9 @@ StatusOr<SinkAddress> ParseSinkAddress(std::string_view text);
 std::string WithoutSecrets(const SinkAddress& address);
 // "{database}.{table}" filled in; plain keys have the table "keys".
 std::string FillTemplate(std::string_view pattern, std::string_view database, std::string_view table);
+
+// What a filled template has that no topic or subject may have: a table may have any name. None: it is fine.
+std::optional<FeedError> CheckFilled(const SinkAddress& address, const std::string& filled);
 
 // The streams or subjects that a template came to in one delivery.
 class FilledTargets {

@@ -32,15 +32,7 @@ Status Invalid(const Status& status) {
 Status CheckFilter(const std::string& text, uint64_t database, const catalog::Catalog& catalog) {
   const auto filter = changefeed::Filter::Parse(text);
   if (!filter.ok()) return Invalid(filter.status());
-  size_t begin = 0;
-  while (begin <= text.size()) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view rule = std::string_view(text).substr(begin, end - begin);
-    begin = end + 1;
-    constexpr std::string_view kTable = "table:";
-    if (!rule.starts_with(kTable)) continue;
-    const std::string_view name = rule.substr(kTable.size());
-    if (name.find_first_of("*?") != std::string_view::npos) continue;
+  for (const std::string& name : filter->NamedTables()) {
     const pb::Record* found = catalog.FindTableOrView(database, name);
     if (found == nullptr || !found->has_table()) {
       return Refuse(pb::REASON_NOT_FOUND, "filter: database '{}' has no table '{}'",

@@ -281,7 +281,7 @@ void FeedDriver::Persist(const pb::ChangefeedRecord& feed) {
     if (stored.error) {
       pb::ChangefeedFault& fault = *progress.mutable_fault();
       fault.set_code(std::string(NameOf(stored.error->code)));
-      fault.set_message(stored.error->message.substr(0, 4096));
+      fault.set_message(stored.error->message);
       fault.set_node(stored.error->node.value());
       fault.set_at_ms(ToMillis(with_.executor.WallNow()));
     }

@@ -74,6 +74,17 @@ TEST_F(LifecycleTest, ErrorsWithinOneBackoffFoldIntoOne) {
   EXPECT_EQ(feed.error()->message, "again");
 }
 
+TEST_F(LifecycleTest, AMessageIsAsLongAsTheRecordTakes) {
+  Lifecycle feed = Make();
+  FeedError error = kDown;
+  error.message = std::string(Lifecycle::kMaxMessageBytes - 1, 'x') + "\u00e9 and more";
+  feed.OnError(now_, kWall, error);
+  EXPECT_EQ(feed.error()->message, std::string(Lifecycle::kMaxMessageBytes - 1, 'x'));
+  error.code = FeedErrorCode::kNotAuthorized;
+  feed.OnError(now_, kWall, error);
+  EXPECT_EQ(feed.error()->message.size(), Lifecycle::kMaxMessageBytes - 1);
+}
+
 TEST_F(LifecycleTest, ProgressResetsBackoffAndError) {
   Lifecycle feed = Make();
   for (int i = 0; i < 4; ++i) {

@@ -49,13 +49,31 @@ TEST(Filter, PrefixesMayHoldCommas) {
   EXPECT_FALSE(Of("table:orders").FollowsPlainKeys());
 }
 
+TEST(Filter, EveryNameThatATableMayHaveCanBeWritten) {
+  for (const auto& [rule, name] :
+       std::vector<std::pair<std::string, std::string>>{{"table:a.b c", "a.b c"},
+                                                        {"table:caf\u00e9", "caf\u00e9"},
+                                                        {"table:caf?", "caf\u00e9"},
+                                                        {"table:a%2Cb%25c%2Ad%3Fe", "a,b%c*d?e"},
+                                                        {"table:*%2A", "x*"}}) {
+    EXPECT_TRUE(Of(rule).FollowsTable(name)) << rule;
+    EXPECT_FALSE(Of(rule).FollowsTable(name + "x")) << rule;
+  }
+  EXPECT_FALSE(Of("table:%2A").FollowsTable("x"));
+  EXPECT_FALSE(Of("table:%3F").FollowsTable("x"));
+  EXPECT_FALSE(Of("table:*??").FollowsTable("\u00e9")) << "it is one character";
+  EXPECT_THAT(Of("table:a,table:b%2Cc,!table:d,table:e*,prefix:f,table:g%2A").NamedTables(),
+              testing::ElementsAre("a", "b,c", "g*"));
+}
+
 TEST(Filter, ErrorsNameThePlace) {
   const std::vector<std::pair<std::string, std::string>> cases{{"", "is empty"},
                                                                {"orders", "at character 1: \"orders\""},
                                                                {"table:a,", "at character 9"},
                                                                {"table:a,!tabel:b", "at character 10"},
                                                                {"table:", "needs a name"},
-                                                               {"table:a.b", "at character 8: '.'"},
+                                                               {"table:a:b", "at character 8: ':'"},
+                                                               {"table:a%2", "at character 8: \"%2\""},
                                                                {"prefix:a%2", "at character 9"}};
   for (const auto& [text, message] : cases) {
     const auto filter = Filter::Parse(text);

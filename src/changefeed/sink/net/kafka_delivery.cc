@@ -167,6 +167,10 @@ std::optional<FeedError> KafkaDelivery::Open(const WritePermit& permit) {
 
 KafkaDelivery::Topic* KafkaDelivery::FindTopic(const std::string& name, FeedError& error) {
   if (const auto known = topics_.find(name); known != topics_.end()) return &known->second;
+  if (auto bad = CheckFilled(address_, name)) {
+    error = *std::move(bad);
+    return nullptr;
+  }
   // A handle makes librdkafka ask for the topic by name, and that lets the broker make it; asking for all
   // does not.
   rd_kafka_topic_t* handle =

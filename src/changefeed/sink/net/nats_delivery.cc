@@ -121,6 +121,7 @@ std::optional<FeedError> NatsDelivery::Complete() {
 }
 
 std::optional<FeedError> NatsDelivery::Publish(const std::string& subject, const Message& message) {
+  if (auto bad = CheckFilled(address_, subject)) return bad;
   jsPubOptions options;
   jsPubOptions_Init(&options);
   const std::string id = fmt::format("{}:{}:{}", writer_, ++published_, message.id);

@@ -419,6 +419,24 @@ TEST(NatsSink, ResolvedTimestampsGoToEverySubjectOfATemplate) {
   EXPECT_THAT(system.Read("ITEMS"), testing::ElementsAre("line 3", "line 9"));
 }
 
+// A table may have any name.
+TEST(NetSinks, ANameThatIsNoTopicOrSubjectIsSaidPlainly) {
+  KafkaSystem kafka;
+  NatsSystem nats;
+  const std::string host = kafka.Address("", 0).substr(0, kafka.Address("", 0).rfind('/'));
+  for (const std::string& address :
+       {host + "/{table}?protocol=json", fmt::format("nats://127.0.0.1:{}/{{table}}", nats.port())}) {
+    Driver driver(address);
+    Message message = LineOf(1);
+    message.table = "big orders";
+    ASSERT_TRUE(driver.Write(1, message));
+    const auto seen = driver.WaitFor(1);
+    ASSERT_TRUE(seen.error.has_value()) << address;
+    EXPECT_EQ(seen.error->code, FeedErrorCode::kBadSinkAddress) << seen.error->message;
+    EXPECT_THAT(seen.error->message, HasSubstr("\"big orders\""));
+  }
+}
+
 TEST(RedisSink, StreamsAreTrimmed) {
   RedisSystem system;
   Driver driver(system.Address("maxlen=100", 0));
