@@ -35,10 +35,29 @@ void ChangeLogs::Schedule() {
   });
 }
 
+void ChangeLogs::LookSoon() {
+  soon_ = executor_.After(Duration::zero(), [this] { Look(); });
+}
+
+void ChangeLogs::OnRegionChanged(const Region& region) {
+  if (listener_) listener_(region.id, region.change_log.bytes_total);
+  if (!region.leads() || region.serving_term.IsNone()) {
+    leads_.erase(region.id);
+  } else if (Term& term = leads_[region.id]; term != region.serving_term) {
+    // What has changed meanwhile was nobody's to propose.
+    term = region.serving_term;
+    LookSoon();
+  }
+}
+
 void ChangeLogs::Look() {
   if (followed_.as_of.IsNone()) return;
   for (const auto& [id, region] : table_.regions()) {
-    if (!region.leads() || region.serving_term.IsNone() || proposing_.contains(region.id)) continue;
+    if (!region.leads() || region.serving_term.IsNone()) continue;
+    if (proposing_.contains(region.id)) {
+      skipped_.insert(region.id);
+      continue;
+    }
     if (const auto command = Due(region)) Propose(region, *command);
   }
   std::erase_if(asked_, [this](const auto& asked) {
@@ -94,8 +113,10 @@ void ChangeLogs::Propose(const Region& region, const store::WriteCommand& comman
   store::EncodeWriteCommand(command, encoded);
   proposing_.insert(region.id);
   // Whatever becomes of it, the next look says what is due then.
-  host_.Propose(region.group(), std::move(encoded),
-                [this, id = region.id](const group::ProposeOutcome&) { proposing_.erase(id); });
+  host_.Propose(region.group(), std::move(encoded), [this, id = region.id](const group::ProposeOutcome&) {
+    proposing_.erase(id);
+    if (skipped_.erase(id) != 0) LookSoon();
+  });
 }
 
 // ---- reading ----

@@ -39,7 +39,10 @@ class ChangeLogs {
              const NodeOptions& options)
       : executor_(executor), host_(host), table_(table), agent_(agent), options_(options) {}
   void Start() { Schedule(); }
-  void Stop() { timer_.Cancel(); }
+  void Stop() {
+    timer_.Cancel();
+    soon_.Cancel();
+  }
   void SetClusterId(std::string cluster_id) { cluster_id_ = std::move(cluster_id); }
 
   // Before the first call no region is told anything.
@@ -47,9 +50,7 @@ class ChangeLogs {
   // Gets the region and the bytes that its log has ever had. Null: nobody listens.
   using Listener = std::function<void(RegionId, uint64_t)>;
   void SetListener(Listener listener) { listener_ = std::move(listener); }
-  void OnRegionChanged(const Region& region) {
-    if (listener_) listener_(region.id, region.change_log.bytes_total);
-  }
+  void OnRegionChanged(const Region& region);
 
   // Of a region that is led here and keeps a log: its newest commit timestamp.
   std::optional<uint64_t> ResolvedOf(RegionId region) const;
@@ -64,6 +65,7 @@ class ChangeLogs {
 
  private:
   void Schedule();
+  void LookSoon();
   void Look();
   // What the region has to be told now, if anything.
   std::optional<store::WriteCommand> Due(const Region& region) const;
@@ -79,10 +81,13 @@ class ChangeLogs {
   FollowedDatabases followed_;
   Listener listener_;
   std::set<RegionId> proposing_;
+  std::set<RegionId> skipped_;      // at a look, since a proposal was under way
+  std::map<RegionId, Term> leads_;  // regions that are served here, in which term
   // Somebody asked whether the log is kept by the word of a view of this incarnation and revision, or a newer
   // one.
   std::map<RegionId, std::pair<uint64_t, uint64_t>> asked_;
   runtime::Timer timer_;
+  runtime::Timer soon_;
 };
 
 }  // namespace tenure::node

@@ -152,6 +152,34 @@ TEST_F(ChangeLogsTest, AreBroughtToTheStartOfTheNewestChangefeed) {
   EXPECT_EQ(logs().Read(RegionId(1), 0, start, 1000)->changes.size(), 1u);
 }
 
+TEST_F(ChangeLogsTest, AreBroughtThereWithoutWaitingForTheTimer) {
+  StartWithDatabase();
+  Follow();
+  executor_.Advance(2s);
+  const auto set_start = [this](uint64_t revision, uint64_t start) {
+    for (int i = 1; i <= 3; ++i) {
+      if (at(i).running())
+        at(i).node().SetFollowedDatabases(
+            {.as_of = Revision(revision), .floors = {{1, 0}}, .newest = {{1, start}}});
+    }
+  };
+  const auto resolved = [this] { return Begin(Led()).logs(0).resolved_ts(); };
+  constexpr uint64_t kHour = uint64_t{3'600'000} << 18;
+  // The second one is heard of while the entry for the first one is on its way.
+  const uint64_t start = resolved() + kHour;
+  set_start(11, start);
+  set_start(12, start + kHour);
+  executor_.Advance(200ms);
+  EXPECT_GT(resolved(), start + kHour);
+  // This one is heard of by those that do not lead.
+  const int first = Led();
+  at(first).Crash();
+  set_start(13, start + 2 * kHour);
+  ASSERT_TRUE(AdvanceUntilLed(1, first));
+  executor_.Advance(100ms);
+  EXPECT_GT(resolved(), start + 2 * kHour);
+}
+
 TEST_F(ChangeLogsTest, AreNotBroughtToATimeThatIsNone) {
   StartWithDatabase();
   Follow();
