@@ -37,8 +37,9 @@ void FencedLeader::Look() {
   std::set<NodeId> nodes;
   for (const auto& [id, region] : d_.table.regions()) {
     if (!region.leads()) continue;
-    for (const Region::Replica& replica : region.replicas) {
-      if (replica.voter && replica.node != d_.table.self()) nodes.insert(replica.node);
+    // A record says who they are once a controller has heard of them, from this node.
+    for (const raft::Member& voter : d_.leadership.VotersOf(region)) {
+      if (NodeId(voter.host) != d_.table.self()) nodes.insert(NodeId(voter.host));
     }
   }
   for (const NodeId node : nodes) Ask(node);
@@ -63,9 +64,9 @@ void FencedLeader::Ask(NodeId node) {
 void FencedLeader::HandOverTo(NodeId node) {
   for (const auto& [id, region] : d_.table.regions()) {
     if (!region.leads()) continue;
-    for (const Region::Replica& replica : region.replicas) {
+    for (const raft::Member& voter : d_.leadership.VotersOf(region)) {
       // One that lags behind, or is asked at a bad moment, is asked again with the next look.
-      if (replica.voter && replica.node == node) d_.leadership.HandOver(region.id, replica.id).IgnoreError();
+      if (NodeId(voter.host) == node) d_.leadership.HandOver(region.id, voter.id).IgnoreError();
     }
   }
 }

@@ -54,6 +54,16 @@ Status LeadershipService::HandOver(RegionId id, ReplicaId to) {
   return Error(StatusCode::kFailedPrecondition, "region {}: replica {} cannot lead it now", id, to);
 }
 
+std::vector<raft::Member> LeadershipService::VotersOf(const Region& region) const {
+  std::vector<raft::Member> voters;
+  const auto status = host_.StatusOf(region.group());
+  if (!status) return voters;
+  for (const raft::Member& member : status->configuration.members) {
+    if (status->configuration.IsVoter(member.id)) voters.push_back(member);
+  }
+  return voters;
+}
+
 LeadershipTaker::LeadershipTaker(runtime::Executor& executor, runtime::Network& network,
                                  const RegionTable& table, const CatalogView& view,
                                  const NodeOptions& options)

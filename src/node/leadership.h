@@ -31,6 +31,8 @@ class LeadershipService {
   void OnTransferLeader(const std::string& request, runtime::Reply reply);
   // Hands the leadership of a region led here to `to`.
   Status HandOver(RegionId region, ReplicaId to);
+  // The voters of a region led here, as its log says: its record may be older.
+  std::vector<raft::Member> VotersOf(const Region& region) const;
 
  private:
   group::GroupHost& host_;

@@ -307,6 +307,24 @@ TEST_F(LifeTest, AReplicaComesAfterOneWhoseFilesStayedForAWhile) {
   EXPECT_TRUE(at(3).node().groups().Runs(GroupId(1)));
 }
 
+// Its record is of before another became a voter, which nobody but the leader that is cut off could report.
+TEST_F(LifeTest, WithoutALeaseALeaderHandsOverToAVoterOfItsLog) {
+  StartWithDatabase();
+  ASSERT_TRUE(AdvanceUntilLed(1));
+  const int leader = LeaderOf(1);
+  const int other = leader % 3 + 1;
+  const int gone = other % 3 + 1;
+  pb::Record record = controllers_.records().at({pb::RECORD_REGION, 1});
+  record.mutable_region()->mutable_replicas(other - 1)->set_role(pb::REPLICA_LEARNER);
+  controllers_.Put(record);
+  executor_.Advance(1s);
+  at(gone).Crash();
+  at(leader).link().cut = true;
+  controllers_.BreakStreams();
+  executor_.Advance(20s);
+  EXPECT_EQ(LeaderOf(1), other);
+}
+
 TEST_F(LifeTest, MakesNothingByItself) {
   StartWithDatabase();
   controllers_.PutRegion(2, 1, 0, 0, {1, 2, 3}, pb::REGION_CREATING);
