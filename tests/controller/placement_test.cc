@@ -352,6 +352,45 @@ TEST_F(PlacementTest, RepairsBeyondTheLimitsWaitTheirTurn) {
   ExpectWhole();
 }
 
+// A repair that waits for somebody else's lock is not one of those that run.
+TEST_F(PlacementTest, RepairsOfLockedRegionsKeepNoOtherWaiting) {
+  CreateDatabase("d", 32);
+  const auto submit = [this](pb::ProcedureRecord procedure) {
+    ipb::CatalogCommand command;
+    *command.mutable_submit_procedure()->mutable_procedure() = std::move(procedure);
+    t.access.ProposeInEpoch(std::move(command), t.leadership.epoch(),
+                            [](const auto& result) { ASSERT_TRUE(result.ok()) << result.status(); });
+    Run(milliseconds(200));
+  };
+  pb::ProcedureRecord holder = HoldNode::New(NodeId(99), ToMillis(t.executor.WallNow()) + 600'000);
+  std::set<uint64_t> locked;
+  std::set<uint64_t> open;
+  for (const auto& [id, record] : catalog().regions()) {
+    const auto& replicas = record.region().replicas();
+    if (std::none_of(replicas.begin(), replicas.end(), [](const auto& r) { return r.node() == 4; })) continue;
+    (locked.size() < 18 ? locked : open).insert(id);
+  }
+  ASSERT_FALSE(open.empty());
+  for (const uint64_t id : locked) AddLock(holder, pb::LOCKED_REGION, id);
+  submit(holder);
+  for (const uint64_t id : locked) {
+    if (id == *locked.begin()) continue;  // for this one nobody has asked yet
+    const pb::RegionRecord& region = catalog().regions().at(id).region();
+    for (const auto& replica : region.replicas()) {
+      if (replica.node() == 4)
+        submit(ChangeReplica::New(ChangeReplica::kRepair, region, NodeId(SpareFor(region)),
+                                  ReplicaId(replica.id()), ChangeReplica::kLoss));
+    }
+  }
+  ASSERT_EQ(Count("RepairReplica", false), 17u);
+  Kill(4);
+  Run(seconds(120));
+  EXPECT_EQ(Count("RepairReplica", false), 17u);
+  EXPECT_EQ(Count("RepairReplica", true), open.size());
+  EXPECT_EQ(t.scheduler.queued(), 1u);
+  EXPECT_TRUE(t.scheduler.stuck().empty());
+}
+
 // What has failed rests for a minute, and not until the clock of an earlier leader is reached.
 TEST_F(PlacementTest, ATimeThatIsYetToComeKeepsNobodyFromARepair) {
   CreateDatabase("d", 1);
