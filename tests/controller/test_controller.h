@@ -32,6 +32,7 @@
 #include "controller/procedure/procedure_engine.h"
 #include "controller/procedure/types/procedure_types.h"
 #include "kv/memory_engine.h"
+#include "tenure/internal/v1/node.pb.h"
 #include "tests/client/fake_network.h"
 #include "tests/runtime/manual_executor.h"
 
@@ -334,6 +335,20 @@ class StreamRecorder : public runtime::StreamHandler {
   std::vector<Message> messages;
   std::optional<Status> closed;
 };
+
+// A node's answer to BeginOfChanges: all regions keep their changes, and their newest one is of `ts`.
+inline std::string ResolvedTo(uint64_t ts, const std::string& question) {
+  ipb::BeginOfChangesRequest asked;
+  EXPECT_TRUE(asked.ParseFromString(question));
+  ipb::BeginOfChangesResponse answer;
+  for (const uint64_t region : asked.regions()) {
+    auto& log = *answer.add_logs();
+    log.set_region(region);
+    log.set_begin_ts(1);
+    log.set_resolved_ts(ts);
+  }
+  return answer.SerializeAsString();
+}
 
 // A node as the controller sees it.
 class FakeNode {
