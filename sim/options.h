@@ -28,6 +28,7 @@ struct SimOptions {
   Duration down_after = std::chrono::seconds(30);     // a silent node is DOWN
   Duration repair_after = std::chrono::minutes(5);    // of being DOWN, its replicas are made elsewhere
   uint32_t regions = 2;
+  uint32_t replicas = 3;  // of each. Not drawn
   uint32_t key_clients = 3;
   uint32_t entry_clients = 2;
   uint32_t registers = 4;                                // of each kind

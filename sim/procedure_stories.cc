@@ -18,6 +18,7 @@ namespace {
 
 constexpr Duration kAgain = std::chrono::milliseconds(500);
 constexpr Duration kSoon = std::chrono::seconds(1);
+constexpr Duration kLong = std::chrono::seconds(15);  // a node is DOWN before
 
 // ---- what several stories do ----
 
@@ -66,6 +67,11 @@ void SoonDown(SimOptions& options) {
 void SoonRepaired(SimOptions& options) {
   SoonDown(options);
   options.repair_after = std::chrono::milliseconds(500);
+}
+
+void FewReplicas(SimOptions& options, uint32_t replicas) {
+  SoonDown(options);
+  options.replicas = replicas;
 }
 
 bool Split(Stage& stage, uint64_t region) {
@@ -151,6 +157,22 @@ void TargetIsAway(Stage& stage, const pb::ProcedureRecord& after, bool cancel) {
     if (cancel) stage.Cancel(after.id());
   }
   if (after.step() == "undo_destroy") BringAllBack(stage);
+}
+
+// Takes the new replica away as soon as it votes. If it has not said that it has the region's log, what the
+// old one has may be all that is left: that stays until the new one is back.
+void NewestIsAwayForLong(Stage& stage, const pb::ProcedureRecord& after) {
+  if (after.type() != "MoveReplica") return;
+  World& world = stage.world();
+  if (after.step() == "confirm" && !AnyoneIsAway(stage)) TakeNewestAway(stage);
+  for (size_t i = 0; i < world.machines().size(); ++i) {
+    if (!stage.IsAway(i)) continue;
+    if (after.step() == "confirm") stage.BringBack(i, kLong);
+    if (after.step() == "destroy" && world.NodeStateOf(i) == pb::NODE_DOWN) {
+      world.Fail("a replica is kept while its region has no majority without the new one",
+                 fmt::format("procedure {} destroys it", after.id()));
+    }
+  }
 }
 
 std::vector<Story> MakeStories() {
@@ -340,6 +362,18 @@ std::vector<Story> MakeStories() {
   story->on_change = [](Stage& stage, const pb::ProcedureRecord& after) {
     DropSecondIn(stage, after, "switch");
   };
+  story =
+      &add("lost-after-switch-of-two", "MoveReplica", {pb::PROCEDURE_SUCCEEDED, pb::PROCEDURE_ROLLED_BACK});
+  story->shape = [](SimOptions& options) { FewReplicas(options, 2); };
+  story->act = MoveFollower;
+  story->on_change = NewestIsAwayForLong;
+
+  story =
+      &add("lost-after-switch-of-one", "MoveReplica", {pb::PROCEDURE_SUCCEEDED, pb::PROCEDURE_ROLLED_BACK});
+  story->shape = [](SimOptions& options) { FewReplicas(options, 1); };
+  story->act = [](Stage& stage) { return Change(stage, pb::REPLICA_MOVE, stage.Leader(), stage.Free()); };
+  story->on_change = NewestIsAwayForLong;
+
   return stories;
 }
 

@@ -386,7 +386,7 @@ void World::CreateDatabase(const std::string& name, uint32_t regions, std::funct
     *request.mutable_id() = operator_->ids->Next();
     request.set_name(name);
     request.set_regions(regions);
-    request.set_replicas(3);
+    request.set_replicas(options_.replicas);
     request.set_strict(strict);
     client::CallOptions options;
     options.timeout = std::chrono::seconds(20);
