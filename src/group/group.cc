@@ -135,6 +135,22 @@ raft::ProposeResult Group::TransferLeadership(ReplicaId to) {
   return core_.TransferLeadership(shared_.dependencies.executor.Now(), to);
 }
 
+bool Group::HandOver() {
+  if (core_.role() != raft::Role::kLeader) return false;
+  const GroupStatus status = Describe();
+  const raft::RaftCore::PeerStatus* best = nullptr;
+  for (const auto& peer : status.peers) {
+    const raft::Member* member = status.configuration.Find(peer.id);
+    if (member == nullptr || member->role != raft::MemberRole::kVoter) continue;
+    // In a group that sleeps nobody has been heard of late.
+    if (!peer.active && !status.quiescent) continue;
+    if (best == nullptr || peer.match > best->match) best = &peer;
+  }
+  if (best == nullptr) return false;
+  TransferLeadership(best->id);
+  return true;
+}
+
 void Group::Campaign() {
   core_.Campaign(shared_.dependencies.executor.Now());
   shared_.wake(id_);

@@ -75,6 +75,8 @@ class Group {
   void ProposeConfiguration(const raft::Configuration& target, Callback<ProposeOutcome> done);
   void Read(Callback<Status> done);
   raft::ProposeResult TransferLeadership(ReplicaId to);
+  // To the voter that holds most. False if this does not lead, or nobody is there to lead after it.
+  bool HandOver();
   void Campaign();
   void Step(ReplicaId from, uint64_t from_host, raft::Message message);
   void Tick();

@@ -491,21 +491,7 @@ class GroupHost::Impl : private HostListener {
 
   void HandOver() {
     bool leads = false;
-    for (const auto& [id, group] : groups_) {
-      if (group->core().role() != raft::Role::kLeader) continue;
-      const GroupStatus status = group->Describe();
-      const raft::RaftCore::PeerStatus* best = nullptr;
-      for (const auto& peer : status.peers) {
-        const raft::Member* member = status.configuration.Find(peer.id);
-        if (member == nullptr || member->role != raft::MemberRole::kVoter) continue;
-        // In a group that sleeps nobody has been heard of late.
-        if (!peer.active && !status.quiescent) continue;
-        if (best == nullptr || peer.match > best->match) best = &peer;
-      }
-      if (best == nullptr) continue;  // nobody to hand over to
-      leads = true;
-      group->TransferLeadership(best->id);
-    }
+    for (const auto& [id, group] : groups_) leads = group->HandOver() || leads;
     if (!leads || dependencies_.executor.Now() >= stop_deadline_) {
       return trimmer_.Flush([this] {
         if (on_stopped_) std::exchange(on_stopped_, nullptr)();
