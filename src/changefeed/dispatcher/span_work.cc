@@ -124,6 +124,7 @@ void SpanWork::OnFailed(FeedError error) {
   // comes again, and turns that one away for good.
   if (error.code == FeedErrorCode::kFencedBySink && permit_() && !std::exchange(fenced_, true))
     error.code = FeedErrorCode::kSinkUnavailable;
+  if (error.code == FeedErrorCode::kSinkRejected) ++refused_;
   Fail(std::move(error));
 }
 
@@ -172,7 +173,10 @@ SinkIdentity SpanWork::Identity() const {
     for (const char c : key.prefix) name += fmt::format("{:02x}", static_cast<unsigned char>(c));
   }
   name += fmt::format("-r{}-v{}", key.generation.region, key.generation.range_version);
-  return {.changefeed = spec_.changefeed_name, .dispatcher = std::move(name), .epoch = spec_.epoch};
+  return {.changefeed = spec_.changefeed_name,
+          .dispatcher = std::move(name),
+          .epoch = spec_.epoch,
+          .refused = refused_};
 }
 
 void SpanWork::BeginAttempt() {

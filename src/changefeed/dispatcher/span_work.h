@@ -134,7 +134,8 @@ class SpanWork final : public SinkObserver {
   std::optional<SchemaChange> to_write_;
   std::optional<FeedError> error_;
   bool ended_ = false;
-  bool fenced_ = false;  // by the sink, since something was flushed
+  uint32_t refused_ = 0;  // attempts that ended with kSinkRejected
+  bool fenced_ = false;   // by the sink, since something was flushed
 
   // What is not delivered of the region's log is measured in bytes; how many rows that is, by what was read.
   std::optional<uint64_t> flushed_bytes_;

@@ -48,6 +48,8 @@ struct SinkIdentity {
   std::string changefeed;
   std::string dispatcher;  // the same for the same span in every epoch; letters, digits, - and _
   OwnerEpoch epoch;
+  // Attempts of this writer before that ended with kSinkRejected: messages may be there without those before them.
+  uint32_t refused = 0;
 };
 
 // What all sinks of a process may hold. Used on their executor.

@@ -378,6 +378,20 @@ TEST_F(DispatcherTest, BeingFencedOnceIsNoEnd) {
   EXPECT_EQ(dispatcher_->report().error->code, FeedErrorCode::kFencedBySink);
 }
 
+// Behind a refused message others may be there: the next writer must not have them taken for repetitions.
+TEST_F(DispatcherTest, ASinkHearsThatOneBeforeItWasRefused) {
+  Make(Spec());
+  using Code = FeedErrorCode;
+  for (const FeedErrorCode code : {Code::kSinkUnavailable, Code::kSinkRejected, Code::kSinkUnavailable}) {
+    world_.fails = FeedError{.code = code, .message = "for once"};
+    source_.Append(kRegion, Put(flushed() + 5, "a", "1"));
+    Run(seconds(2));
+  }
+  std::vector<uint32_t> refused;
+  for (const SinkIdentity& identity : world_.made) refused.push_back(identity.refused);
+  EXPECT_THAT(refused, testing::ElementsAre(0, 0, 1, 1));
+}
+
 // ---- schema changes ----
 
 TEST_F(DispatcherTest, StandsAtASchemaChangeUntilItHasPassed) {

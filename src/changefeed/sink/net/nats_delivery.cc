@@ -15,8 +15,8 @@ struct FreeOptions {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
 };
 
-// No two deliveries are the same, of whichever process or cluster.
-std::string NewWriter(const SinkIdentity& identity) {
+std::string WriterOf(const SinkIdentity& identity) {
+  if (identity.refused == 0) return identity.changefeed;
   std::random_device device;
   return fmt::format("{}:{}:{:08x}{:08x}", identity.changefeed, identity.epoch, device(), device());
 }
@@ -24,7 +24,7 @@ std::string NewWriter(const SinkIdentity& identity) {
 }  // namespace
 
 NatsDelivery::NatsDelivery(SinkAddress address, const SinkIdentity& identity)
-    : address_(std::move(address)), writer_(NewWriter(identity)), subjects_(address_.target) {}
+    : address_(std::move(address)), writer_(WriterOf(identity)), subjects_(address_.target) {}
 
 NatsDelivery::~NatsDelivery() {
   jsCtx_Destroy(stream_);
@@ -55,6 +55,7 @@ FeedError NatsDelivery::ErrorOf(int status, std::string_view what, std::string_v
       error.code = FeedErrorCode::kMessageTooLarge;
       break;
     case NATS_ERR:
+    case NATS_TIMEOUT:
       error.code = FeedErrorCode::kSinkRejected;
       break;
     default:
@@ -124,7 +125,7 @@ std::optional<FeedError> NatsDelivery::Publish(const std::string& subject, const
   if (auto bad = CheckFilled(address_, subject)) return bad;
   jsPubOptions options;
   jsPubOptions_Init(&options);
-  const std::string id = fmt::format("{}:{}:{}", writer_, ++published_, message.id);
+  const std::string id = fmt::format("{}:{}:{}", writer_, subject, message.id);
   options.MsgId = id.c_str();
   const natsStatus status = js_PublishAsync(stream_, subject.c_str(), message.value.data(),
                                             static_cast<int>(message.value.size()), &options);

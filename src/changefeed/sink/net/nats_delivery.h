@@ -2,10 +2,12 @@
 // owner.
 //
 // A stream drops a message whose Nats-Msg-Id it has seen within its de-duplication window, whoever sent it, and
-// acknowledges it. So each delivery says who it is in front of the change's id,
-// "<changefeed>:<epoch>:<random>:<n>:<id>": nothing of another changefeed is taken for a repetition, and what
-// comes again after a failure is kept behind what was stored of it before - else an older change of a key that
-// was refused the first time would stay the last one.
+// acknowledges it. So an id names the changefeed, the subject and the change, "<changefeed>:<subject>:<id>": what
+// comes again after a crash is dropped, what another changefeed says is not. Once messages were refused, or not
+// acknowledged in time, ones behind them may be in the stream; if those were dropped the second time, an
+// older change of a key would stay its last one. From then on nothing is taken for a repetition:
+// "<changefeed>:<epoch>:<random>:<subject>:<id>". A connection that breaks is no such case, for what arrives is a
+// beginning of what was sent.
 #pragma once
 
 #include <atomic>
@@ -41,7 +43,6 @@ class NatsDelivery final : public Delivery {
   const SinkAddress address_;
   const std::string writer_;
   FilledTargets subjects_;
-  uint64_t published_ = 0;
   std::mutex mutex_;
   __natsConnection* connection_ = nullptr;  // guarded by mutex_ against Interrupt
   __jsCtx* stream_ = nullptr;
