@@ -355,7 +355,9 @@ class GroupHost::Impl : private HostListener {
     for (const GroupId id : dirty) {
       if (Group* group = Find(id)) group->Submit(turn);
     }
+    const bool writes = !turn.writes.empty();
     SendOut(turn);
+    if (writes) dependencies_.executor.Yield();
     for (const GroupId id : dirty) {
       Group* group = Find(id);
       if (group == nullptr) continue;

@@ -55,6 +55,9 @@ class Executor : public Clock {
   // Whether closures may wait for a disk from now on. While they may, only the executor's own thread runs them:
   // another one, which has other things to do, would wait with it (helper.h).
   virtual void SetMayBlock(bool) {}
+  // Threads that were woken and wait for this one's core go first: for whoever has handed on what others wait
+  // for, and has something left to do that nobody waits for.
+  virtual void Yield() {}
   // True once nothing will ever run here again: the daemon stopped it, or the simulated process has crashed.
   // Objects of the executor are then destroyed as they stand, from any one thread. Any thread.
   virtual bool IsStopped() const = 0;

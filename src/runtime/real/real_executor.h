@@ -47,6 +47,7 @@ class RealExecutor final : public Executor, private Helped {
   [[nodiscard]] Timer After(Duration delay, Closure closure) override;
   Work work() const { return work_; }
   bool IsCurrent() const override;
+  void Yield() override { std::this_thread::yield(); }
   bool IsStopped() const override { return stopped_.load(std::memory_order_acquire); }
   Instant Now() const override { return clock_.Now(); }
   WallTime WallNow() const override { return clock_.WallNow(); }
