@@ -55,7 +55,6 @@ FeedError NatsDelivery::ErrorOf(int status, std::string_view what, std::string_v
       error.code = FeedErrorCode::kMessageTooLarge;
       break;
     case NATS_ERR:
-    case NATS_TIMEOUT:
       error.code = FeedErrorCode::kSinkRejected;
       break;
     default:
@@ -104,7 +103,7 @@ std::optional<FeedError> NatsDelivery::Open(const WritePermit& /*permit*/) {
   return std::nullopt;
 }
 
-std::optional<FeedError> NatsDelivery::Complete() {
+std::optional<FeedError> NatsDelivery::Complete(size_t published) {
   jsPubOptions slice;
   jsPubOptions_Init(&slice);
   slice.MaxWait = 100;  // ms, so that an interruption and a lost connection are noticed
@@ -113,12 +112,22 @@ std::optional<FeedError> NatsDelivery::Complete() {
   while (status == NATS_TIMEOUT && !natsConnection_IsClosed(connection_) && !deadline.passed()) {
     status = js_PublishAsyncComplete(stream_, &slice);
     const std::lock_guard lock(failure_mutex_);
-    if (failed_status_ != NATS_OK) return ErrorOf(failed_status_, "publishing", failed_text_);
+    if (failed_status_ != NATS_OK) return Gap(ErrorOf(failed_status_, "publishing", failed_text_));
   }
   // A connection that is closed completes nothing, whatever was said.
   if (natsConnection_IsClosed(connection_)) return ErrorOf(NATS_CONNECTION_CLOSED, "publishing", "");
-  if (status != NATS_OK) return ErrorOf(status, "waiting for acknowledgements", "");
-  return std::nullopt;
+  if (status == NATS_OK) return std::nullopt;
+  const FeedError error = ErrorOf(status, "waiting for acknowledgements", "");
+  natsMsgList pending{};
+  const bool known = js_PublishAsyncGetPendingList(&pending, stream_) == NATS_OK;
+  const bool none_arrived = known && static_cast<size_t>(pending.Count) == published;
+  if (known) natsMsgList_Destroy(&pending);
+  return none_arrived ? error : Gap(error);
+}
+
+FeedError NatsDelivery::Gap(FeedError error) {
+  if (error.code == FeedErrorCode::kSinkUnavailable) error.code = FeedErrorCode::kSinkRejected;
+  return error;
 }
 
 std::optional<FeedError> NatsDelivery::Publish(const std::string& subject, const Message& message) {
@@ -136,12 +145,14 @@ std::optional<FeedError> NatsDelivery::Publish(const std::string& subject, const
 
 Delivery::Progress NatsDelivery::Send(std::vector<Item>& batch) {
   Progress progress;
+  size_t published = 0;
   for (const Item& item : batch) {
     for (const std::string& subject : subjects_.Of(item.message)) {
+      ++published;
       if ((progress.error = Publish(subject, item.message))) return progress;
     }
   }
-  progress.error = Complete();
+  progress.error = Complete(published);
   if (!progress.error) progress.flushed = batch.back().position;
   return progress;
 }

@@ -37,8 +37,10 @@ class NatsDelivery final : public Delivery {
  private:
   FeedError ErrorOf(int status, std::string_view what, std::string_view text) const;
   std::optional<FeedError> Publish(const std::string& subject, const Message& message);
-  // Waits for the acknowledgements of everything that was published.
-  std::optional<FeedError> Complete();
+  // Waits for the acknowledgements of everything that was published, so many messages.
+  std::optional<FeedError> Complete(size_t published);
+  // Others may have arrived behind what did not.
+  static FeedError Gap(FeedError error);
 
   const SinkAddress address_;
   const std::string writer_;
