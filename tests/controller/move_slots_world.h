@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "catalog/format.h"
 #include "catalog/procedures.h"
 #include "catalog/refusal.h"
+#include "catalog/state_moves.h"
 #include "controller/procedure/types/move_slots.h"
 #include "tenure/internal/v1/node.pb.h"
 #include "tests/controller/test_controller.h"
