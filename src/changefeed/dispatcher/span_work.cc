@@ -176,7 +176,8 @@ SinkIdentity SpanWork::Identity() const {
   return {.changefeed = spec_.changefeed_name,
           .dispatcher = std::move(name),
           .epoch = spec_.epoch,
-          .refused = refused_};
+          .refused = refused_,
+          .creation = spec_.sequence.value()};
 }
 
 void SpanWork::BeginAttempt() {

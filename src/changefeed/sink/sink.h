@@ -50,6 +50,7 @@ struct SinkIdentity {
   OwnerEpoch epoch;
   // Attempts of this writer before that ended with kSinkRejected: messages may be there without those before them.
   uint32_t refused = 0;
+  uint64_t creation = 0;  // of the dispatcher: another one in the same epoch has another number
 };
 
 // What all sinks of a process may hold. Used on their executor.

@@ -3,7 +3,6 @@
 #include <nats/nats.h>
 
 #include <memory>
-#include <random>
 
 #include "changefeed/sink/net/deadline.h"
 
@@ -17,8 +16,7 @@ struct FreeOptions {
 
 std::string WriterOf(const SinkIdentity& identity) {
   if (identity.refused == 0) return identity.changefeed;
-  std::random_device device;
-  return fmt::format("{}:{}:{:08x}{:08x}", identity.changefeed, identity.epoch, device(), device());
+  return fmt::format("{}:{}.{}.{}", identity.changefeed, identity.epoch, identity.creation, identity.refused);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 // comes again after a crash is dropped, what another changefeed says is not. Once messages were refused, or not
 // acknowledged in time, ones behind them may be in the stream; if those were dropped the second time, an
 // older change of a key would stay its last one. From then on nothing is taken for a repetition:
-// "<changefeed>:<epoch>:<random>:<subject>:<id>". A connection that breaks is no such case, for what arrives is a
+// "<changefeed>:<epoch>.<creation>.<refused>:<subject>:<id>". A connection that breaks is no such case, for what arrives is a
 // beginning of what was sent.
 #pragma once
 

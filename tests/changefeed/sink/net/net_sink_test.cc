@@ -463,7 +463,7 @@ TEST(NatsSink, WhatIsTakenForARepetition) {
   EXPECT_EQ(system.Delivered().size(), 100u);
   deliver("feed", 1);
   EXPECT_EQ(system.Delivered().size(), 150u);
-  deliver("feed", 1);
+  deliver("feed", 2);
   EXPECT_EQ(system.Delivered().size(), 200u);
 }
 
