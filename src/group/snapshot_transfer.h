@@ -72,6 +72,7 @@ class SnapshotTransfer {
   void BuildEnded(GroupId group, bool ok);
   void Offer(std::shared_ptr<Transfer> transfer);
   void SendChunk(std::shared_ptr<Transfer> transfer, uint64_t offset);
+  void PutChunk(std::shared_ptr<Transfer> transfer, uint64_t offset, std::string content);
   void Ended(std::shared_ptr<Transfer> transfer, bool ok);
   void InstallSlice(std::shared_ptr<Installation> installation);
   void EndInstallation(const std::shared_ptr<Installation>& installation, StatusOr<uint64_t> result);
