@@ -3,7 +3,8 @@
 // bench/run-kv drives it.
 //
 // Both systems are spoken to through the same client code (rpc/, gRPC's generic interface): unary calls to
-// etcdserverpb.KV and tenure.v1.Catalog, and Tenure's pipelined Catalog.Stream. Only the messages differ.
+// etcdserverpb.KV and tenure.v1.Catalog, where only the messages differ. Tenure's pipelined Catalog.Stream
+// besides: as client/ opens it, on a connection of its own, and over gRPC, as a client of another make does.
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -234,7 +235,8 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
         put_(options.operation == "put"),
         values_(options),
         sent_(static_cast<size_t>(options.outstanding)),
-        stream_(network.OpenStream(options.endpoint, "tenure.v1.Catalog/Stream", *this, {})) {}
+        stream_(network.OpenStream(options.endpoint, "tenure.v1.Catalog/Stream", *this,
+                                   {.direct = options.mode == "stream"})) {}
 
   void Start() override {
     for (size_t tag = 0; tag < sent_.size(); ++tag) Add(tag);
@@ -290,7 +292,7 @@ class StreamLoad final : public Load, public runtime::StreamHandler {
 
 std::unique_ptr<Load> MakeLoad(runtime::Network& network, const Options& options, Recorder& recorder) {
   const bool put = options.operation == "put";
-  if (options.mode == "stream") return std::make_unique<StreamLoad>(network, options, recorder);
+  if (options.mode != "unary") return std::make_unique<StreamLoad>(network, options, recorder);
   return std::make_unique<UnaryLoad>(
       network, options, options.system == "etcd" ? EtcdDialect(put) : TenureDialect(put), recorder);
 }
@@ -441,8 +443,8 @@ int main(int argc, char** argv) {
   CLI::App app("Keeps puts or gets outstanding against etcd or Tenure and prints what came of it");
   app.add_option("--system", options.system)->check(CLI::IsMember({"etcd", "tenure"}));
   app.add_option("--operation", options.operation)->check(CLI::IsMember({"put", "get"}));
-  app.add_option("--mode", options.mode, "stream: tenure's Catalog.Stream")
-      ->check(CLI::IsMember({"unary", "stream"}));
+  app.add_option("--mode", options.mode, "stream, grpc-stream: tenure's Catalog.Stream")
+      ->check(CLI::IsMember({"unary", "stream", "grpc-stream"}));
   app.add_option("--endpoint", options.endpoint, "The leader's HOST:PORT")->required();
   app.add_option("--outstanding", options.outstanding)->check(CLI::PositiveNumber);
   app.add_option("--seconds", options.seconds)->check(CLI::PositiveNumber);
@@ -459,7 +461,7 @@ int main(int argc, char** argv) {
       ->needs(kill);
   app.add_option("--server-pids", options.server_pids, "Whose CPU counts")->delimiter(',');
   CLI11_PARSE(app, argc, argv);
-  if (options.mode == "stream" && options.system == "etcd") {
+  if (options.mode != "unary" && options.system == "etcd") {
     std::cerr << "etcd has no stream of puts\n";
     return 2;
   }

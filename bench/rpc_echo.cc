@@ -179,7 +179,7 @@ void StreamEcho(benchmark::State& state) {
   Echoes(state, {});
 }
 void LinkEcho(benchmark::State& state) {
-  Echoes(state, {.lossy = true});
+  Echoes(state, {.direct = true});
 }
 BENCHMARK(StreamEcho)
     ->Arg(1)

@@ -15,6 +15,8 @@ constexpr Duration kFirstPause = std::chrono::milliseconds(20);  // before the n
 constexpr Duration kMaxPause = std::chrono::milliseconds(500);
 constexpr Duration kLater = std::chrono::milliseconds(50);  // for requests that are refused for now
 constexpr Duration kExpiryCheck = std::chrono::milliseconds(250);
+// A stream that owes answers and is silent for so long: its process hangs, though its kernel keeps the connection.
+constexpr Duration kMaxSilence = std::chrono::seconds(3);
 // Of one message; a larger request goes alone. What is outstanding may be more than any message can hold.
 constexpr size_t kMaxMessageBytes = 1 << 20;
 
@@ -78,8 +80,9 @@ void CatalogStream::Flush() {
   if (waiting_ || unsent_.empty()) return;
   if (!stream_) {
     endpoint_ = controllers_.Target();
-    stream_ = network_.OpenStream(endpoint_, "tenure.v1.Catalog/Stream", *this, {});
+    stream_ = network_.OpenStream(endpoint_, "tenure.v1.Catalog/Stream", *this, {.direct = true});
   }
+  if (!IsOwedAnswers()) heard_ = executor_.Now();
   pb::StreamRequests message;
   size_t bytes = 0;
   for (const uint64_t tag : std::exchange(unsent_, {})) {
@@ -103,6 +106,7 @@ void CatalogStream::OnMessage(std::string bytes) {
   if (!message.ParseFromString(bytes)) {
     return Reconnect(Error(StatusCode::kInternal, "StreamResponses: malformed"));
   }
+  heard_ = executor_.Now();
   const std::shared_ptr<bool> alive = alive_;
   Status redirect;
   for (pb::StreamResponse& response : *message.mutable_responses()) {
@@ -196,9 +200,17 @@ void CatalogStream::Reconnect(const Status& why) {
   });
 }
 
+bool CatalogStream::IsOwedAnswers() const {
+  return std::ranges::any_of(pending_, [](const auto& entry) { return entry.second.sent; });
+}
+
 void CatalogStream::Expire() {
   expiry_timer_ = executor_.After(kExpiryCheck, [this] { Expire(); });
   const Instant now = executor_.Now();
+  if (now - heard_ >= kMaxSilence && IsOwedAnswers()) {
+    Reconnect(
+        Error(StatusCode::kUnavailable, "{}: no answer within {} ms", endpoint_, ToMillis(kMaxSilence)));
+  }
   std::vector<uint64_t> expired;
   for (const auto& [tag, pending] : pending_) {
     if (pending.deadline > now) break;  // tags rise with deadlines

@@ -1,5 +1,6 @@
-// Many outstanding catalog requests on one stream (Catalog.Stream): requests of one turn leave as one
-// message, answers come in order of completion. When the stream breaks or leadership moves, what is
+// Many outstanding catalog requests on one stream (Catalog.Stream), which in a daemon has a connection of its own
+// (runtime::StreamOptions::direct): requests of one turn leave as one message, answers come in order of
+// completion. When the stream breaks, is silent for three seconds or leadership moves, what is
 // unanswered is sent again on a new stream; changes carry request ids, so they take effect once.
 //
 // Threading:  one executor.
@@ -62,6 +63,8 @@ class CatalogStream final : public runtime::StreamHandler {
   void OnExpiredSession(std::map<uint64_t, Pending>::iterator pending, const Status& status);
   void SendLater(uint64_t tag);
   void Reconnect(const Status& why);
+  // By the present stream.
+  bool IsOwedAnswers() const;
   void Expire();
   void Finish(uint64_t tag, StatusOr<::tenure::v1::StreamResponse> response);
 
@@ -81,6 +84,7 @@ class CatalogStream final : public runtime::StreamHandler {
   std::vector<uint64_t> later_;          // refused for now
   uint64_t next_tag_ = 1;
   Instant last_send_{};
+  Instant heard_{};  // the last answer, or when answers began to be owed
   bool flush_posted_ = false;
   bool waiting_ = false;  // for the pause before the next stream
   bool later_set_ = false;

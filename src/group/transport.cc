@@ -182,7 +182,8 @@ class NetworkTransport final : public Transport, public runtime::Service {
   void SendBatch(Peer& peer, ipb::RaftBatch batch) {
     if (!peer.stream) {
       if (executor_.Now() < peer.retry_at) return;
-      peer.stream = network_.OpenStream(peer.endpoint, service_name_ + "/Messages", peer, {.lossy = true});
+      peer.stream = network_.OpenStream(peer.endpoint, service_name_ + "/Messages", peer,
+                                        {.lossy = true, .direct = true});
       if (!peer.stream) return;
     }
     if (peer.stream->buffered_bytes() > kMaxBufferedBytes) return;

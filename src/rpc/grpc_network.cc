@@ -59,7 +59,7 @@ std::unique_ptr<runtime::Stream> GrpcNetwork::OpenStream(const runtime::Endpoint
                                                          runtime::StreamHandler& handler,
                                                          runtime::StreamOptions options) {
   CheckExecutor();
-  if (options.lossy && !core_->links().TakeForeign(to)) return OpenLink(to, method, handler);
+  if (options.direct && !core_->links().TakeForeign(to)) return OpenLink(to, method, handler);
   const auto transport = std::make_shared<ClientStream>(core_, to);
   const auto end = std::make_shared<StreamEnd>(state_, transport, StreamEnd::Side::kClient, true);
   end->Attach(handler);

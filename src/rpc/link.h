@@ -1,6 +1,6 @@
 // Private to rpc/: a stream on a TCP connection of its own, the transport of a StreamEnd where microseconds
-// count (runtime::StreamOptions::lossy: Raft's). A message is one system call on each side; bench/rpc_echo has
-// it beside gRPC.
+// count (runtime::StreamOptions::direct: Raft's, and the catalog's of client/). A message is one system call on
+// each side; bench/rpc_echo has it beside gRPC.
 //
 //   client: "TENURE-LINK/1\n" record("/package.Service/Method") *record(batch) end
 //   server: "TENURE-LINK/1\n" *record(batch) end

@@ -1,5 +1,5 @@
 // Messages between processes: unary calls and bidirectional streams of byte strings, addressed by
-// host:port and a method name "package.Service/Method". Over gRPC in a daemon (streams opened `lossy`: over
+// host:port and a method name "package.Service/Method". Over gRPC in a daemon (streams opened `direct`: over
 // TCP), over a simulated network in the simulator. Payloads are serialized protobuf messages; this layer does not look at them.
 //
 // Threading: a Network belongs to one executor; every callback of it runs there. Calls made from elsewhere
@@ -89,9 +89,12 @@ class Service {
 };
 
 struct StreamOptions {
-  // For messages that somebody repeats and that must be quick (Raft's): they may be lost, repeated and
-  // reordered, as the simulator does; in a daemon they have a connection of their own, without gRPC.
+  // For messages that somebody repeats (Raft's): they may be lost, repeated and reordered, as the simulator
+  // does.
   bool lossy = false;
+  // For messages that must be quick: in a daemon they have a connection of their own, without gRPC, unless the
+  // peer answers with something else. That ends the stream with UNIMPLEMENTED; the next one is gRPC's.
+  bool direct = false;
 };
 
 class Network {

@@ -91,6 +91,34 @@ TEST_F(CatalogStreamTest, WhatIsUnansweredIsSentAgainUnderTheSameIds) {
   EXPECT_EQ(answers.size(), 3u);
 }
 
+// The connection of a paused process stays: its kernel answers for it.
+TEST_F(CatalogStreamTest, AControllerThatHangsIsLeft) {
+  client.OnLeader("b:1");
+  Put("k");
+  Run(seconds(1));
+  Answer({{1, pb::REASON_UNSPECIFIED}});
+  Run(seconds(10));  // nothing is owed
+  EXPECT_EQ(leader().streams.size(), 1u);
+  cluster.network.SetHung("b:1", true);
+  cluster.Lead("c:1");
+  Put("k");
+  Run(milliseconds(2500));
+  EXPECT_EQ(cluster.controllers["c:1"].streams.size(), 0u);
+  Run(seconds(1));
+  EXPECT_EQ(cluster.controllers["c:1"].streams.size(), 1u);
+}
+
+TEST_F(CatalogStreamTest, ControllersThatSpeakGrpcAloneAreSpokenToByGrpc) {
+  for (const auto& endpoint : cluster.endpoints) cluster.network.SetWithoutLinks(endpoint);
+  for (int i = 0; i < 3; ++i) Put("k");
+  Run(seconds(1));
+  ASSERT_EQ(leader().streams.size(), 1u);
+  EXPECT_EQ(Requests().size(), 3u);
+  Answer({{1, pb::REASON_UNSPECIFIED}, {2, pb::REASON_UNSPECIFIED}, {3, pb::REASON_UNSPECIFIED}});
+  EXPECT_EQ(answers.size(), 3u);
+  EXPECT_GT(cluster.network.streams_opened, 1);
+}
+
 // All of it in one message would be more than a controller takes, on the first stream and on every one after it.
 TEST_F(CatalogStreamTest, MessagesAreOfLimitedSizeHoweverMuchIsOutstanding) {
   client.OnLeader("b:1");

@@ -42,6 +42,8 @@ class FakeNetwork {
   void SetUnreachable(const Endpoint& endpoint, bool unreachable) {
     unreachable ? (void)unreachable_.insert(endpoint) : (void)unreachable_.erase(endpoint);
   }
+  // Every other direct stream to it ends UNIMPLEMENTED, as to a program that only speaks gRPC.
+  void SetWithoutLinks(const Endpoint& endpoint) { without_links_.insert(endpoint); }
   // The next `count` calls to it are executed and their answers lost.
   void LoseAnswers(const Endpoint& endpoint, int count) { lose_answers_[endpoint] = count; }
   void CutStreams(const Endpoint& endpoint);
@@ -69,6 +71,8 @@ class FakeNetwork {
   std::set<Endpoint> down_;
   std::set<Endpoint> hung_;
   std::set<Endpoint> unreachable_;
+  std::set<Endpoint> without_links_;
+  std::set<Endpoint> foreign_;  // the last direct stream to it has ended so
   std::map<Endpoint, int> lose_answers_;
   std::vector<std::weak_ptr<Pipe>> pipes_;
   size_t server_buffer_ = 0;
@@ -174,7 +178,7 @@ class FakeNetwork::View : public Network {
   }
 
   std::unique_ptr<Stream> OpenStream(const Endpoint& to, std::string_view method, StreamHandler& handler,
-                                     StreamOptions) override {
+                                     StreamOptions options) override {
     ++network_.streams_opened;
     auto pipe = std::make_shared<Pipe>();
     pipe->executor = &network_.executor_;
@@ -182,6 +186,12 @@ class FakeNetwork::View : public Network {
     pipe->server = to;
     pipe->handlers[0] = &handler;
     network_.pipes_.push_back(pipe);
+    if (options.direct && network_.without_links_.contains(to) && network_.foreign_.erase(to) == 0) {
+      network_.foreign_.insert(to);
+      pipe->closed[1] = true;
+      pipe->Post(0, [pipe = pipe.get()] { pipe->Ended(0, absl::UnimplementedError("no link")); });
+      return std::make_unique<End>(pipe, 0);
+    }
     network_.executor_.Post([this, pipe, to, method = std::string(method)] {
       Service* service = network_.down_.contains(to) ? nullptr : network_.Find(to, method);
       if (service == nullptr) {

@@ -119,7 +119,7 @@ class NetworkContract : public ContractTest {
               [&] { stream = client->network().OpenStream(server->address(), method, handler, options()); });
     return stream;
   }
-  runtime::StreamOptions options() const { return {.lossy = GetParam() == Kind::kLink}; }
+  runtime::StreamOptions options() const { return {.direct = GetParam() == Kind::kLink}; }
   void OnServer(const std::function<bool()>& condition, const char* what) {
     world->Await(server->executor(), condition, what);
   }

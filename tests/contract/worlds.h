@@ -47,7 +47,7 @@ class World {
 std::unique_ptr<World> MakeRealWorld();
 std::unique_ptr<World> MakeSimWorld();
 
-// kLink: the real world, where streams are opened lossy and so have connections of their own.
+// kLink: the real world, where streams are opened `direct` and so have connections of their own.
 enum class Kind { kReal, kLink, kSim };
 
 // Base of the suites: INSTANTIATE_TEST_SUITE_P(.., kBothWorlds, WorldName).

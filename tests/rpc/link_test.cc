@@ -297,7 +297,7 @@ class LinkClientTest : public LinkTest {
     LinkRecorder recorder;
     std::unique_ptr<runtime::Stream> stream;
     executor.RunAndWait([&] {
-      stream = network->OpenStream(endpoint, "test.Echo/Stream", recorder, {.lossy = true});
+      stream = network->OpenStream(endpoint, "test.Echo/Stream", recorder, {.direct = true});
       stream->Send("m");
     });
     Await([&] { return recorder.status.has_value(); });
@@ -352,7 +352,7 @@ TEST_F(LinkClientTest, AProcessIsFoundByName) {
   for (int i = 0; i < 2; ++i) {  // the second time its addresses are known
     executor.RunAndWait([&] {
       stream = network->OpenStream("localhost:" + std::to_string(process.port()), "test.Echo/Stream",
-                                   recorder, {.lossy = true});
+                                   recorder, {.direct = true});
       stream->Send("m");
     });
     Await([&] { return recorder.messages == i + 1 || recorder.status.has_value(); });
@@ -447,7 +447,7 @@ TEST_F(LinkClientTest, APeerThatTakesNothingIsGivenUp) {
   ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
   executor.RunAndWait([&] {
     stream = network->OpenStream("127.0.0.1:" + std::to_string(ntohs(address.sin_port)), "test.Echo/Stream",
-                                 recorder, {.lossy = true});
+                                 recorder, {.direct = true});
     for (int i = 0; i < 32; ++i) stream->Send(std::string(1 << 20, 'x'));
   });
   Await([&] { return recorder.status.has_value(); });
