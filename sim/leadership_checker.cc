@@ -58,7 +58,29 @@ void LeadershipChecker::Check() {
     ++ready_;
     CheckReady(*machine, *controller, seen);
   }
+  NoteExpected();
   last_look_ = world_.scheduler().now();
+}
+
+// By the newest catalog that any controller has; while there is none, what was known.
+void LeadershipChecker::NoteExpected() {
+  const catalog::Catalog* newest = nullptr;
+  const auto age = [](const catalog::Catalog& catalog) {
+    return std::pair(catalog.cluster() == nullptr ? 0 : catalog.cluster()->incarnation(), catalog.applied());
+  };
+  for (const auto& machine : world_.machines()) {
+    if (!machine->server || !machine->server->started() || !machine->server->process().alive()) continue;
+    if (const controller::Controller* const controller = machine->server->controller()) {
+      const catalog::Catalog& catalog = controller->catalog();
+      if (newest == nullptr || age(catalog) > age(*newest)) newest = &catalog;
+    }
+  }
+  if (newest == nullptr) return;
+  expected_.clear();
+  for (const auto& [id, record] : newest->nodes()) {
+    const pb::NodeState state = record.node().state();
+    if (state == pb::NODE_JOINING || state == pb::NODE_UP || state == pb::NODE_SUSPECT) expected_.insert(id);
+  }
 }
 
 void LeadershipChecker::CheckEpoch(const Machine& machine, controller::Controller& controller) {
@@ -142,6 +164,8 @@ void LeadershipChecker::CheckReady(const Machine& machine, controller::Controlle
       const pb::NodeState state = record.node().state();
       if (record.node().address() != other->address || (state != pb::NODE_UP && state != pb::NODE_SUSPECT))
         continue;
+      // One that was resumed just now was not waited for.
+      if (!expected_.contains(id)) continue;
       const controller::NodeLoad* load = controller.load().Find(NodeId(id));
       if (load != nullptr && load->full) continue;
       if (seen.fresh_view && !controller.standby_view().Find(NodeId(id))->connected) continue;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -44,6 +45,8 @@ class LeadershipChecker {
     bool started = false;  // its services were
     bool ready = false;
   };
+  // Notes which nodes a leader that begins now would wait for.
+  void NoteExpected();
   void CheckEpoch(const Machine& machine, controller::Controller& controller);
   void CheckHeartbeats(const Machine& machine, controller::Controller& controller);
   void CheckReady(const Machine& machine, controller::Controller& controller, const Seen& seen);
@@ -59,6 +62,7 @@ class LeadershipChecker {
   std::map<std::pair<uint64_t, uint64_t>, Unheard> unheard_;  // by machines: of the leader, of the node
   std::map<uint64_t, Seen> seen_;                             // by machine
   std::map<uint64_t, Instant> wrong_since_;                   // by machine
+  std::set<uint64_t> expected_;                               // nodes, at the last look
   Instant last_look_{};
   uint64_t ready_ = 0;
 };
