@@ -7,6 +7,7 @@
 - Every path that a page or a source's comment names (docs/x.md, src/a/b.h, ...) is there, and every test (Suite.Name).
 - Every setting of `tenured` stands in docs/configuration.md, every metric in docs/metrics.md, every command of the store in
   docs/resp.md.
+- Every deliberate bug in the sources is in tests/mutants/LIST, and the other way round.
 """
 
 import functools
@@ -84,6 +85,15 @@ def check_described(page, what, names):
             yield f"{what} {name} is not described"
 
 
+def check_mutants(path, sources):
+    listed = {line.split()[0] for line in read(path).splitlines() if line and not line.startswith("#")}
+    made = {name for source in sources if re.match("src/|sim/", source) for name in re.findall(r"TENURE_MUTANT_(\w+)", read(source))}
+    for name in sorted(made - listed):
+        yield f"{name} is missing: no run would notice that no test finds it"
+    for name in sorted(listed - made):
+        yield f"{name} is nowhere in the sources"
+
+
 def main():
     files = tracked()
     sources = [f for f in files if re.match(r"(src|sim|tests|bench|fuzz)/.*\.(h|cc|py)$", f)]
@@ -100,8 +110,11 @@ def main():
                  "docs/resp.md": ("the command", [c.upper() for c in commands])}
     assert len(settings) > 20 and len(commands) > 40 and len(metrics) > 30, "the tables that this script reads have changed their form"
     passed = failed = 0
-    for path in pages + sources:
+    mutants = "tests/mutants/LIST"
+    for path in pages + sources + [mutants]:
         problems = list(check_names(path, tests))
+        if path == mutants:
+            problems += check_mutants(path, sources)
         if path in pages:
             problems += check_links(path)
         if path in described:
