@@ -43,7 +43,7 @@ void UnaryCall::Deliver() {
   if (status_.ok()) {
     done(ToString(response_));
   } else {
-    done(FromGrpcStatus(status_, context_, to_));
+    done(FromGrpcStatus(status_, to_));
   }
 }
 
@@ -79,7 +79,7 @@ void ClientStream::OnReadEnded() {
 
 void ClientStream::OnFinished(bool) {
   core_->RemoveStream(*this);
-  std::exchange(end_, nullptr)->OnTransportEnded(FromGrpcStatus(status_, context_, to_));
+  std::exchange(end_, nullptr)->OnTransportEnded(FromGrpcStatus(status_, to_));
 }
 
 bool ClientStream::StartRead(grpc::ByteBuffer* buffer, Tag* tag) {

@@ -5,17 +5,20 @@
 #include <utility>
 #include <vector>
 
-#include "rpc/framing.h"
+#include "base/utf8.h"
 #include "runtime/connect_failure.h"
+#include "tenure/internal/v1/grpc_standard.pb.h"
 
 namespace tenure::rpc {
+
+namespace ipb = ::tenure::internal::v1;
+
 namespace {
 
-constexpr const char* kStatusKey = "tenure-status-bin";
 constexpr size_t kCopyBelow = 4096;  // a copy is cheaper than handing over the string's memory
 // Status travels in headers, which are bounded (kMaxMetadataBytes in core.cc).
 constexpr size_t kMaxStatusMessage = 16 << 10;
-constexpr size_t kMaxEncodedStatus = 64 << 10;
+constexpr size_t kMaxDetails = 64 << 10;
 
 }  // namespace
 
@@ -46,23 +49,29 @@ std::string ToString(const grpc::ByteBuffer& buffer) {
   return bytes;
 }
 
-grpc::Status ToGrpcStatus(const Status& status, grpc::ServerContextBase& context) {
+grpc::Status ToGrpcStatus(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const std::string message(MessageOf(status).substr(0, kMaxStatusMessage));
-  std::string encoded = EncodeStatus(status);
-  if (encoded.size() > kMaxEncodedStatus) {
-    encoded = EncodeStatus(Status(status.code(), absl::string_view(message)));
-  }
-  context.AddTrailingMetadata(kStatusKey, encoded);
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message);
+  ipb::ErrorDetails details;
+  details.set_code(static_cast<int32_t>(status.code()));
+  if (IsValidUtf8(message)) details.set_message(message);
+  status.ForEachPayload([&details](absl::string_view url, const absl::Cord& payload) {
+    google::protobuf::Any& detail = *details.add_details();
+    detail.set_type_url(url.data(), url.size());
+    detail.set_value(std::string(payload));
+  });
+  if (details.ByteSizeLong() > kMaxDetails) details.clear_details();
+  return {static_cast<grpc::StatusCode>(status.code()), message, details.SerializeAsString()};
 }
 
-Status FromGrpcStatus(const grpc::Status& status, const grpc::ClientContext& context,
-                      const runtime::Endpoint& to) {
+Status FromGrpcStatus(const grpc::Status& status, const runtime::Endpoint& to) {
   if (status.ok()) return OkStatus();
-  const auto& trailing = context.GetServerTrailingMetadata();
-  if (const auto found = trailing.find(kStatusKey); found != trailing.end()) {
-    return DecodeStatus({found->second.data(), found->second.size()});
+  if (ipb::ErrorDetails details;
+      !status.error_details().empty() && details.ParseFromString(status.error_details())) {
+    Status told(static_cast<StatusCode>(status.error_code()), status.error_message());
+    for (const google::protobuf::Any& detail : details.details())
+      told.SetPayload(detail.type_url(), absl::Cord(detail.value()));
+    return told;
   }
   const auto code = static_cast<StatusCode>(status.error_code());
   Status local = Error(code, "{}: {}", to, status.error_message());

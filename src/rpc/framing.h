@@ -6,7 +6,7 @@
 //   close   = varint(0) encoded-status            ; last of a client's stream, of a link's both sides
 //
 // A client asks for it with the request metadata "tenure-framing: 1"; without it every gRPC message is one
-// message. encoded-status (also the trailing metadata "tenure-status-bin" of a failed call) is
+// message. encoded-status is
 //   varint(code) varint(size) message *( varint(size) type-url varint(size) payload )
 //
 // Threading: pure functions.

@@ -98,7 +98,7 @@ void ServerCall::Finish(StatusOr<std::string> result) {
     buffer_ = ToBuffer(*std::move(result));
     stream_.WriteAndFinish(buffer_, grpc::WriteOptions(), grpc::Status::OK, tag);
   } else {
-    stream_.Finish(ToGrpcStatus(result.status(), context_), tag);
+    stream_.Finish(ToGrpcStatus(result.status()), tag);
   }
   core_->gate().Leave();
 }
@@ -162,7 +162,7 @@ bool ServerCall::StartWrite(const grpc::ByteBuffer& buffer, Tag* tag) {
 
 bool ServerCall::StartEnd(const Status& status, Tag* tag) {
   if (!core_->gate().Enter()) return false;
-  stream_.Finish(ToGrpcStatus(status, context_), tag);
+  stream_.Finish(ToGrpcStatus(status), tag);
   core_->gate().Leave();
   return true;
 }

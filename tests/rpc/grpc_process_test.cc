@@ -45,6 +45,11 @@ struct Echo : runtime::Service {
   bool IsStream(std::string_view method) const override { return method == "Stream"; }
   void OnCall(const runtime::CallInfo& info, std::string request, runtime::Reply reply) override {
     if (info.method == "Keep") return kept.push_back(std::move(reply));
+    if (info.method == "Refuse") {
+      Status status = absl::FailedPreconditionError("not so");
+      status.SetPayload("type.googleapis.com/test.Why", absl::Cord("why"));
+      return reply(std::move(status));
+    }
     reply(std::move(request));
   }
   std::unique_ptr<runtime::StreamHandler> OnStream(const runtime::CallInfo&,
@@ -216,6 +221,20 @@ TEST_F(GrpcProcessTest, ForeignClientsCall) {
   EXPECT_EQ(ForeignCall("/noslash", "", nullptr).error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
+// In the form that gRPC's libraries of all languages read.
+TEST_F(GrpcProcessTest, ForeignClientsReadTheDetailsOfErrors) {
+  const grpc::Status status = ForeignCall("/test.Echo/Refuse", "", nullptr);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(status.error_message(), "not so");
+  pb::ErrorDetails details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  EXPECT_EQ(details.code(), 9);
+  EXPECT_EQ(details.message(), "not so");
+  ASSERT_EQ(details.details_size(), 1);
+  EXPECT_EQ(details.details(0).type_url(), "type.googleapis.com/test.Why");
+  EXPECT_EQ(details.details(0).value(), "why");
+}
+
 TEST_F(GrpcProcessTest, ForeignStreamsAreOneMessageEachAndEndByHalfClose) {
   std::vector<std::string> answers;
   const grpc::Status status = ForeignStream("/test.Echo/Stream", {"a", "", "c"}, 100, &answers);
@@ -276,7 +295,7 @@ TEST_F(GrpcProcessTest, Reflection) {
     ASSERT_EQ(response.list_services_response().service_size(), 4);
     EXPECT_EQ(response.list_services_response().service(3).name(), "test.Echo");
     ASSERT_TRUE(response.ParseFromString(answers[1]));
-    EXPECT_EQ(response.file_descriptor_response().file_descriptor_proto_size(), 1);
+    EXPECT_EQ(response.file_descriptor_response().file_descriptor_proto_size(), 2);  // and what it imports
     ASSERT_TRUE(response.ParseFromString(answers[2]));
     EXPECT_EQ(response.error_response().error_code(), 5);
   }
