@@ -1,7 +1,8 @@
-"""Unmodified clients of Redis Cluster."""
+"""Unmodified clients: of Redis Cluster, and of gRPC."""
 
 import pathlib
 import shutil
+import threading
 import time
 
 import redis
@@ -10,6 +11,7 @@ from harness import resp, system
 from harness.registry import case
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLE = HERE.parent.parent / "examples" / "catalog.py"
 
 
 @case(limit=60, shared=True)
@@ -207,3 +209,26 @@ def databases(t):
     cluster.tenure("db", "drop", "second", timeout=60)
     t.equal([r for r in cluster.json("region", "list") if r["database"] != "default"], [])
     t.equal(default.get("{db}key"), "of-default")
+
+
+@case(limit=120)
+def grpc(t):
+    """examples/catalog.py, on gRPC's own library for Python: it finds the leader, reads refusals, and outlives leaders."""
+    cluster = t.cluster()
+
+    def example(first):
+        addresses = [cluster.rpc_address(name) for name in [first, *(n for n in cluster.names if n != first)]]
+        result = t.run("/usr/bin/python3", "-B", EXAMPLE, ",".join(addresses), timeout=60)
+        t.equal(result.code, 0, str(result))
+        for line in ("hello", "the lock is taken: REASON_CONDITION_FAILED", "1000 puts on one stream", "told of 1002 changes"):
+            assert line in result.out, str(result)
+
+    for name in cluster.names:
+        example(name)
+    for delay in (0.2, 0.3, 0.4):
+        killer = threading.Timer(delay, cluster.kill, args=(cluster.leader(),))
+        killer.start()
+        for name in [*cluster.names, *cluster.names]:
+            example(name)
+        killer.join()
+        cluster.up()
