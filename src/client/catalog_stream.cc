@@ -15,7 +15,8 @@ constexpr Duration kFirstPause = std::chrono::milliseconds(20);  // before the n
 constexpr Duration kMaxPause = std::chrono::milliseconds(500);
 constexpr Duration kLater = std::chrono::milliseconds(50);  // for requests that are refused for now
 constexpr Duration kExpiryCheck = std::chrono::milliseconds(250);
-// A stream that owes answers and is silent for so long: its process hangs, though its kernel keeps the connection.
+// A stream that owes answers and is silent for so long, or for half of what a request may take: its process hangs,
+// though its kernel keeps the connection.
 constexpr Duration kMaxSilence = std::chrono::seconds(3);
 // Of one message; a larger request goes alone. What is outstanding may be more than any message can hold.
 constexpr size_t kMaxMessageBytes = 1 << 20;
@@ -37,6 +38,7 @@ CatalogStream::CatalogStream(runtime::Executor& executor, runtime::Network& netw
       ids_(prng.Fork("client id")),
       prng_(prng),
       timeout_(timeout),
+      max_silence_(std::min(kMaxSilence, timeout / 2)),
       max_outstanding_(max_outstanding),
       last_send_(executor.Now()) {
   Expire();
@@ -182,7 +184,8 @@ void CatalogStream::Reconnect(const Status& why) {
     // This may be called from inside the stream's own callback.
     executor_.Post([dead = std::shared_ptr<runtime::Stream>(std::move(stream_))] {});
   }
-  const bool unsure = !runtime::WasNotSent(why);
+  // A stream that is unknown there was opened by nobody.
+  const bool unsure = !runtime::WasNotSent(why) && why.code() != StatusCode::kUnimplemented;
   unsent_.clear();
   later_.clear();
   for (auto& [tag, pending] : pending_) {
@@ -207,10 +210,8 @@ bool CatalogStream::IsOwedAnswers() const {
 void CatalogStream::Expire() {
   expiry_timer_ = executor_.After(kExpiryCheck, [this] { Expire(); });
   const Instant now = executor_.Now();
-  if (now - heard_ >= kMaxSilence && IsOwedAnswers()) {
-    Reconnect(
-        Error(StatusCode::kUnavailable, "{}: no answer within {} ms", endpoint_, ToMillis(kMaxSilence)));
-  }
+  if (now - heard_ >= max_silence_ && IsOwedAnswers())
+    Reconnect(Error(StatusCode::kUnavailable, "no answer within {} ms", ToMillis(max_silence_)));
   std::vector<uint64_t> expired;
   for (const auto& [tag, pending] : pending_) {
     if (pending.deadline > now) break;  // tags rise with deadlines

@@ -1,6 +1,6 @@
 // Many outstanding catalog requests on one stream (Catalog.Stream), which in a daemon has a connection of its own
 // (runtime::StreamOptions::direct): requests of one turn leave as one message, answers come in order of
-// completion. When the stream breaks, is silent for three seconds or leadership moves, what is
+// completion. When the stream breaks, is silent for three seconds (or half of `timeout`) or leadership moves, what is
 // unanswered is sent again on a new stream; changes carry request ids, so they take effect once.
 //
 // Threading:  one executor.
@@ -74,6 +74,7 @@ class CatalogStream final : public runtime::StreamHandler {
   RequestIds ids_;
   Prng prng_;
   const Duration timeout_;
+  const Duration max_silence_;
   const size_t max_outstanding_;
   std::unique_ptr<runtime::Stream> stream_;
   runtime::Endpoint endpoint_;

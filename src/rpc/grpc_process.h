@@ -1,6 +1,6 @@
 // Tenure's network over gRPC: one per process, holding the server, the connections to other processes and the
-// I/O threads. Each executor that talks gets its own `Network` from it. Raft's streams are connections of
-// their own, without gRPC, to the same port (link.h).
+// I/O threads. Each executor that talks gets its own `Network` from it. Streams opened `direct` are
+// connections of their own, without gRPC, to the same port (link.h).
 //
 // Payloads are passed as bytes through gRPC's generic interface: there are no generated stubs, and any gRPC
 // client can call. Streams between two Tenure processes pack what is queued into one gRPC message

@@ -108,6 +108,27 @@ TEST_F(CatalogStreamTest, AControllerThatHangsIsLeft) {
   EXPECT_EQ(cluster.controllers["c:1"].streams.size(), 1u);
 }
 
+// Whose requests end before it would be.
+TEST_F(CatalogStreamTest, AControllerThatHangsIsLeftByTheImpatientToo) {
+  client.OnLeader("b:1");
+  CatalogStream impatient(cluster.executor, *cluster.view, client, Prng(3), seconds(2));
+  const auto put = [&] {
+    pb::StreamRequest request;
+    request.mutable_put()->set_key("k");
+    impatient.Send(std::move(request), [](auto) {});
+  };
+  put();
+  Run(seconds(1) / 2);
+  Answer({{1, pb::REASON_UNSPECIFIED}});
+  cluster.network.SetHung("b:1", true);
+  cluster.Lead("c:1");
+  for (int i = 0; i < 3; ++i) {
+    put();
+    Run(seconds(3));  // one ends before the next begins
+  }
+  EXPECT_GE(cluster.controllers["c:1"].streams.size(), 1u);
+}
+
 TEST_F(CatalogStreamTest, ControllersThatSpeakGrpcAloneAreSpokenToByGrpc) {
   for (const auto& endpoint : cluster.endpoints) cluster.network.SetWithoutLinks(endpoint);
   for (int i = 0; i < 3; ++i) Put("k");
@@ -117,6 +138,21 @@ TEST_F(CatalogStreamTest, ControllersThatSpeakGrpcAloneAreSpokenToByGrpc) {
   Answer({{1, pb::REASON_UNSPECIFIED}, {2, pb::REASON_UNSPECIFIED}, {3, pb::REASON_UNSPECIFIED}});
   EXPECT_EQ(answers.size(), 3u);
   EXPECT_GT(cluster.network.streams_opened, 1);
+}
+
+TEST_F(CatalogStreamTest, WhoHasNoLinksHasNotSeenTheRequest) {
+  cluster.network.SetWithoutLinks("b:1");
+  ControllerClient only(cluster.executor, *cluster.view, {"b:1"}, Prng(1));
+  CatalogStream one(cluster.executor, *cluster.view, only, Prng(3), seconds(5));
+  pb::StreamRequest request;
+  request.mutable_put()->set_key("k");
+  pb::Reason reason = pb::REASON_UNSPECIFIED;
+  one.Send(std::move(request), [&](const auto& answer) { reason = ReasonOf(answer.status()); });
+  Run(seconds(1));
+  EXPECT_EQ(cluster.network.streams_opened, 2);
+  ASSERT_EQ(Requests().size(), 1u);
+  Answer({{1, pb::REASON_OUT_OF_SPACE}});
+  EXPECT_EQ(reason, pb::REASON_OUT_OF_SPACE);
 }
 
 // All of it in one message would be more than a controller takes, on the first stream and on every one after it.

@@ -97,7 +97,7 @@ TEST(RealNetworkTest, AStreamHasAConnectionOfItsOwn) {
   }
   executor.RunAndWait([&] {
     EXPECT_EQ(answered.size(), kPuts);
-    EXPECT_EQ(service.peers.size(), 4u);
+    EXPECT_GE(service.peers.size(), 4u);
     for (const std::string& peer : service.peers)
       EXPECT_TRUE(peer.starts_with("127.0.0.1:")) << peer << " comes by gRPC";
     stream.reset();
