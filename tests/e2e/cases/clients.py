@@ -1,5 +1,6 @@
 """Unmodified clients: of Redis Cluster, and of gRPC."""
 
+import importlib.util
 import pathlib
 import shutil
 import threading
@@ -213,22 +214,32 @@ def databases(t):
 
 @case(limit=120)
 def grpc(t):
-    """examples/catalog.py, on gRPC's own library for Python: it finds the leader, reads refusals, and outlives leaders."""
+    """examples/catalog.py, on gRPC's own library for Python, as it is run and while leaders are killed under its streams."""
     cluster = t.cluster()
-
-    def example(first):
-        addresses = [cluster.rpc_address(name) for name in [first, *(n for n in cluster.names if n != first)]]
-        result = t.run("/usr/bin/python3", "-B", EXAMPLE, ",".join(addresses), timeout=60)
+    for name in cluster.names:
+        others = [other for other in cluster.names if other != name]
+        result = t.run("/usr/bin/python3", "-B", EXAMPLE, ",".join(cluster.rpc_address(n) for n in [name, *others]), timeout=60)
         t.equal(result.code, 0, str(result))
         for line in ("hello", "the lock is taken: REASON_CONDITION_FAILED", "1000 puts on one stream", "told of 1002 changes"):
             assert line in result.out, str(result)
 
-    for name in cluster.names:
-        example(name)
-    for delay in (0.2, 0.3, 0.4):
-        killer = threading.Timer(delay, cluster.kill, args=(cluster.leader(),))
-        killer.start()
-        for name in [*cluster.names, *cluster.names]:
-            example(name)
-        killer.join()
+    loaded = importlib.util.spec_from_file_location("example", EXAMPLE)
+    example = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(example)
+    client = example.Catalog(cluster.controllers.split(",")[:1])  # it is told of the others
+    watched = example.Catalog(cluster.controllers.split(",")).watch("killed/", client.put("began", "1"))
+    for round_ in range(3):
+        pairs = [(f"killed/{round_}/{i}", "v" * 256) for i in range(4096)]
+        revisions = []
+        putting = threading.Thread(target=lambda: revisions.extend(client.put_many(pairs, timeout=30)))
+        putting.start()
+        seen = [next(watched)]  # so some of them are made
+        cluster.kill(cluster.leader())
+        seen += [next(watched) for _ in pairs[1:]]
+        putting.join()
+        t.equal(sorted(revisions), [event.revision for event in seen], "every put once, and every change told once")
+        t.equal({event.new_record.entry.key.decode() for event in seen}, {key for key, _ in pairs})
+        t.equal({event.new_record.entry.version for event in seen}, {1})
         cluster.up()
+    t.equal(client.get("nothing"), None)
+    watched.close()
