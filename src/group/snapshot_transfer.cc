@@ -160,20 +160,21 @@ void SnapshotTransfer::SendChunk(std::shared_ptr<Transfer> transfer, uint64_t of
   if (current == transfers_.end() || current->second != transfer) return;
   if (offset > transfer->info.content_bytes)
     return Ended(transfer, true);  // kept whole by the receiver already
+  auto on_read = [this, transfer, offset](StatusOr<std::string> content) {
+    if (content.ok()) return PutChunk(transfer, offset, *std::move(content));
+    dependencies_.logger.Warn("group {}: a stored snapshot is given up: {}", transfer->group,
+                              MessageOf(content.status()));
+    // The next one that is asked for is built anew. What could not be read for another reason may be all there
+    // is before this log's beginning.
+    const StatusCode code = content.status().code();
+    if (code == StatusCode::kDataLoss || code == StatusCode::kNotFound) {
+      const LogIndex index = transfer->info.mark.index;
+      dependencies_.files.Remove(transfer->group, index.Next(), index);
+    }
+    Ended(transfer, false);
+  };
   dependencies_.files.Read(transfer->group, transfer->info.mark, offset, dependencies_.chunk_bytes,
-                           [this, transfer, offset](StatusOr<std::string> content) {
-                             if (content.ok()) return PutChunk(transfer, offset, *std::move(content));
-                             dependencies_.logger.Warn("group {}: a stored snapshot is given up: {}",
-                                                       transfer->group, MessageOf(content.status()));
-                             // The next one that is asked for is built anew. What could not be read for another reason may be all
-                             // there is before this log's beginning.
-                             const StatusCode code = content.status().code();
-                             if (code == StatusCode::kDataLoss || code == StatusCode::kNotFound) {
-                               const LogIndex index = transfer->info.mark.index;
-                               dependencies_.files.Remove(transfer->group, index.Next(), index);
-                             }
-                             Ended(transfer, false);
-                           });
+                           std::move(on_read));
 }
 
 void SnapshotTransfer::PutChunk(std::shared_ptr<Transfer> transfer, uint64_t offset, std::string content) {
@@ -187,20 +188,19 @@ void SnapshotTransfer::PutChunk(std::shared_ptr<Transfer> transfer, uint64_t off
   chunk.last = expected == transfer->info.content_bytes;
   chunk.content = std::move(content);
   const bool last = chunk.last;
-  dependencies_.transport.PutChunk(transfer->to_host, std::move(chunk),
-                                   [this, alive = alive_, transfer, expected, last](StatusOr<uint64_t> next) {
-                                     if (!*alive) return;
-                                     if (!next.ok()) {
-                                       dependencies_.logger.Warn(
-                                           "group {}: snapshot chunk for replica {}: {}", transfer->group,
-                                           transfer->peer, MessageOf(next.status()));
-                                       return Ended(transfer, false);
-                                     }
-                                     if (last && *next == expected) return Ended(transfer, true);
-                                     transfer->stalled = *next == expected ? 0 : transfer->stalled + 1;
-                                     if (transfer->stalled > 3) return Ended(transfer, false);
-                                     SendChunk(transfer, *next);
-                                   });
+  auto on_put = [this, alive = alive_, transfer, expected, last](StatusOr<uint64_t> next) {
+    if (!*alive) return;
+    if (!next.ok()) {
+      dependencies_.logger.Warn("group {}: snapshot chunk for replica {}: {}", transfer->group,
+                                transfer->peer, MessageOf(next.status()));
+      return Ended(transfer, false);
+    }
+    if (last && *next == expected) return Ended(transfer, true);
+    transfer->stalled = *next == expected ? 0 : transfer->stalled + 1;
+    if (transfer->stalled > 3) return Ended(transfer, false);
+    SendChunk(transfer, *next);
+  };
+  dependencies_.transport.PutChunk(transfer->to_host, std::move(chunk), std::move(on_put));
 }
 
 void SnapshotTransfer::Ended(std::shared_ptr<Transfer> transfer, bool ok) {

@@ -182,8 +182,7 @@ TEST_F(ProceduresTest, ARemovedNodeIsNotWaitedFor) {
 TEST_F(ProceduresTest, RemovalsThatWaitForANodeDoNotCount) {
   StartRegion();
   const uint64_t victim = Region().replicas(2).node();
-  stopped = {victim};
-  node(victim).stream.reset();
+  Lose(victim);
   for (int i = 0; i < 65; ++i) {
     const uint64_t id = Submit(RemoveRegions::NewOf(t.machine.catalog(), 1));
     Work(1);

@@ -133,10 +133,23 @@ class ProceduresTest : public ::testing::Test {
     }
     return 0;
   }
-  void ReportAndWork(int rounds = 6) {
+  void ReportAndWork(int rounds = 6, uint64_t applied = 5000) {
     for (int i = 0; i < rounds; ++i) {
-      Report();
+      Report(applied);
       Work(2);
+    }
+  }
+  // Its node says nothing any more.
+  void Lose(uint64_t id) {
+    stopped = {id};
+    node(id).stream.reset();
+  }
+  // Almost a second each: after forty a node that is lost is DOWN.
+  void PassSeconds(int count) {
+    for (int i = 0; i < count; ++i) {
+      Report();
+      Work(1);
+      t.executor.Advance(std::chrono::milliseconds(900));
     }
   }
   // The new replica votes, and does not say that it has the configuration in which it does.

@@ -68,16 +68,10 @@ TEST_F(ReplicaMovesTest, ALeaderIsHandedOverBeforeItIsMovedAway) {
 TEST_F(ReplicaMovesTest, AMoveIsCancelledUntilTheSwitch) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
-  for (int i = 0; i < 6; ++i) {
-    Report(/*applied=*/10);  // the new one lags
-    Work(2);
-  }
+  ReportAndWork(6, /*applied=*/10);  // the new one lags
   EXPECT_EQ(Procedure(id).step(), "catch_up");
   ASSERT_TRUE(Cancel(id).ok());
-  for (int i = 0; i < 8; ++i) {
-    Report(10);
-    Work(2);
-  }
+  ReportAndWork(8, /*applied=*/10);
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_CANCELLED) << Procedure(id).DebugString();
   EXPECT_EQ(Region().replicas_size(), 3);
   EXPECT_EQ(Joining(), "");
@@ -88,13 +82,8 @@ TEST_F(ReplicaMovesTest, AMoveWhoseTargetIsLostIsRolledBack) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
   Work(2);
-  stopped = {spare};
-  node(spare).stream.reset();
-  for (int i = 0; i < 80; ++i) {
-    Report();
-    Work(1);
-    t.executor.Advance(milliseconds(900));
-  }
+  Lose(spare);
+  PassSeconds(80);
   // Nobody waits for it to destroy what it may have: it may never be back, and the region is needed.
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
   EXPECT_THAT(Procedure(id).last_error(),
@@ -107,16 +96,10 @@ TEST_F(ReplicaMovesTest, AMoveWhoseTargetIsLostIsRolledBack) {
 TEST_F(ReplicaMovesTest, AMoveWhoseLearnerIsLostIsRolledBack) {
   StartRegion();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
-  const auto lag = [this] {
-    for (int i = 0; i < 6; ++i) {
-      Report(/*applied=*/100);
-      Work(2);
-    }
-  };
-  lag();
+  ReportAndWork(6, /*applied=*/100);
   ASSERT_EQ(Procedure(id).step(), "catch_up");
   node(spare).lost.insert(1);
-  lag();
+  ReportAndWork(6, /*applied=*/100);
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_ROLLED_BACK) << Procedure(id).DebugString();
   EXPECT_THAT(Procedure(id).last_error(), HasSubstr("dropped the replica"));
   EXPECT_EQ(Region().replicas_size(), 3);
@@ -134,13 +117,8 @@ TEST_F(ReplicaMovesTest, AMoveWhoseNewReplicaIsLostAfterTheSwitchEnds) {
 
 TEST_F(ReplicaMovesTest, AMoveWhoseTargetIsLostAfterTheSwitchEnds) {
   const uint64_t id = MoveUntilConfirmed();
-  stopped = {spare};
-  node(spare).stream.reset();
-  for (int i = 0; i < 80; ++i) {
-    Report();
-    Work(1);
-    t.executor.Advance(milliseconds(900));
-  }
+  Lose(spare);
+  PassSeconds(80);
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
   EXPECT_EQ(Joining(), "");
 }
@@ -157,10 +135,7 @@ TEST_F(ReplicaMovesTest, TheOldReplicaIsKeptWhileTheRegionNeedsTheNewOne) {
   EXPECT_EQ(Joining(), kept);
   EXPECT_THAT(StatusOf(id).progress(), HasSubstr("replica 2 is kept"));
   node(spare).lost.clear();
-  for (int i = 0; i < 6; ++i) {
-    Report(/*applied=*/6000);
-    Work(2);
-  }
+  ReportAndWork(6, /*applied=*/6000);
   EXPECT_EQ(Procedure(id).state(), pb::PROCEDURE_SUCCEEDED) << Procedure(id).DebugString();
   EXPECT_EQ(Joining(), "");
 }
@@ -186,8 +161,7 @@ TEST_F(ReplicaMovesTest, TheOnlyReplicaIsKeptWhileTheNewOneIsLost) {
   ASSERT_EQ(Procedure(id).step(), "confirm");
   const std::string kept = Joining();
   ASSERT_THAT(kept, HasSubstr("-1@"));
-  stopped = {spare};
-  node(spare).stream.reset();
+  Lose(spare);
   for (int i = 0; i < 80; ++i) {
     Work(1);
     t.executor.Advance(milliseconds(900));
@@ -203,10 +177,7 @@ TEST_F(ReplicaMovesTest, AMoveWhoseLearnerIsLostAtTheSwitchIsRolledBack) {
   StartRegion();
   const std::string before = region.Text();
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(2)));
-  for (int i = 0; i < 6; ++i) {
-    Report(/*applied=*/100);
-    Work(2);
-  }
+  ReportAndWork(6, /*applied=*/100);
   ASSERT_EQ(Procedure(id).step(), "catch_up");
   region.refuse = true;
   ReportAndWork();
@@ -228,8 +199,7 @@ TEST_F(ReplicaMovesTest, ALeaderIsHandedToAVoterThatIsThere) {
   const uint64_t dead = Region().replicas(1).node();
   const uint64_t well = Region().replicas(2).node();
   const uint64_t old_leader = leader;
-  stopped = {dead};
-  node(dead).stream.reset();
+  Lose(dead);
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kMove, Region(), NodeId(spare), ReplicaId(1)));
   ReportAndWork();
   ASSERT_EQ(Procedure(id).step(), "switch");
@@ -247,13 +217,8 @@ TEST_F(ReplicaMovesTest, ALeaderIsHandedToAVoterThatIsThere) {
 TEST_F(ReplicaMovesTest, ARepairDoesNotWaitForTheLostNode) {
   StartRegion();
   const uint64_t lost = Region().replicas(1).node();
-  stopped = {lost};
-  node(lost).stream.reset();
-  for (int i = 0; i < 40; ++i) {
-    Report();
-    Work(1);
-    t.executor.Advance(milliseconds(900));
-  }
+  Lose(lost);
+  PassSeconds(40);
   ASSERT_EQ(t.machine.catalog().nodes().at(lost).node().state(), pb::NODE_DOWN);
   const uint64_t id = Submit(ChangeReplica::New(ChangeReplica::kRepair, Region(), NodeId(spare), ReplicaId(2),
                                                 ChangeReplica::kLoss));
